@@ -1,0 +1,1 @@
+//! One story, chunk by chunk, over three traits.

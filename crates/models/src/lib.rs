@@ -1,0 +1,9 @@
+//! The three networks of ShotStream and their weights, written to be read and differentiated.
+
+pub mod bundle;
+pub mod checkpoint;
+pub mod dit;
+pub mod networks;
+pub mod tokenizer;
+pub mod umt5;
+pub mod vae;

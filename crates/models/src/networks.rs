@@ -1,0 +1,1 @@
+//! The engine's traits over the networks of this crate.

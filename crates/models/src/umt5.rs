@@ -1,0 +1,1 @@
+//! Token ids to text embeddings: the umT5 encoder.

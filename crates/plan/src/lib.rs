@@ -1,0 +1,1 @@
+//! What will be generated, in integers.

@@ -1,0 +1,1 @@
+//! A drawn cartoon world with known answers.
