@@ -1,1 +1,5 @@
 //! Frames to bytes and back.
+
+pub mod frame;
+
+pub use frame::Frame;

@@ -1,1 +1,3 @@
 //! What will be generated, in integers.
+
+pub mod layout;
