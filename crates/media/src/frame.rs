@@ -1,7 +1,11 @@
 //! `Frame`: one RGB picture, eight bits a channel.
 
+use std::fmt;
+
+use crate::error::MediaError;
+
 /// One picture of a film: rows from the top, pixels from the left, three bytes (R, G, B) each.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Frame {
     /// Pixels in a row.
     pub width: usize,
@@ -9,4 +13,115 @@ pub struct Frame {
     pub height: usize,
     /// `height * width * 3` bytes.
     pub rgb: Vec<u8>,
+}
+
+impl fmt::Debug for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Frame({}x{})", self.width, self.height)
+    }
+}
+
+impl Frame {
+    /// A frame of one colour.
+    pub fn filled(width: usize, height: usize, colour: [u8; 3]) -> Self {
+        Self { width, height, rgb: colour.repeat(width * height) }
+    }
+
+    /// Whether the bytes fill the size exactly.
+    ///
+    /// # Errors
+    /// [`MediaError::FrameBytes`] when they do not.
+    pub fn check(&self) -> Result<(), MediaError> {
+        let (width, height, found) = (self.width, self.height, self.rgb.len());
+        if found == width * height * 3 {
+            Ok(())
+        } else {
+            Err(MediaError::FrameBytes { width, height, found })
+        }
+    }
+
+    /// The colour at column `x` of row `y`.
+    ///
+    /// # Panics
+    /// When the pixel lies outside the frame.
+    pub fn pixel(&self, x: usize, y: usize) -> [u8; 3] {
+        let at = (y * self.width + x) * 3;
+        [self.rgb[at], self.rgb[at + 1], self.rgb[at + 2]]
+    }
+
+    /// The frame `factor` times as wide and as high, smoothly (bilinear, edges repeated).
+    ///
+    /// A factor of 0 counts as 1.
+    #[must_use]
+    pub fn scaled(&self, factor: usize) -> Self {
+        if factor <= 1 || self.rgb.is_empty() {
+            return self.clone();
+        }
+        let [columns, rows] = [self.width, self.height].map(|side| blend_pairs(side, factor));
+        let full = 4 * factor * factor;
+        let mut rgb = Vec::with_capacity(self.rgb.len() * factor * factor);
+        for &(top, bottom, down) in &rows {
+            for &(left, right, along) in &columns {
+                let corners = [(left, top), (right, top), (left, bottom), (right, bottom)]
+                    .map(|(x, y)| self.pixel(x, y).map(usize::from));
+                let weights = [
+                    (2 * factor - along) * (2 * factor - down),
+                    along * (2 * factor - down),
+                    (2 * factor - along) * down,
+                    along * down,
+                ];
+                for channel in 0..3 {
+                    let sum: usize =
+                        corners.iter().zip(weights).map(|(corner, w)| corner[channel] * w).sum();
+                    // A weighted mean of bytes is a byte.
+                    rgb.push(((sum + full / 2) / full) as u8);
+                }
+            }
+        }
+        Self { width: self.width * factor, height: self.height * factor, rgb }
+    }
+}
+
+/// For every new pixel along one side: the two old pixels around its centre, and how far it is
+/// from the first towards the second in units of `1 / (2 * factor)`.
+fn blend_pairs(side: usize, factor: usize) -> Vec<(usize, usize, usize)> {
+    let step = 2 * factor;
+    (0..side * factor)
+        .map(|new| {
+            // Centres: (new + 1/2) / factor - 1/2, in units of 1 / (2 * factor).
+            let place = (2 * new + 1).saturating_sub(factor);
+            let first = place / step;
+            (first, (first + 1).min(side - 1), place % step)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scaling_a_plain_frame_keeps_its_colour() {
+        let frame = Frame::filled(6, 4, [10, 200, 255]);
+        assert_eq!(frame.scaled(3), Frame::filled(18, 12, [10, 200, 255]));
+    }
+
+    #[test]
+    fn scaling_by_one_changes_nothing() {
+        let frame = Frame { width: 2, height: 1, rgb: vec![1, 2, 3, 4, 5, 6] };
+        assert_eq!(frame.scaled(1), frame);
+    }
+
+    #[test]
+    fn scaling_blends_between_neighbours_and_repeats_the_edges() {
+        let frame = Frame { width: 2, height: 1, rgb: vec![0, 0, 0, 80, 80, 80] };
+        let reds: Vec<u8> = frame.scaled(2).rgb.iter().copied().step_by(3).collect();
+        assert_eq!(reds, [0, 20, 60, 80, 0, 20, 60, 80]);
+    }
+
+    #[test]
+    fn a_frame_with_missing_bytes_is_refused() {
+        let error = Frame { width: 2, height: 2, rgb: vec![0; 11] }.check().unwrap_err();
+        assert_eq!(error.to_string(), "a frame of 2x2 pixels holds 11 bytes, expected 12");
+    }
 }
