@@ -1,12 +1,137 @@
-//! Where a latent frame stands in time, in the story and among the captions, in integers.
+//! Where every latent frame sits: rotary position, shot phase, caption.
+//!
+//! The context frames of a shot take the first temporal positions and the shot itself the
+//! following ones; positions start again with every shot. The shot phase counts shots and marks
+//! the cut between a remembered frame and a new one. Only differences of phases reach attention,
+//! so the smallest is subtracted and a long story uses the same few values as a short one.
+//!
+//! The first shot has no past. As in the reference its null context has phase 0 and the shot
+//! itself phase 1, which makes the first two shots look alike to the network, and both read the
+//! shot's own caption.
+//!
+//! Method: ShotStream, arXiv 2603.25746, RoPE discontinuity indicator.
 
-/// What the denoiser must know about one latent frame besides its content.
+use std::ops::Range;
+
+use crate::{
+    context::ContextFrame,
+    geometry::{LatentFrames, Tokens},
+    recipe::Recipe,
+};
+
+/// Temporal rotary positions the network has tables for.
+pub const MAX_POSITIONS: usize = 1024;
+
+/// What a pass must know about one latent frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FrameSlot {
-    /// Temporal position for the rotary embedding: context frames first, then the shot's own.
+    /// Temporal rotary position.
     pub position: u32,
-    /// Shot phase: tells the frames of one shot from those of another.
+    /// Shot phase, counted from the oldest frame of the pass's shot.
     pub phase: u32,
-    /// Index into the captions handed to the pass.
+    /// Index into the list of captions given to the pass.
     pub caption: usize,
+}
+
+/// The context pass of a shot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContextLayout {
+    /// The remembered frames; empty for the first shot, whose context is null.
+    pub frames: Vec<ContextFrame>,
+    /// The shots whose captions the pass is given, in the order its slots index them.
+    pub captions: Vec<usize>,
+    /// One slot per context frame, also when the context is null.
+    pub slots: Vec<FrameSlot>,
+}
+
+impl ContextLayout {
+    /// Whether zero latents stand in for a past that does not exist.
+    pub fn is_null(&self) -> bool {
+        self.frames.is_empty()
+    }
+}
+
+/// The denoising and commit passes of a chunk. They are given one caption, the shot's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChunkLayout {
+    /// The chunk, counted from the start of its shot.
+    pub chunk: usize,
+    /// Its latent frames, counted from the start of its shot.
+    pub latents: Range<usize>,
+    /// The pixel frames it decodes to, counted from the start of its shot.
+    pub frames: Range<usize>,
+    /// One slot per latent frame.
+    pub slots: Vec<FrameSlot>,
+    /// Tokens of the chunk itself.
+    pub tokens: Tokens,
+    /// The latent frames of the shot it attends to, itself included; the window bounds them.
+    pub window: Range<usize>,
+    /// Tokens it attends to: context, window and itself.
+    pub attended: Tokens,
+}
+
+/// A whole shot as one sequence, context first: how a clip is seen in training.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SequenceLayout {
+    /// The shots whose captions the pass is given, in the order its slots index them.
+    pub captions: Vec<usize>,
+    /// One slot per context frame, then one per latent frame of the shot.
+    pub slots: Vec<FrameSlot>,
+}
+
+/// Lay out the context pass before shot `shot`; `frames` in story order, empty for no past.
+pub fn layout_context(recipe: &Recipe, shot: usize, frames: Vec<ContextFrame>) -> ContextLayout {
+    let Some(oldest) = frames.first().map(|frame| frame.shot) else {
+        let null = |position| FrameSlot { position, phase: 0, caption: 0 };
+        let slots = (0..recipe.context_frames() as u32).map(null).collect();
+        return ContextLayout { frames, captions: vec![shot], slots };
+    };
+    let mut captions: Vec<usize> = frames.iter().map(|frame| frame.shot).collect();
+    captions.dedup();
+    let slot = |(position, frame): (u32, &ContextFrame)| FrameSlot {
+        position,
+        phase: (frame.shot - oldest) as u32,
+        caption: captions.partition_point(|&caption| caption < frame.shot),
+    };
+    let slots = (0..).zip(&frames).map(slot).collect();
+    ContextLayout { frames, captions, slots }
+}
+
+/// Lay out one chunk of the shot that follows `context`.
+pub fn layout_chunk(recipe: &Recipe, context: &ContextLayout, chunk: usize) -> ChunkLayout {
+    let geometry = recipe.geometry();
+    let latents = geometry.chunk_latents(chunk);
+    let window = latents.end.saturating_sub(recipe.window().0)..latents.end;
+    let attended = LatentFrames(context.slots.len() + window.len());
+    ChunkLayout {
+        chunk,
+        frames: geometry.chunk_frames(chunk),
+        slots: shot_slots(context, latents.clone(), 0),
+        tokens: geometry.tokens_from_latent(geometry.chunk),
+        attended: geometry.tokens_from_latent(attended),
+        latents,
+        window,
+    }
+}
+
+/// Lay out context and shot as one sequence, for passes that see a whole clip at once.
+pub fn layout_sequence(
+    context: &ContextLayout,
+    shot: usize,
+    latents: LatentFrames,
+) -> SequenceLayout {
+    let mut captions = context.captions.clone();
+    if captions.last() != Some(&shot) {
+        captions.push(shot);
+    }
+    let mut slots = context.slots.clone();
+    slots.extend(shot_slots(context, 0..latents.0, captions.len() - 1));
+    SequenceLayout { captions, slots }
+}
+
+/// Slots of a shot's own latent frames: behind the context, one phase after its newest frame.
+fn shot_slots(context: &ContextLayout, latents: Range<usize>, caption: usize) -> Vec<FrameSlot> {
+    let phase = 1 + context.slots.last().map_or(0, |slot| slot.phase);
+    let first = context.slots.len();
+    latents.map(|i| FrameSlot { position: (first + i) as u32, phase, caption }).collect()
 }

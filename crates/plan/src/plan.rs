@@ -1,0 +1,174 @@
+//! The list of every step to come, one shot at a time.
+//!
+//! A plan grows by one [`ShotPlan`] per prompt. A shot's plan depends on the lengths of the shots
+//! before it and on nothing else, so shots can be added while earlier ones are on screen, and
+//! the newest can still be cut short at a chunk border.
+
+use thiserror::Error;
+
+use crate::{
+    context::{candidates, select_context},
+    geometry::{LatentFrames, PixelFrames},
+    layout::{ChunkLayout, ContextLayout, layout_chunk, layout_context},
+    recipe::{Recipe, RecipeError},
+    script::{CaptionError, Script, ShotScript, check_caption},
+    timeline::Timeline,
+};
+
+/// Every step of one shot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShotPlan {
+    /// The shot, counted from 0.
+    pub shot: usize,
+    /// The number of its first frame in the story.
+    pub start: usize,
+    /// Its length in pixel frames.
+    pub frames: PixelFrames,
+    /// Its length in latent frames.
+    pub latents: LatentFrames,
+    /// What it remembers.
+    pub context: ContextLayout,
+    /// Its chunks, first to last.
+    pub chunks: Vec<ChunkLayout>,
+    /// Frames of it that later shots may remember, counted from its start, ascending.
+    pub candidates: Vec<usize>,
+}
+
+/// Every step of a story so far.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    recipe: Recipe,
+    timeline: Timeline,
+    shots: Vec<ShotPlan>,
+}
+
+/// A shot that cannot be planned.
+#[derive(Clone, Debug, PartialEq, Error)]
+#[non_exhaustive]
+pub enum PlanError {
+    /// Its words cannot be used.
+    #[error("{error}: shot {shot}")]
+    Caption {
+        /// What is wrong.
+        #[source]
+        error: CaptionError,
+        /// The shot, counted from 0.
+        shot: usize,
+    },
+    /// Its length cannot be used.
+    #[error("{error}: shot {shot}")]
+    Frames {
+        /// What is wrong.
+        #[source]
+        error: RecipeError,
+        /// The shot, counted from 0.
+        shot: usize,
+    },
+    /// The newest shot has fewer chunks than it should be cut to.
+    #[error("a shot of {chunks} chunks cannot be cut to {keep}: shot {shot}")]
+    Cut {
+        /// Chunks it should keep.
+        keep: usize,
+        /// Chunks it has.
+        chunks: usize,
+        /// The shot, counted from 0.
+        shot: usize,
+    },
+    /// There is no shot to cut.
+    #[error("there is no shot to cut")]
+    NothingToCut,
+}
+
+impl Plan {
+    /// A story without shots.
+    pub fn new(recipe: Recipe) -> Self {
+        Self { recipe, timeline: Timeline::default(), shots: Vec::new() }
+    }
+
+    /// The plan of a whole script.
+    ///
+    /// # Errors
+    /// When a shot of the script cannot be planned.
+    pub fn of(recipe: Recipe, script: &Script) -> Result<Self, PlanError> {
+        let mut plan = Self::new(recipe);
+        for shot in &script.shots {
+            plan.push(shot)?;
+        }
+        Ok(plan)
+    }
+
+    /// Append a shot and say what it takes.
+    ///
+    /// # Errors
+    /// When its caption is unusable or its length does not end at a chunk border.
+    pub fn push(&mut self, script: &ShotScript) -> Result<&ShotPlan, PlanError> {
+        let shot = self.shots.len();
+        check_caption(&script.caption).map_err(|error| PlanError::Caption { error, shot })?;
+        let frames = script.frames.unwrap_or(self.recipe.shot_frames());
+        let planned = plan_shot(&self.recipe, &self.timeline, frames);
+        let planned = planned.map_err(|error| PlanError::Frames { error, shot })?;
+        self.timeline.push(frames);
+        self.shots.push(planned);
+        Ok(&self.shots[shot])
+    }
+
+    /// End the newest shot after its first `keep` chunks.
+    ///
+    /// # Errors
+    /// When there is no shot, or it does not have that many chunks, or none would remain.
+    pub fn cut(&mut self, keep: usize) -> Result<&ShotPlan, PlanError> {
+        let last = self.shots.last_mut().ok_or(PlanError::NothingToCut)?;
+        let chunks = last.chunks.len();
+        if keep == 0 || chunks < keep {
+            return Err(PlanError::Cut { keep, chunks, shot: last.shot });
+        }
+        last.chunks.truncate(keep);
+        last.frames = self.recipe.geometry().shot_from_chunks(keep);
+        last.latents = LatentFrames(keep * self.recipe.geometry().chunk.0);
+        self.timeline.cut(last.frames);
+        last.candidates = candidates(self.recipe.context_frames(), &self.timeline);
+        Ok(last)
+    }
+
+    /// The recipe every shot follows.
+    pub const fn recipe(&self) -> &Recipe {
+        &self.recipe
+    }
+
+    /// The shots on the clock.
+    pub const fn timeline(&self) -> &Timeline {
+        &self.timeline
+    }
+
+    /// The shots planned so far.
+    pub fn shots(&self) -> &[ShotPlan] {
+        &self.shots
+    }
+}
+
+/// Plan the shot of `frames` frames that follows `past`.
+///
+/// # Errors
+/// When the shot would not end at a chunk border, or is longer than the network can place.
+pub fn plan_shot(
+    recipe: &Recipe,
+    past: &Timeline,
+    frames: PixelFrames,
+) -> Result<ShotPlan, RecipeError> {
+    let num_chunks = recipe.chunks_from_shot(frames)?;
+    let shot = past.num_shots();
+    let budget = recipe.context_frames();
+    let context = layout_context(recipe, shot, select_context(budget, past));
+    let chunks = (0..num_chunks).map(|chunk| layout_chunk(recipe, &context, chunk)).collect();
+    let mut story = past.clone();
+    story.push(frames);
+    Ok(ShotPlan {
+        shot,
+        start: past.total().0,
+        frames,
+        latents: LatentFrames(num_chunks * recipe.geometry().chunk.0),
+        context,
+        chunks,
+        candidates: candidates(budget, &story),
+    })
+}
