@@ -1,0 +1,101 @@
+//! What the network remembers between passes: keys and values of context, shot and captions.
+//!
+//! Keys are stored rotated and normalised, ready to be attended.
+//!
+//! | letter | means |
+//! |---|---|
+//! | `B` | clips |
+//! | `N` | heads |
+//! | `L` | tokens |
+//! | `H` | width of one head |
+//! | `K` | captions |
+//! | `T` | tokens of one caption |
+
+use burn::tensor::Tensor;
+
+/// Keys and values of some tokens in one block, `[B, N, L, H]` each.
+#[derive(Clone, Debug)]
+pub struct KeyValue {
+    pub(super) key: Tensor<4>,
+    pub(super) value: Tensor<4>,
+}
+
+impl KeyValue {
+    /// All of `parts`, one after the other.
+    pub(super) fn concat(parts: Vec<Self>) -> Self {
+        let (keys, values) = parts.into_iter().map(|part| (part.key, part.value)).unzip();
+        Self { key: Tensor::cat(keys, 2), value: Tensor::cat(values, 2) }
+    }
+
+    /// The first `tokens` tokens.
+    pub(super) fn first(&self, tokens: usize) -> Self {
+        let [key, value] = [&self.key, &self.value].map(|x| x.clone().narrow(2, 0, tokens));
+        Self { key, value }
+    }
+
+    /// Number of tokens `L`.
+    pub(super) fn tokens(&self) -> usize {
+        let [_, _, tokens, _] = self.key.dims();
+        tokens
+    }
+}
+
+/// Keys and values of the context frames, block by block. Replaced at every cut.
+#[derive(Clone, Debug, Default)]
+pub struct ContextCache {
+    pub(super) layers: Vec<KeyValue>,
+}
+
+impl ContextCache {
+    /// Tokens remembered.
+    pub fn tokens(&self) -> usize {
+        self.layers.first().map_or(0, KeyValue::tokens)
+    }
+}
+
+/// Keys and values of the current shot's finished chunks, block by block. Empty at every cut.
+#[derive(Clone, Debug, Default)]
+pub struct LocalCache {
+    pub(super) layers: Vec<KeyValue>,
+}
+
+impl LocalCache {
+    /// Tokens remembered.
+    pub fn tokens(&self) -> usize {
+        self.layers.first().map_or(0, KeyValue::tokens)
+    }
+
+    /// Append the newest tokens of block `layer`.
+    pub(super) fn append(&mut self, layer: usize, newest: KeyValue) {
+        match self.layers.get_mut(layer) {
+            Some(past) => *past = KeyValue::concat(vec![past.clone(), newest]),
+            None => self.layers.push(newest),
+        }
+    }
+}
+
+/// Keys and values of captions, block by block, `[B, K, N, T, H]` each.
+#[derive(Clone, Debug)]
+pub struct TextCache {
+    pub(super) layers: Vec<Captions>,
+}
+
+/// Keys and values of all captions in one block, `[B, K, N, T, H]` each.
+#[derive(Clone, Debug)]
+pub(super) struct Captions {
+    pub(super) key: Tensor<5>,
+    pub(super) value: Tensor<5>,
+}
+
+impl Captions {
+    /// Those of one caption.
+    ///
+    /// # Panics
+    ///
+    /// If there are not that many captions.
+    pub(super) fn caption(&self, index: usize) -> KeyValue {
+        let [key, value] =
+            [&self.key, &self.value].map(|x| x.clone().narrow(1, index, 1).squeeze_dim(1));
+        KeyValue { key, value }
+    }
+}

@@ -1,0 +1,91 @@
+//! Latents to tokens and back, and timesteps to vectors.
+//!
+//! | letter | means |
+//! |---|---|
+//! | `B` | clips |
+//! | `C` | latent channels |
+//! | `F` | latent frames |
+//! | `h`, `w` | latent height and width |
+//! | `p`, `q` | rows and columns of one token's patch |
+//! | `S` | tokens of one latent frame, `h/p × w/q`, row by row |
+//! | `D` | model width |
+
+use burn::module::{Initializer, Module, Param};
+use burn::tensor::module::linear;
+use burn::tensor::{Device, Tensor, TensorData};
+
+use super::DitConfig;
+
+/// A patch of latents to a token. Stored as the convolution it is in Wan, run as a projection.
+#[derive(Module, Debug)]
+pub(super) struct PatchEmbedding {
+    /// `[D, C, 1, p, q]`.
+    weight: Param<Tensor<5>>,
+    bias: Param<Tensor<1>>,
+}
+
+impl PatchEmbedding {
+    pub(super) fn new(config: &DitConfig, device: &Device) -> Self {
+        let DitConfig { dim, in_channels, patch: [frames, rows, columns], .. } = *config;
+        let fan_in = in_channels * frames * rows * columns;
+        let xavier = Initializer::XavierUniform { gain: 1.0 };
+        Self {
+            weight: xavier.init_with(
+                [dim, in_channels, frames, rows, columns],
+                Some(fan_in),
+                Some(dim),
+                device,
+            ),
+            bias: Initializer::Zeros.init([dim], device),
+        }
+    }
+
+    /// `[B, C, F, h, w]` to `[B, F, S, D]`.
+    pub(super) fn forward(&self, latents: Tensor<5>) -> Tensor<4> {
+        let weight = self.weight.val();
+        let [dim, channels, _, p, q] = weight.dims();
+        let [batch, _, frames, height, width] = latents.dims();
+        let patches = latents
+            .reshape([batch, channels, frames, height / p, p, width / q, q])
+            .permute([0, 2, 3, 5, 1, 4, 6])
+            .reshape([batch, frames, (height / p) * (width / q), channels * p * q]);
+        let weight = weight.reshape([dim, channels * p * q]).transpose();
+        linear(patches, weight, Some(self.bias.val()))
+    }
+}
+
+/// Tokens `[B, F, S, p·q·C]`, channel fastest, to latents `[B, C, F, h, w]`.
+///
+/// `size` is that of the latents that went in; only its `C` may differ from the result's.
+pub(super) fn unpatchify(tokens: Tensor<4>, size: [usize; 5], patch: [usize; 3]) -> Tensor<5> {
+    let [_, p, q] = patch;
+    let [batch, frames, _, values] = tokens.dims();
+    let [_, _, _, height, width] = size;
+    let channels = values / (p * q);
+    tokens
+        .reshape([batch, frames, height / p, width / q, p, q, channels])
+        .permute([0, 6, 1, 2, 4, 3, 5])
+        .reshape([batch, channels, frames, height, width])
+}
+
+/// Timesteps `[B, F]` to `[B, F, width]`: cosines, then sines, of falling frequencies.
+pub(super) fn sinusoid(timesteps: Tensor<2>, width: usize) -> Tensor<3> {
+    let [batch, frames] = timesteps.dims();
+    let half = width / 2;
+    let values: Vec<f32> = timesteps
+        .to_data()
+        .iter::<f64>()
+        .flat_map(|timestep| {
+            let angles = (0..half).map(move |j| timestep * frequency(j, half));
+            angles.clone().map(f64::cos).chain(angles.map(f64::sin))
+        })
+        .map(|value| value as f32)
+        .collect();
+    let data = TensorData::new(values, [batch, frames, width]);
+    Tensor::from_data(data, (&timesteps.device(), timesteps.dtype()))
+}
+
+/// The `index`-th of `count` frequencies that fall geometrically from 1 towards 1/10000.
+pub(super) fn frequency(index: usize, count: usize) -> f64 {
+    10_000f64.powf(-(index as f64) / count as f64)
+}

@@ -1,0 +1,137 @@
+//! The ways to run the network: what a pass may read and what it writes.
+//!
+//! | letter | means |
+//! |---|---|
+//! | `B` | clips |
+//! | `C` | latent channels |
+//! | `F` | latent frames |
+//! | `h`, `w` | latent height and width |
+
+use std::ops::Range;
+
+use burn::tensor::Tensor;
+use shotstream_plan::layout::FrameSlot;
+
+use super::cache::{ContextCache, KeyValue, LocalCache, TextCache};
+
+/// The frames of a pass and what is known about them.
+#[derive(Debug)]
+pub(super) struct Frames<'a> {
+    /// `[B, C, F, h, w]`.
+    pub(super) latents: Tensor<5>,
+    /// `[B, F]`, 0 to 1000.
+    pub(super) timesteps: Tensor<2>,
+    /// One for each frame.
+    pub(super) slots: &'a [FrameSlot],
+    pub(super) text: &'a TextCache,
+}
+
+/// Which caches a pass reads, and which one it writes: the one it borrows mutably.
+#[derive(Debug)]
+pub(super) enum Pass<'a> {
+    /// See a whole clip at once; no cache exists.
+    Parallel { mask: Option<&'a FrameMask> },
+    /// Fill the context cache. Context frames attend to each other and to nothing else.
+    EncodeContext { context: &'a mut ContextCache },
+    /// Predict the velocity of a noisy chunk.
+    Denoise { context: &'a ContextCache, local: &'a LocalCache },
+    /// Run the finished chunk once more at timestep 0 and append its keys to the local cache.
+    Commit { context: &'a ContextCache, local: &'a mut LocalCache },
+}
+
+/// Consecutive frames that attend to the same keys.
+#[derive(Debug)]
+pub(super) struct Sight {
+    pub(super) frames: Range<usize>,
+    pub(super) keys: KeyValue,
+}
+
+impl Pass<'_> {
+    /// Write the cache this pass writes, if any.
+    pub(super) fn remember(&mut self, layer: usize, own: &KeyValue) {
+        match self {
+            Self::Parallel { .. } | Self::Denoise { .. } => {}
+            Self::EncodeContext { context } => context.layers.push(own.clone()),
+            Self::Commit { local, .. } => local.append(layer, own.clone()),
+        }
+    }
+
+    /// What the `frames` frames of the pass attend to in block `layer`, after [`Pass::remember`].
+    pub(super) fn sights(&self, layer: usize, own: KeyValue, frames: usize) -> Vec<Sight> {
+        let keys = match self {
+            Self::Parallel { mask: Some(mask) } => return mask.sights(&own, frames),
+            Self::Parallel { mask: None } | Self::EncodeContext { .. } => own,
+            Self::Denoise { context, local } => {
+                let past = [context.layers.get(layer), local.layers.get(layer)];
+                KeyValue::concat(past.into_iter().flatten().cloned().chain([own]).collect())
+            }
+            Self::Commit { context, local } => {
+                let all = [context.layers.get(layer), local.layers.get(layer)];
+                KeyValue::concat(all.into_iter().flatten().cloned().collect())
+            }
+        };
+        vec![Sight { frames: 0..frames, keys }]
+    }
+}
+
+/// Who attends to whom in a whole clip: a frame to every frame whose label is not above its own.
+///
+/// Labels never fall along the clip, so a frame sees a beginning of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FrameMask {
+    labels: Vec<u32>,
+}
+
+impl FrameMask {
+    /// One label for each frame.
+    ///
+    /// # Panics
+    ///
+    /// If a label is below the one before it.
+    pub fn new(labels: Vec<u32>) -> Self {
+        assert!(labels.is_sorted(), "frame labels fall: {labels:?}");
+        Self { labels }
+    }
+
+    /// `context` frames labelled 0, then `frames` more in chunks of `chunk`, labelled 1, 2, ...
+    pub fn block_causal(context: usize, frames: usize, chunk: usize) -> Self {
+        let past = std::iter::repeat_n(0, context);
+        Self::new(past.chain((0..frames).map(|frame| (frame / chunk) as u32 + 1)).collect())
+    }
+
+    /// One label for each frame.
+    pub fn labels(&self) -> &[u32] {
+        &self.labels
+    }
+
+    fn sights(&self, own: &KeyValue, frames: usize) -> Vec<Sight> {
+        assert_eq!(self.labels.len(), frames, "labels of the mask, and latent frames");
+        let tokens = own.tokens() / frames;
+        runs(&self.labels)
+            .map(|frames| Sight { keys: own.first(frames.end * tokens), frames })
+            .collect()
+    }
+}
+
+/// Consecutive frames that attend to the same caption.
+#[derive(Clone, Debug)]
+pub(super) struct CaptionRun {
+    pub(super) frames: Range<usize>,
+    pub(super) caption: usize,
+}
+
+/// The captions of `slots`, as few runs of frames as there can be.
+pub(super) fn caption_runs(slots: &[FrameSlot]) -> Vec<CaptionRun> {
+    let captions: Vec<usize> = slots.iter().map(|slot| slot.caption).collect();
+    runs(&captions).map(|frames| CaptionRun { caption: captions[frames.start], frames }).collect()
+}
+
+/// Ranges over which `values` stays the same.
+fn runs<T: PartialEq>(values: &[T]) -> impl Iterator<Item = Range<usize>> {
+    let mut end = 0;
+    values.chunk_by(T::eq).map(move |run| {
+        let start = end;
+        end += run.len();
+        start..end
+    })
+}

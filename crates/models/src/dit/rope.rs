@@ -1,0 +1,82 @@
+//! Three-axis rotary positions with the shot phase.
+//!
+//! A head is a row of complex numbers, its even and odd entries the real and imaginary parts. Time,
+//! height and width own a share of them each, with a ladder of frequencies that starts anew at 1.
+//! A shot turns all numbers of the time share by the same further angle, its phase times θ, so
+//! frames at equal positions of different shots stay apart. Only differences of positions and
+//! phases reach the attention scores.
+//!
+//! | letter | means | Wan2.1-1.3B at 480p |
+//! |---|---|---|
+//! | `B` | clips | 1 |
+//! | `F` | latent frames | 3 |
+//! | `L` | tokens | 4 680 |
+//! | `N` | heads | 12 |
+//! | `H` | width of one head | 128 |
+//!
+//! Method: Wan2.1 (arXiv 2503.20314); shot phase: ShotStream (arXiv 2603.25746), section 4.2.
+//! Angles are f64; the phase `k·θ` is rounded to f32 first, as in the reference.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use shotstream_plan::layout::FrameSlot;
+
+use super::DitConfig;
+use super::embedding::frequency;
+
+/// Cosines and sines for every token of a pass, `[1, L, 1, H]` each.
+#[derive(Clone, Debug)]
+pub(super) struct Rope {
+    cos: Tensor<4>,
+    sin: Tensor<4>,
+}
+
+impl Rope {
+    /// The rotation of frames at `slots`, each a `grid` of rows and columns of tokens.
+    pub(super) fn new(
+        config: &DitConfig,
+        slots: &[FrameSlot],
+        grid: [usize; 2],
+        device: &Device,
+    ) -> Self {
+        let angles = token_angles(config, slots, grid);
+        let shape = [1, angles.len() * 2 / config.head_dim(), 1, config.head_dim()];
+        let cos = angles.iter().flat_map(|angle| [angle.cos() as f32; 2]);
+        let sin = angles.iter().flat_map(|angle| [-angle.sin() as f32, angle.sin() as f32]);
+        let [cos, sin] = [cos.collect::<Vec<_>>(), sin.collect()]
+            .map(|values| Tensor::from_data(TensorData::new(values, shape), device));
+        Self { cos, sin }
+    }
+
+    /// Rotate `[B, L, N, H]`.
+    pub(super) fn rotate(&self, x: Tensor<4>) -> Tensor<4> {
+        let [batch, tokens, heads, width] = x.dims();
+        let swapped = x
+            .clone()
+            .reshape([batch, tokens, heads, width / 2, 2])
+            .flip([4])
+            .reshape([batch, tokens, heads, width]);
+        x * self.cos.clone() + swapped * self.sin.clone()
+    }
+}
+
+/// Angle of every complex number of every token, frame by frame, row by row.
+fn token_angles(config: &DitConfig, slots: &[FrameSlot], [rows, columns]: [usize; 2]) -> Vec<f64> {
+    let pairs = config.head_dim() / 2;
+    let space = pairs / 3;
+    let time = pairs - 2 * space;
+    let axis = |position: usize, phase: f64, count: usize| {
+        (0..count).map(move |m| position as f64 * frequency(m, count) + phase)
+    };
+    let mut angles = Vec::with_capacity(slots.len() * rows * columns * pairs);
+    for slot in slots {
+        let phase = f64::from(slot.phase as f32 * config.shot_phase);
+        for row in 0..rows {
+            for column in 0..columns {
+                angles.extend(axis(slot.position as usize, phase, time));
+                angles.extend(axis(row, 0.0, space));
+                angles.extend(axis(column, 0.0, space));
+            }
+        }
+    }
+    angles
+}
