@@ -1,0 +1,116 @@
+//! A thin hand over the rasteriser: shapes in local units, shaded, with or without an ink line.
+
+use tiny_skia::{
+    FillRule, LineCap, LineJoin, Paint, Path, PathBuilder, PixmapMut, Rect, Stroke, Transform,
+};
+
+use super::palette::{INK, Light, Rgb};
+
+/// A point in local units; y grows downwards.
+pub(super) type Point = (f32, f32);
+
+/// Draws into a picture under one transform and one light.
+pub(super) struct Brush<'a> {
+    pub picture: PixmapMut<'a>,
+    /// Local units to pixels.
+    pub transform: Transform,
+    pub light: Light,
+    /// The width of the ink line in local units.
+    pub ink: f32,
+}
+
+impl Brush<'_> {
+    /// Fills a shape without a line.
+    pub(super) fn fill(&mut self, path: &Path, colour: Rgb) {
+        let paint = paint(self.light.shade(colour));
+        self.picture.fill_path(path, &paint, FillRule::Winding, self.transform, None);
+    }
+
+    /// Fills a shape and draws its ink line.
+    pub(super) fn inked(&mut self, path: &Path, colour: Rgb) {
+        self.fill(path, colour);
+        self.stroke(path, self.ink, INK);
+    }
+
+    /// Draws along a path.
+    pub(super) fn stroke(&mut self, path: &Path, width: f32, colour: Rgb) {
+        let paint = paint(self.light.shade(colour));
+        let stroke = Stroke {
+            width,
+            line_cap: LineCap::Round,
+            line_join: LineJoin::Round,
+            ..Stroke::default()
+        };
+        self.picture.stroke_path(path, &paint, &stroke, self.transform, None);
+    }
+
+    /// A limb: a thick line with an ink line around it.
+    pub(super) fn limb(&mut self, path: &Path, width: f32, colour: Rgb) {
+        self.stroke(path, width + self.ink, INK);
+        self.stroke(path, width - self.ink, colour);
+    }
+}
+
+fn paint(colour: Rgb) -> Paint<'static> {
+    let [r, g, b] = colour.map(|c| c.round() as u8);
+    let mut paint = Paint::default();
+    paint.set_color_rgba8(r, g, b, 255);
+    paint
+}
+
+/// An upright ellipse.
+pub(super) fn oval(centre: Point, rx: f32, ry: f32) -> Path {
+    let (x, y) = centre;
+    let rect = Rect::from_ltrb(x - rx, y - ry, x + rx, y + ry);
+    shape(|p| p.push_oval(rect.expect("radii are positive")))
+}
+
+/// An upright rectangle with its corners cut round.
+pub(super) fn block(left: f32, top: f32, right: f32, bottom: f32, round: f32) -> Path {
+    shape(|p| {
+        p.move_to(left + round, top);
+        p.line_to(right - round, top);
+        p.quad_to(right, top, right, top + round);
+        p.line_to(right, bottom - round);
+        p.quad_to(right, bottom, right - round, bottom);
+        p.line_to(left + round, bottom);
+        p.quad_to(left, bottom, left, bottom - round);
+        p.line_to(left, top + round);
+        p.quad_to(left, top, left + round, top);
+        p.close();
+    })
+}
+
+/// A closed shape with straight sides.
+pub(super) fn polygon(points: &[Point]) -> Path {
+    shape(|p| {
+        for (i, &(x, y)) in points.iter().enumerate() {
+            if i == 0 { p.move_to(x, y) } else { p.line_to(x, y) }
+        }
+        p.close();
+    })
+}
+
+/// An open line through points.
+pub(super) fn line(points: &[Point]) -> Path {
+    shape(|p| {
+        for (i, &(x, y)) in points.iter().enumerate() {
+            if i == 0 { p.move_to(x, y) } else { p.line_to(x, y) }
+        }
+    })
+}
+
+/// An open curve from `a` to `b`, bent towards `bend`.
+pub(super) fn arc(a: Point, bend: Point, b: Point) -> Path {
+    shape(|p| {
+        p.move_to(a.0, a.1);
+        p.quad_to(bend.0, bend.1, b.0, b.1);
+    })
+}
+
+/// A shape from its outline, which must have at least two points.
+pub(super) fn shape(build: impl FnOnce(&mut PathBuilder)) -> Path {
+    let mut builder = PathBuilder::new();
+    build(&mut builder);
+    builder.finish().expect("a drawn outline has an extent")
+}

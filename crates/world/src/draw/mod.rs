@@ -1,0 +1,141 @@
+//! One frame of a story: sky, three layers of scenery, then the characters.
+//!
+//! The picture is 80 units high whatever its size in pixels, and shows as many units across as
+//! its shape allows, around its middle.
+
+mod backdrop;
+mod brush;
+mod figure;
+mod motion;
+mod palette;
+mod scenery;
+mod sky;
+mod species;
+
+use shotstream_media::Frame;
+use tiny_skia::{Pixmap, Transform};
+
+use self::backdrop::Backdrop;
+use self::brush::Brush;
+use self::palette::Light;
+use crate::attributes::{Action, CameraSize, Time};
+use crate::story::{Character, Story};
+
+/// The height of every picture in its own units.
+const PICTURE_UNITS: f32 = 80.0;
+
+/// Draws the frames of one shot; everything that does not move is drawn once.
+#[derive(Debug)]
+pub struct ShotPainter {
+    backdrop: Backdrop,
+    figures: Vec<Figure>,
+    num_frames: usize,
+    time: Time,
+    /// Pixels in a picture unit.
+    unit: f32,
+    /// The middle of the picture, in picture units.
+    middle: f32,
+}
+
+/// Who stands where.
+#[derive(Clone, Copy, Debug)]
+struct Figure {
+    character: Character,
+    action: Action,
+    stand: Stand,
+}
+
+/// Where and how large a figure is drawn, in picture units from the middle.
+#[derive(Clone, Copy, Debug)]
+struct Stand {
+    x: f32,
+    y: f32,
+    /// Picture units in a figure unit.
+    scale: f32,
+    /// How far a walk takes it to either side.
+    reach: f32,
+}
+
+impl ShotPainter {
+    /// Prepares a shot of `num_frames` frames for a picture of `size` [height, width] pixels.
+    ///
+    /// # Panics
+    /// If the story has no such shot or the picture is empty.
+    pub fn new(story: &Story, shot: usize, size: [usize; 2], num_frames: usize) -> Self {
+        let [height, width] = size;
+        let unit = height as f32 / PICTURE_UNITS;
+        let take = &story.shots[shot];
+        let num_figures = take.cast.len();
+        let figures = story
+            .characters(shot)
+            .enumerate()
+            .map(|(place, (character, action))| {
+                let stand = stand(take.size, place, num_figures, character);
+                Figure { character, action, stand }
+            })
+            .collect();
+        Self {
+            backdrop: Backdrop::new(take, size, num_frames),
+            figures,
+            num_frames,
+            time: take.time,
+            unit,
+            middle: width as f32 / unit / 2.0,
+        }
+    }
+
+    /// The frame at `frame` frames from the shot's start.
+    pub fn frame(&self, frame: usize) -> Frame {
+        let mut picture = self.backdrop.at(frame);
+        for figure in &self.figures {
+            self.draw(&mut picture, figure, frame);
+        }
+        frame_from_pixmap(&picture)
+    }
+
+    fn draw(&self, picture: &mut Pixmap, figure: &Figure, frame: usize) {
+        let pose = motion::pose(figure.action, frame, self.num_frames);
+        let stand = figure.stand;
+        let scale = stand.scale * self.unit;
+        let x = (self.middle + stand.x + pose.walk * stand.reach) * self.unit;
+        let y = stand.y * self.unit - pose.lift * scale;
+        let width = scale * pose.turn / pose.stretch;
+        let mut brush = Brush {
+            picture: picture.as_mut(),
+            transform: Transform::from_row(width, 0.0, 0.0, scale * pose.stretch, x, y),
+            light: Light::on_characters(self.time),
+            ink: 1.4 + 0.5 / stand.scale,
+        };
+        figure::figure(&mut brush, figure.character, &pose);
+    }
+}
+
+/// Where the figure `place` of `num_figures` stands.
+fn stand(size: CameraSize, place: usize, num_figures: usize, character: Character) -> Stand {
+    let pair = num_figures > 1;
+    let side = if !pair { 0.0 } else { [-1.0, 1.0][place.min(1)] };
+    match size {
+        CameraSize::Wide => {
+            Stand { x: side * 26.0, y: 73.0, scale: 0.43, reach: if pair { 11.0 } else { 24.0 } }
+        }
+        CameraSize::Medium => {
+            Stand { x: side * 31.0, y: 78.5, scale: 0.66, reach: if pair { 9.0 } else { 20.0 } }
+        }
+        CameraSize::Close => {
+            let scale = if pair { 0.85 } else { 1.15 };
+            let (face_x, face_y) = species::anchors(character.species).face;
+            Stand {
+                x: side * 32.0 - face_x * scale,
+                y: 41.0 - face_y * scale,
+                scale,
+                reach: if pair { 8.0 } else { 16.0 },
+            }
+        }
+    }
+}
+
+/// The picture's colours; every pixel is opaque.
+fn frame_from_pixmap(picture: &Pixmap) -> Frame {
+    let rgb = picture.data().chunks_exact(4).flat_map(|pixel| [pixel[0], pixel[1], pixel[2]]);
+    Frame { width: picture.width() as usize, height: picture.height() as usize, rgb: rgb.collect() }
+}
