@@ -2,6 +2,7 @@
 
 pub mod bundle;
 pub mod checkpoint;
+pub mod clean;
 pub mod dit;
 pub mod networks;
 pub mod tokenizer;

@@ -1,1 +1,370 @@
-//! Token ids to text embeddings: the umT5 encoder.
+//! The text encoder: token ids to text embeddings, a umT5 encoder of any size.
+//!
+//! | letter | means | umT5-XXL |
+//! |---|---|---|
+//! | `B` | captions | 1 |
+//! | `T` | tokens of the padded caption | 512 |
+//! | `S` | tokens of the longest caption of the batch, at most `T` | |
+//! | `N` | heads | 64 |
+//! | `H` | width of one head | 64 |
+//! | `A` | width of all heads, `N × H` | 4 096 |
+//! | `D` | model width | 4 096 |
+//!
+//! Every block owns its table of relative positions, attention scores are not scaled by the head
+//! width, and nothing has a bias. Padding is never read: keys past a caption's length are masked,
+//! and the rows they would have produced are zero, as the denoiser was trained to see them.
+//! Scores, sums of squares and softmax stay in the dtype of the weights, except the mean square
+//! of the norm, which is taken in f32.
+//!
+//! Method: T5 (arXiv 1910.10683) with gated GELU (2002.05202), in the multilingual form of umT5
+//! (2304.09151).
+
+use burn::module::Module;
+use burn::nn::{
+    Embedding, EmbeddingConfig, Initializer, Linear, LinearConfig, RmsNorm, RmsNormConfig,
+};
+use burn::tensor::activation::{gelu_approximate, softmax};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use serde::{Deserialize, Serialize};
+
+/// Added to the mean square inside every norm.
+const NORM_EPS: f64 = 1e-6;
+
+/// The sizes of a [`Umt5`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Umt5Config {
+    /// Rows of the token embedding.
+    pub vocab_size: usize,
+    /// Width of an embedding, `D`.
+    pub dim: usize,
+    /// Width of all heads together, `A`.
+    pub dim_attn: usize,
+    /// Hidden width of the feed-forward layers.
+    pub dim_ffn: usize,
+    /// Attention heads, `N`; divides `dim_attn`.
+    pub num_heads: usize,
+    /// Blocks.
+    pub num_layers: usize,
+    /// Buckets of relative positions, half of them for keys to the right.
+    pub num_buckets: usize,
+    /// Distance from which all positions share the last bucket.
+    pub max_distance: usize,
+}
+
+impl Umt5Config {
+    /// The encoder of Wan2.1: umT5-XXL.
+    #[must_use]
+    pub fn wan() -> Self {
+        Self {
+            vocab_size: 256_384,
+            dim: 4096,
+            dim_attn: 4096,
+            dim_ffn: 10_240,
+            num_heads: 64,
+            num_layers: 24,
+            num_buckets: 32,
+            max_distance: 128,
+        }
+    }
+}
+
+/// A umT5 encoder.
+#[derive(Module, Debug)]
+pub struct Umt5 {
+    token_embedding: Embedding,
+    blocks: Vec<Block>,
+    norm: RmsNorm,
+    #[module(skip)]
+    config: Umt5Config,
+}
+
+impl Umt5 {
+    /// An encoder with random weights.
+    #[must_use]
+    pub fn new(config: &Umt5Config, device: &Device) -> Self {
+        Self {
+            token_embedding: EmbeddingConfig::new(config.vocab_size, config.dim).init(device),
+            blocks: (0..config.num_layers).map(|_| Block::new(config, device)).collect(),
+            norm: norm(config.dim, device),
+            config: config.clone(),
+        }
+    }
+
+    /// The sizes this encoder was made with.
+    #[must_use]
+    pub fn config(&self) -> &Umt5Config {
+        &self.config
+    }
+
+    /// Ids `[B, T]` to embeddings `[B, T, D]`; rows from `lengths[b]` on are zero.
+    ///
+    /// # Panics
+    /// When `lengths` does not hold one length per caption.
+    #[must_use]
+    pub fn forward(&self, ids: Tensor<2, Int>, lengths: &[usize]) -> Tensor<3> {
+        let [batch, tokens] = ids.dims();
+        assert_eq!(lengths.len(), batch, "one length per caption");
+        let device = ids.device();
+        let longest = lengths.iter().copied().max().unwrap_or(0).clamp(1, tokens.max(1));
+        // What lies beyond the longest caption is masked for everyone, so it is not computed.
+        let ids = ids.slice([0..batch, 0..longest]);
+        let present = presence(lengths, longest, &device);
+        let absent = present.clone().equal_elem(0.0).reshape([batch, 1, 1, longest]);
+        let buckets = relative_buckets(&self.config, longest, &device);
+        let mut x = self.token_embedding.forward(ids);
+        for block in &self.blocks {
+            let bias = block.position_bias(buckets.clone());
+            let mask = absent.clone().expand([batch, self.config.num_heads, longest, longest]);
+            x = x.clone() + block.attention.forward(block.norm1.forward(x), bias, mask);
+            x = x.clone() + block.ffn.forward(block.norm2.forward(x));
+        }
+        let x = self.norm.forward(x);
+        let dtype = x.dtype();
+        let x = x * present.cast(dtype).reshape([batch, longest, 1]);
+        let rest = Tensor::zeros([batch, tokens - longest, self.config.dim], (&device, dtype));
+        Tensor::cat(vec![x, rest], 1)
+    }
+}
+
+/// One transformer layer.
+#[derive(Module, Debug)]
+struct Block {
+    norm1: RmsNorm,
+    attention: Attention,
+    /// `[buckets, N]`.
+    positions: Embedding,
+    norm2: RmsNorm,
+    ffn: FeedForward,
+}
+
+impl Block {
+    fn new(config: &Umt5Config, device: &Device) -> Self {
+        let std = (config.dim as f64).powf(-0.5);
+        Self {
+            norm1: norm(config.dim, device),
+            attention: Attention::new(config, device),
+            positions: EmbeddingConfig::new(config.num_buckets, config.num_heads)
+                .with_initializer(Initializer::Normal { mean: 0.0, std })
+                .init(device),
+            norm2: norm(config.dim, device),
+            ffn: FeedForward::new(config, device),
+        }
+    }
+
+    /// Buckets `[S, S]` to what is added to the scores, `[1, N, S, S]`.
+    fn position_bias(&self, buckets: Tensor<2, Int>) -> Tensor<4> {
+        self.positions.forward(buckets).permute([2, 0, 1]).unsqueeze()
+    }
+}
+
+/// Self-attention without scaling and without biases.
+#[derive(Module, Debug)]
+struct Attention {
+    q: Linear,
+    k: Linear,
+    v: Linear,
+    o: Linear,
+    num_heads: usize,
+}
+
+impl Attention {
+    fn new(config: &Umt5Config, device: &Device) -> Self {
+        let Umt5Config { dim, dim_attn, num_heads, .. } = *config;
+        // Scores are not divided by the square root of the head width; small queries stand in.
+        let head_width = dim_attn / num_heads;
+        Self {
+            q: linear([dim, dim_attn], dim * head_width, device),
+            k: linear([dim, dim_attn], dim, device),
+            v: linear([dim, dim_attn], dim, device),
+            o: linear([dim_attn, dim], dim_attn, device),
+            num_heads,
+        }
+    }
+
+    /// `[B, S, D]` to the same; `bias` is `[1, N, S, S]`, `mask` `[B, N, S, S]` true at padding.
+    fn forward(
+        &self,
+        x: Tensor<3>,
+        bias: Tensor<4>,
+        mask: Tensor<4, burn::tensor::Bool>,
+    ) -> Tensor<3> {
+        let q = self.split_heads(self.q.forward(x.clone()));
+        let k = self.split_heads(self.k.forward(x.clone()));
+        let v = self.split_heads(self.v.forward(x));
+        let scores = q.matmul(k.swap_dims(2, 3)) + bias;
+        let weights = softmax(scores.mask_fill(mask, f32::MIN), 3);
+        let mixed = weights.matmul(v).swap_dims(1, 2);
+        let [batch, tokens, heads, width] = mixed.dims();
+        self.o.forward(mixed.reshape([batch, tokens, heads * width]))
+    }
+
+    /// `[B, S, A]` to `[B, N, S, H]`.
+    fn split_heads(&self, x: Tensor<3>) -> Tensor<4> {
+        let [batch, tokens, width] = x.dims();
+        x.reshape([batch, tokens, self.num_heads, width / self.num_heads]).swap_dims(1, 2)
+    }
+}
+
+/// A gated feed-forward layer: `W2(W1(x) ⊙ GELU(G(x)))`.
+#[derive(Module, Debug)]
+struct FeedForward {
+    gate: Linear,
+    fc1: Linear,
+    fc2: Linear,
+}
+
+impl FeedForward {
+    fn new(config: &Umt5Config, device: &Device) -> Self {
+        let Umt5Config { dim, dim_ffn, .. } = *config;
+        Self {
+            gate: linear([dim, dim_ffn], dim, device),
+            fc1: linear([dim, dim_ffn], dim, device),
+            fc2: linear([dim_ffn, dim], dim_ffn, device),
+        }
+    }
+
+    /// `[B, S, D]` to the same.
+    fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        let gate = gelu_approximate(self.gate.forward(x.clone()));
+        self.fc2.forward(self.fc1.forward(x) * gate)
+    }
+}
+
+fn norm(dim: usize, device: &Device) -> RmsNorm {
+    RmsNormConfig::new(dim).with_epsilon(NORM_EPS).init(device)
+}
+
+/// A layer without bias whose weights have variance `1 / fan`.
+fn linear([d_input, d_output]: [usize; 2], fan: usize, device: &Device) -> Linear {
+    let std = (fan as f64).powf(-0.5);
+    LinearConfig::new(d_input, d_output)
+        .with_bias(false)
+        .with_initializer(Initializer::Normal { mean: 0.0, std })
+        .init(device)
+}
+
+/// `[B, S]`: one where a caption has a token, zero where it is padding.
+fn presence(lengths: &[usize], tokens: usize, device: &Device) -> Tensor<2> {
+    let values: Vec<f32> = lengths
+        .iter()
+        .flat_map(|&length| (0..tokens).map(move |t| f32::from(u8::from(t < length))))
+        .collect();
+    Tensor::from_data(TensorData::new(values, [lengths.len(), tokens]), device)
+}
+
+/// Bucket of the distance of every key to every query, `[S, S]`, queries first.
+fn relative_buckets(config: &Umt5Config, tokens: usize, device: &Device) -> Tensor<2, Int> {
+    let buckets: Vec<i64> = (0..tokens)
+        .flat_map(|query| (0..tokens).map(move |key| (query, key)))
+        .map(|(query, key)| relative_bucket(config, query, key) as i64)
+        .collect();
+    Tensor::from_data(TensorData::new(buckets, [tokens, tokens]), device)
+}
+
+/// Which row of the table of positions a query reads for a key.
+///
+/// Half the buckets are for keys to the right. In each half the near distances have a bucket of
+/// their own and the far ones share buckets of logarithmically growing width.
+fn relative_bucket(config: &Umt5Config, query: usize, key: usize) -> usize {
+    let side = config.num_buckets / 2;
+    let near = side / 2;
+    let distance = query.abs_diff(key);
+    let within = if distance < near {
+        distance
+    } else {
+        // Bucket `near + i` begins where (distance / near)^(side - near) reaches
+        // (max_distance / near)^i; taken by comparison so that borders do not hang on rounding.
+        let growth = config.max_distance as f64 / near as f64;
+        let exponent = 1.0 / (side - near) as f64;
+        (near + 1..side)
+            .take_while(|&bucket| {
+                let border = near as f64 * growth.powf((bucket - near) as f64 * exponent);
+                border - 1e-6 <= distance as f64
+            })
+            .last()
+            .unwrap_or(near)
+    };
+    if query < key { side + within } else { within }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> Umt5Config {
+        Umt5Config {
+            vocab_size: 20,
+            dim: 16,
+            dim_attn: 16,
+            dim_ffn: 24,
+            num_heads: 2,
+            num_layers: 2,
+            num_buckets: 32,
+            max_distance: 128,
+        }
+    }
+
+    fn ids(rows: &[[i64; 6]]) -> Tensor<2, Int> {
+        let data: Vec<i64> = rows.concat();
+        Tensor::from_data(TensorData::new(data, [rows.len(), 6]), &Device::flex())
+    }
+
+    fn largest_difference(a: Tensor<3>, b: Tensor<3>) -> f32 {
+        (a - b).abs().max().into_scalar()
+    }
+
+    #[test]
+    fn buckets_follow_the_table_of_the_reference() {
+        let config = Umt5Config::wan();
+        let borders = [(8, 8), (12, 9), (16, 10), (23, 11), (32, 12), (46, 13), (64, 14), (91, 15)];
+        for distance in 0..600 {
+            let expected = borders
+                .iter()
+                .rev()
+                .find(|(border, _)| *border <= distance)
+                .map_or(distance, |&(_, bucket)| bucket);
+            assert_eq!(relative_bucket(&config, distance, 0), expected, "{distance} to the left");
+            let right = if distance == 0 { 0 } else { 16 + expected };
+            assert_eq!(relative_bucket(&config, 0, distance), right, "{distance} to the right");
+        }
+    }
+
+    #[test]
+    fn rows_past_the_length_are_zero() {
+        let encoder = Umt5::new(&config(), &Device::flex());
+        let out = encoder.forward(ids(&[[3, 4, 1, 0, 0, 0]]), &[3]);
+        assert_eq!(out.dims(), [1, 6, 16]);
+        let rest: f32 = out.clone().slice([0..1, 3..6]).abs().sum().into_scalar();
+        let kept: f32 = out.slice([0..1, 0..3]).abs().sum().into_scalar();
+        assert_eq!(rest, 0.0);
+        assert!(kept > 0.0);
+    }
+
+    #[test]
+    fn what_stands_in_the_padding_is_never_read() {
+        let encoder = Umt5::new(&config(), &Device::flex());
+        let a = encoder.forward(ids(&[[3, 4, 1, 0, 0, 0]]), &[3]);
+        let b = encoder.forward(ids(&[[3, 4, 1, 9, 8, 7]]), &[3]);
+        assert_eq!(largest_difference(a, b), 0.0);
+    }
+
+    #[test]
+    fn a_caption_is_embedded_the_same_alone_and_beside_a_longer_one() {
+        let encoder = Umt5::new(&config(), &Device::flex());
+        let alone = encoder.forward(ids(&[[3, 4, 1, 0, 0, 0]]), &[3]);
+        let both = encoder.forward(ids(&[[3, 4, 1, 0, 0, 0], [5, 6, 7, 8, 9, 1]]), &[3, 6]);
+        assert!(largest_difference(alone, both.slice_dim(0, 0..1)) < 1e-5);
+    }
+
+    #[test]
+    fn gradients_reach_the_table_of_positions() {
+        let encoder = Umt5::new(&config(), &Device::flex().autodiff());
+        let device = Device::flex().autodiff();
+        let data = TensorData::new(vec![3_i64, 4, 1], [1, 3]);
+        let out = encoder.forward(Tensor::from_data(data, &device), &[3]);
+        let grads = out.square().sum().backward();
+        let grad = encoder.blocks[0].positions.weight.val().grad(&grads).unwrap();
+        assert!(grad.abs().sum().into_scalar::<f32>() > 0.0);
+    }
+}
