@@ -135,3 +135,86 @@ fn shot_slots(context: &ContextLayout, latents: Range<usize>, caption: usize) ->
     let first = context.slots.len();
     latents.map(|i| FrameSlot { position: (first + i) as u32, phase, caption }).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{context::select_context, geometry::PixelFrames};
+
+    fn context_of(shot: usize) -> ContextLayout {
+        let past = (0..shot).map(|_| PixelFrames(33)).collect();
+        layout_context(&Recipe::tiny(), shot, select_context(6, &past))
+    }
+
+    fn slot(position: u32, phase: u32, caption: usize) -> FrameSlot {
+        FrameSlot { position, phase, caption }
+    }
+
+    #[test]
+    fn the_first_shot_follows_a_null_context_of_another_phase() {
+        let context = context_of(0);
+        assert!(context.is_null());
+        assert_eq!(context.captions, [0]);
+        assert_eq!(context.slots, [0, 1, 2, 3, 4, 5].map(|position| slot(position, 0, 0)));
+        let chunk = layout_chunk(&Recipe::tiny(), &context, 0);
+        assert_eq!(chunk.slots, [6, 7, 8].map(|position| slot(position, 1, 0)));
+        let sequence = layout_sequence(&context, 0, LatentFrames(9));
+        assert_eq!(sequence.captions, [0]);
+        assert_eq!(sequence.slots[14], slot(14, 1, 0));
+    }
+
+    #[test]
+    fn context_frames_read_the_captions_of_their_shots() {
+        let context = context_of(4);
+        assert_eq!(context.captions, [0, 1, 2, 3]);
+        let captions: Vec<_> = context.slots.iter().map(|slot| slot.caption).collect();
+        assert_eq!(captions, [0, 1, 2, 2, 3, 3]);
+        let sequence = layout_sequence(&context, 4, LatentFrames(3));
+        assert_eq!(sequence.captions, [0, 1, 2, 3, 4]);
+        assert_eq!(sequence.slots[6..], [6, 7, 8].map(|position| slot(position, 4, 4)));
+    }
+
+    #[test]
+    fn phases_start_again_when_old_shots_are_forgotten() {
+        let context = context_of(100);
+        assert_eq!(context.captions, [94, 95, 96, 97, 98, 99]);
+        assert_eq!(context.slots, [0, 1, 2, 3, 4, 5].map(|j| slot(j, j, j as usize)));
+        assert_eq!(layout_chunk(&Recipe::tiny(), &context, 0).slots[0], slot(6, 6, 0));
+    }
+
+    #[test]
+    fn the_window_slides_when_a_shot_outgrows_it() {
+        let recipe = Recipe::tiny();
+        let windows = [0, 2, 3].map(|chunk| layout_chunk(&recipe, &context_of(1), chunk).window);
+        assert_eq!(windows, [0..3, 0..9, 3..12]);
+    }
+
+    proptest! {
+        #[test]
+        fn phases_differ_as_the_shots_do(shot in 1usize..60, chunk in 0usize..4) {
+            let context = context_of(shot);
+            let target = layout_chunk(&Recipe::tiny(), &context, chunk).slots[0].phase;
+            for (slot, frame) in context.slots.iter().zip(&context.frames) {
+                prop_assert_eq!((target - slot.phase) as usize, shot - frame.shot);
+                prop_assert_eq!(context.captions[slot.caption], frame.shot);
+            }
+        }
+
+        #[test]
+        fn positions_count_up_without_a_gap(shot in 0usize..12, latents in 1usize..60) {
+            let sequence = layout_sequence(&context_of(shot), shot, LatentFrames(latents));
+            for (position, slot) in (0..).zip(&sequence.slots) {
+                prop_assert_eq!(slot.position, position);
+                prop_assert!(slot.caption < sequence.captions.len());
+            }
+        }
+
+        #[test]
+        fn a_chunk_attends_to_context_and_everything_before_it(chunk in 0usize..3) {
+            let layout = layout_chunk(&Recipe::tiny(), &context_of(2), chunk);
+            prop_assert_eq!(layout.attended.0, 40 * (6 + 3 * (chunk + 1)));
+        }
+    }
+}

@@ -172,3 +172,66 @@ pub fn plan_shot(
         candidates: candidates(budget, &story),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shot(caption: &str, frames: Option<usize>) -> ShotScript {
+        ShotScript { frames: frames.map(PixelFrames), ..ShotScript::new(caption) }
+    }
+
+    #[test]
+    fn a_story_grows_shot_by_shot() {
+        let mut plan = Plan::new(Recipe::tiny());
+        plan.push(&shot("a", None)).unwrap();
+        let second = plan.push(&shot("b", Some(45))).unwrap();
+        assert_eq!((second.shot, second.start, second.frames), (1, 33, PixelFrames(45)));
+        assert_eq!((second.latents, second.chunks.len()), (LatentFrames(12), 4));
+        assert_eq!(plan.timeline().total(), PixelFrames(78));
+    }
+
+    #[test]
+    fn what_a_shot_remembers_does_not_depend_on_what_follows() {
+        let recipe = Recipe::tiny();
+        let script = Script { global: "g".into(), shots: vec![shot("a", None); 9] };
+        let whole = Plan::of(recipe.clone(), &script).unwrap();
+        let mut live = Plan::new(recipe);
+        for (index, asked) in script.shots.iter().enumerate() {
+            assert_eq!(live.push(asked).unwrap(), &whole.shots()[index]);
+        }
+    }
+
+    #[test]
+    fn a_cut_shot_is_remembered_at_its_real_length() {
+        let mut plan = Plan::new(Recipe::tiny());
+        plan.push(&shot("a", None)).unwrap();
+        let cut = plan.cut(1).unwrap();
+        assert_eq!((cut.frames, cut.chunks.len()), (PixelFrames(9), 1));
+        assert_eq!(cut.candidates.last(), Some(&8));
+        let next = plan.push(&shot("b", None)).unwrap();
+        assert_eq!(next.start, 9);
+        assert_eq!(next.context.frames.last().map(|it| it.frame), Some(8));
+    }
+
+    #[test]
+    fn a_cut_keeps_between_one_and_all_chunks() {
+        let mut plan = Plan::new(Recipe::tiny());
+        assert_eq!(plan.cut(1), Err(PlanError::NothingToCut));
+        plan.push(&shot("a", None)).unwrap();
+        assert!(plan.cut(0).is_err());
+        let error = plan.cut(4).expect_err("the shot has three chunks");
+        assert_eq!(error.to_string(), "a shot of 3 chunks cannot be cut to 4: shot 0");
+    }
+
+    #[test]
+    fn a_shot_that_cannot_be_planned_leaves_the_plan_alone() {
+        let mut plan = Plan::new(Recipe::tiny());
+        plan.push(&shot("a", None)).unwrap();
+        let blank = plan.push(&shot(" ", None)).expect_err("the caption is blank");
+        assert_eq!(blank.to_string(), "the caption is blank: shot 1");
+        let ragged = plan.push(&shot("b", Some(40))).expect_err("the length is ragged");
+        assert!(ragged.to_string().ends_with("the nearest have 33 and 45: shot 1"), "{ragged}");
+        assert_eq!(plan.shots().len(), 1);
+    }
+}

@@ -18,6 +18,8 @@
 mod document;
 mod error;
 mod schema;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 
