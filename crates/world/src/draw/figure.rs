@@ -16,53 +16,56 @@ const ORANGE: Rgb = [255.0, 132.0, 20.0];
 pub(super) fn figure(brush: &mut Brush, character: Character, pose: &Pose) {
     let coat = coat(character.colour);
     let mut anchors = anchors(character.species);
-    let reach = if character.species == Species::Snail { 5.0 * pose.stride } else { 0.0 };
-    anchors.hat.0 += reach;
-    anchors.neck.0 += reach;
-    let with_balloon = character.accessory == Accessory::Balloon;
+    if character.species == Species::Snail {
+        anchors.neck.0 += 5.0 * pose.stride;
+    }
     body(brush, character.species, &coat, pose);
     if character.accessory == Accessory::Scarf {
         scarf(brush, &anchors);
     }
-    arms(brush, character.species, &anchors, &coat, pose, with_balloon);
+    let with_balloon = character.accessory == Accessory::Balloon;
+    let steel = [150.0, 160.0, 176.0];
+    match character.species {
+        Species::Snail => snail_arm(brush, &anchors, &coat, pose),
+        Species::Robot => {
+            let coat = Coat { main: steel, light: coat.main, ..coat };
+            arms(brush, &anchors, &coat, pose, with_balloon);
+        }
+        _ => arms(brush, &anchors, &coat, pose, with_balloon),
+    }
     match character.accessory {
         Accessory::Hat => hat(brush, anchors.hat),
-        Accessory::Balloon => balloon(brush, anchors.balloon_hand),
+        Accessory::Balloon => balloon(brush, &anchors),
         Accessory::None | Accessory::Scarf => {}
     }
 }
 
-/// The right arm hangs, swings or waves; the left hangs, swings or holds a balloon. A snail shows
-/// an arm only when it has something to do with it.
-fn arms(
-    b: &mut Brush,
-    species: Species,
-    at: &Anchors,
-    coat: &Coat,
-    pose: &Pose,
-    with_balloon: bool,
-) {
-    let colour = if species == Species::Robot { [150.0, 160.0, 176.0] } else { coat.main };
-    let snail = species == Species::Snail;
-    let right = at.shoulder;
-    let left = if snail { (20.0, -20.0) } else { (-right.0, right.1) };
+/// The right arm hangs, swings or waves; the left hangs, swings or holds a balloon.
+fn arms(b: &mut Brush, at: &Anchors, coat: &Coat, pose: &Pose, with_balloon: bool) {
+    let (x, y) = at.shoulder;
     let swing = 7.0 * pose.stride;
-    if with_balloon {
-        arm(b, left, at.balloon_hand, at.arm, colour);
-    } else if !snail {
-        arm(b, left, (left.0 - 7.0 + swing, left.1 + 21.0), at.arm, colour);
-    }
-    if let Some(angle) = pose.wave {
-        let (sin, cos) = angle.sin_cos();
-        let length = 30.0;
-        arm(b, right, (right.0 + 3.0 + length * sin, right.1 - length * cos), at.arm, colour);
-    } else if !snail {
-        arm(b, right, (right.0 + 7.0 - swing, right.1 + 21.0), at.arm, colour);
+    let left = if with_balloon { at.string } else { (-x - 7.0 + swing, y + 21.0) };
+    b.limb(&line(&[(-x, y), left]), at.arm, coat.main);
+    match pose.wave {
+        Some(angle) => waving_arm(b, at, coat, angle),
+        None => b.limb(&line(&[(x, y), (x + 7.0 - swing, y + 21.0)]), at.arm, coat.main),
     }
 }
 
-fn arm(b: &mut Brush, shoulder: Point, hand: Point, width: f32, colour: Rgb) {
-    b.limb(&line(&[shoulder, hand]), width, colour);
+/// A snail shows an arm only to wave.
+fn snail_arm(b: &mut Brush, at: &Anchors, coat: &Coat, pose: &Pose) {
+    if let Some(angle) = pose.wave {
+        waving_arm(b, at, &Coat { main: coat.light, light: coat.main, ..*coat }, angle);
+    }
+}
+
+/// Out to the elbow, then up to a large hand.
+fn waving_arm(b: &mut Brush, at: &Anchors, coat: &Coat, angle: f32) {
+    const FOREARM: f32 = 30.0;
+    let (sin, cos) = angle.sin_cos();
+    let hand = (at.elbow.0 + FOREARM * sin, at.elbow.1 - FOREARM * cos);
+    b.limb(&line(&[at.shoulder, at.elbow, hand]), at.arm, coat.main);
+    b.inked(&oval(hand, 8.0, 8.0), coat.light);
 }
 
 fn hat(b: &mut Brush, (x, y): Point) {
@@ -80,9 +83,10 @@ fn scarf(b: &mut Brush, at: &Anchors) {
     b.inked(&block(x - reach, y - 5.5, x + reach, y + 6.0, 5.0), TURQUOISE);
 }
 
-fn balloon(b: &mut Brush, hand: Point) {
-    let centre = (hand.0 - 5.0, hand.1 - 46.0);
-    b.stroke(&arc((centre.0, centre.1 + 17.0), (hand.0 - 7.0, hand.1 - 10.0), hand), 1.8, INK);
-    b.inked(&oval(centre, 15.5, 18.0), ORANGE);
-    b.fill(&oval((centre.0 - 5.0, centre.1 - 7.0), 3.5, 5.0), [255.0, 214.0, 160.0]);
+fn balloon(b: &mut Brush, at: &Anchors) {
+    let (x, y) = at.balloon;
+    let bend = (x - 3.0, (y + at.string.1) / 2.0 + 10.0);
+    b.stroke(&arc((x, y + 17.0), bend, at.string), 1.8, INK);
+    b.inked(&oval((x, y), 16.0, 18.5), ORANGE);
+    b.fill(&oval((x - 5.0, y - 7.0), 3.5, 5.0), [255.0, 214.0, 160.0]);
 }

@@ -18,7 +18,7 @@ use tiny_skia::{Pixmap, Transform};
 use self::backdrop::Backdrop;
 use self::brush::Brush;
 use self::palette::Light;
-use crate::attributes::{Action, CameraSize, Time};
+use crate::attributes::{Accessory, Action, CameraSize, Species, Time};
 use crate::story::{Character, Story};
 
 /// The height of every picture in its own units.
@@ -54,6 +54,8 @@ struct Stand {
     scale: f32,
     /// How far a walk takes it to either side.
     reach: f32,
+    /// The height of a jump over its height in a wide shot, in figure units.
+    spring: f32,
 }
 
 impl ShotPainter {
@@ -98,7 +100,7 @@ impl ShotPainter {
         let stand = figure.stand;
         let scale = stand.scale * self.unit;
         let x = (self.middle + stand.x + pose.walk * stand.reach) * self.unit;
-        let y = stand.y * self.unit - pose.lift * scale;
+        let y = stand.y * self.unit - pose.lift * stand.spring * scale;
         let width = scale * pose.turn / pose.stretch;
         let mut brush = Brush {
             picture: picture.as_mut(),
@@ -113,23 +115,30 @@ impl ShotPainter {
 /// Where the figure `place` of `num_figures` stands.
 fn stand(size: CameraSize, place: usize, num_figures: usize, character: Character) -> Stand {
     let pair = num_figures > 1;
-    let side = if !pair { 0.0 } else { [-1.0, 1.0][place.min(1)] };
+    let side = if pair { [-1.0, 1.0][place.min(1)] } else { 0.0 };
     match size {
         CameraSize::Wide => {
-            Stand { x: side * 26.0, y: 73.0, scale: 0.43, reach: if pair { 11.0 } else { 24.0 } }
+            let reach = if pair { 10.0 } else { 24.0 };
+            Stand { x: side * 27.0, y: 73.0, scale: 0.43, reach, spring: 1.0 }
         }
         CameraSize::Medium => {
-            Stand { x: side * 31.0, y: 78.5, scale: 0.66, reach: if pair { 9.0 } else { 20.0 } }
+            let (scale, reach) = if pair { (0.58, 8.0) } else { (0.66, 20.0) };
+            Stand { x: side * 32.0, y: 78.5, scale, reach, spring: 0.75 }
         }
         CameraSize::Close => {
-            let scale = if pair { 0.85 } else { 1.15 };
-            let (face_x, face_y) = species::anchors(character.species).face;
-            Stand {
-                x: side * 32.0 - face_x * scale,
-                y: 41.0 - face_y * scale,
-                scale,
-                reach: if pair { 8.0 } else { 16.0 },
+            let scale = match (pair, character.species) {
+                (true, Species::Snail) => 0.72,
+                (true, _) => 0.82,
+                (false, Species::Snail) => 1.0,
+                (false, _) => 1.05,
+            };
+            let anchors = species::anchors(character.species);
+            let (x, mut y) = anchors.face;
+            if character.accessory == Accessory::Hat {
+                y = y.min(anchors.hat.1 + 12.0);
             }
+            let reach = if pair { 7.0 } else { 16.0 };
+            Stand { x: side * 32.0 - x * scale, y: 41.0 - y * scale, scale, reach, spring: 0.6 }
         }
     }
 }

@@ -16,7 +16,7 @@ const TURN_FRAMES: f32 = 24.0;
 const BREATH_FRAMES: f32 = 32.0;
 
 /// How far the feet leave the ground in a jump, in figure units.
-const JUMP_HEIGHT: f32 = 20.0;
+const JUMP_HEIGHT: f32 = 22.0;
 /// How narrow a figure gets when it is seen from the side in a turn.
 const NARROWEST: f32 = 0.3;
 
@@ -31,7 +31,7 @@ pub(super) struct Pose {
     pub stretch: f32,
     /// Width over normal width, negative when turned round.
     pub turn: f32,
-    /// The angle of the raised right arm from upright, in radians; `None` when it hangs.
+    /// The angle of the raised right forearm from upright, in radians; `None` when it hangs.
     pub wave: Option<f32>,
     /// Which leg is in front, −1 to 1.
     pub stride: f32,
@@ -43,7 +43,7 @@ pub(super) fn pose(action: Action, frame: usize, num_frames: usize) -> Pose {
     let mut pose = Pose { walk: 0.0, lift: 0.0, stretch: 1.0, turn: 1.0, wave: None, stride: 0.0 };
     match action {
         Action::Stands => pose.stretch = 1.0 + 0.012 * (TAU * t / BREATH_FRAMES).sin(),
-        Action::Waves => pose.wave = Some(0.55 + 0.5 * (TAU * t / SWING_FRAMES).cos()),
+        Action::Waves => pose.wave = Some(0.05 + 0.6 * (TAU * t / SWING_FRAMES).cos()),
         Action::Walks => {
             let last = num_frames.saturating_sub(1).max(1) as f32;
             pose.walk = (2.0 * t / last - 1.0).clamp(-1.0, 1.0);

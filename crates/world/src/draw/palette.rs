@@ -55,7 +55,7 @@ impl Light {
         match time {
             Time::Day => Self { scale: [1.0; 3], glow: [0.0; 3] },
             Time::Sunset => Self { scale: [0.86, 0.62, 0.56], glow: [26.0, 10.0, 18.0] },
-            Time::Night => Self { scale: [0.34, 0.40, 0.58], glow: [4.0, 6.0, 26.0] },
+            Time::Night => Self { scale: [0.38, 0.44, 0.62], glow: [6.0, 8.0, 28.0] },
         }
     }
 
@@ -64,7 +64,7 @@ impl Light {
         let scale = match time {
             Time::Day => [1.0; 3],
             Time::Sunset => [1.0, 0.94, 0.92],
-            Time::Night => [0.86, 0.88, 0.96],
+            Time::Night => [0.91, 0.91, 0.97],
         };
         Self { scale, glow: [0.0; 3] }
     }

@@ -17,10 +17,14 @@ pub(super) struct Anchors {
     pub neck: Point,
     /// Half the length of a scarf around the neck.
     pub neck_reach: f32,
-    /// The right shoulder; the left one mirrors it, but for the snail.
+    /// The right shoulder; the left one mirrors it.
     pub shoulder: Point,
-    /// The left hand when it holds a balloon.
-    pub balloon_hand: Point,
+    /// The elbow of a waving arm.
+    pub elbow: Point,
+    /// The lower end of a balloon's string.
+    pub string: Point,
+    /// The middle of the balloon.
+    pub balloon: Point,
     /// Arm thickness.
     pub arm: f32,
     /// What a close shot centres on.
@@ -34,26 +38,32 @@ pub(super) fn anchors(species: Species) -> Anchors {
             hat: (0.0, -86.0),
             neck: (0.0, -44.0),
             neck_reach: 17.0,
-            shoulder: (13.0, -36.0),
-            balloon_hand: (-34.0, -50.0),
+            shoulder: (13.0, -34.0),
+            elbow: (37.0, -31.0),
+            string: (-36.0, -46.0),
+            balloon: (-46.0, -93.0),
             arm: 10.0,
             face: (0.0, -72.0),
         },
         Species::Rabbit => Anchors {
-            hat: (0.0, -65.0),
-            neck: (0.0, -35.0),
-            neck_reach: 14.0,
-            shoulder: (11.0, -29.0),
-            balloon_hand: (-28.0, -44.0),
+            hat: (0.0, -66.0),
+            neck: (0.0, -36.0),
+            neck_reach: 15.0,
+            shoulder: (12.0, -29.0),
+            elbow: (31.0, -29.0),
+            string: (-30.0, -44.0),
+            balloon: (-40.0, -90.0),
             arm: 8.5,
-            face: (0.0, -68.0),
+            face: (0.0, -70.0),
         },
         Species::Bear => Anchors {
             hat: (0.0, -94.0),
             neck: (0.0, -51.0),
             neck_reach: 26.0,
-            shoulder: (28.0, -44.0),
-            balloon_hand: (-44.0, -58.0),
+            shoulder: (28.0, -42.0),
+            elbow: (46.0, -36.0),
+            string: (-45.0, -56.0),
+            balloon: (-50.0, -100.0),
             arm: 15.0,
             face: (0.0, -72.0),
         },
@@ -62,18 +72,22 @@ pub(super) fn anchors(species: Species) -> Anchors {
             neck: (0.0, -49.0),
             neck_reach: 17.0,
             shoulder: (26.0, -40.0),
-            balloon_hand: (-40.0, -54.0),
+            elbow: (44.0, -36.0),
+            string: (-42.0, -52.0),
+            balloon: (-50.0, -98.0),
             arm: 9.0,
             face: (0.0, -72.0),
         },
         Species::Snail => Anchors {
-            hat: (36.0, -56.0),
+            hat: (-12.0, -73.0),
             neck: (31.0, -24.0),
             neck_reach: 14.0,
-            shoulder: (36.0, -18.0),
-            balloon_hand: (14.0, -40.0),
-            arm: 8.0,
-            face: (8.0, -44.0),
+            shoulder: (42.0, -15.0),
+            elbow: (56.0, -17.0),
+            string: (-38.0, -62.0),
+            balloon: (-46.0, -92.0),
+            arm: 8.5,
+            face: (0.0, -52.0),
         },
     }
 }
@@ -149,18 +163,40 @@ fn fox(b: &mut Brush, c: &Coat, pose: &Pose) {
 
 fn rabbit(b: &mut Brush, c: &Coat, pose: &Pose) {
     for side in [-1.0, 1.0] {
-        b.inked(&oval((side * 9.5, -86.0), 7.5, 24.0), c.main);
-        b.fill(&oval((side * 9.5, -85.0), 3.5, 18.0), PINK);
+        let ear = |half: f32, top: f32, bottom: f32| {
+            shape(|p| {
+                p.move_to(side * (9.0 - half), bottom);
+                p.cubic_to(
+                    side * (10.0 - 1.6 * half),
+                    -88.0,
+                    side * (17.0 - 1.4 * half),
+                    top,
+                    side * 18.0,
+                    top,
+                );
+                p.cubic_to(
+                    side * (18.0 + 1.5 * half),
+                    top,
+                    side * (13.0 + 1.7 * half),
+                    -84.0,
+                    side * (9.0 + half),
+                    bottom,
+                );
+                p.close();
+            })
+        };
+        b.inked(&ear(7.0, -112.0, -60.0), c.main);
+        b.fill(&ear(3.0, -104.0, -68.0), PINK);
     }
-    legs(b, 7.0, 8.0, c.main, pose);
-    b.inked(&oval((0.0, -21.0), 16.0, 19.0), c.main);
-    b.fill(&oval((0.0, -18.0), 9.5, 13.0), c.light);
-    b.inked(&oval((0.0, -52.0), 20.0, 18.0), c.main);
-    b.fill(&oval((0.0, -44.0), 11.0, 8.0), WHITE);
-    eyes(b, (9.0, -55.0), 5.5);
-    b.fill(&oval((0.0, -47.5), 3.5, 2.8), [240.0, 90.0, 120.0]);
-    b.fill(&block(-3.0, -42.5, 3.0, -37.5, 0.5), WHITE);
-    b.stroke(&line(&[(0.0, -44.0), (0.0, -38.0)]), 1.2, INK);
+    legs(b, 8.0, 9.0, c.main, pose);
+    b.inked(&oval((0.0, -22.0), 18.0, 19.0), c.main);
+    b.fill(&oval((0.0, -18.0), 10.5, 13.0), c.light);
+    b.inked(&oval((0.0, -53.0), 22.0, 19.0), c.main);
+    b.fill(&oval((0.0, -44.5), 12.0, 8.5), WHITE);
+    eyes(b, (10.0, -56.0), 6.0);
+    b.fill(&oval((0.0, -48.0), 3.8, 3.0), [240.0, 90.0, 120.0]);
+    b.fill(&block(-3.2, -43.0, 3.2, -37.0, 0.5), WHITE);
+    b.stroke(&line(&[(0.0, -45.0), (0.0, -37.5)]), 1.2, INK);
 }
 
 fn bear(b: &mut Brush, c: &Coat, pose: &Pose) {
@@ -190,9 +226,8 @@ fn robot(b: &mut Brush, c: &Coat, pose: &Pose) {
     b.fill(&block(-7.0, -54.0, 7.0, -44.0, 0.5), steel);
     b.inked(&block(-26.0, -48.0, 26.0, -10.0, 3.0), c.main);
     b.inked(&block(-15.0, -40.0, 15.0, -18.0, 2.0), c.light);
-    for (x, lamp) in [(-7.5, [235.0, 60.0, 60.0]), (7.5, [60.0, 190.0, 90.0])] {
-        b.fill(&oval((x, -29.0), 4.5, 4.5), lamp);
-    }
+    b.fill(&oval((0.0, -29.0), 7.0, 7.0), INK);
+    b.stroke(&line(&[(0.0, -29.0), (3.0, -32.5)]), 2.0, WHITE);
     for side in [-1.0, 1.0] {
         b.inked(&block(side * 33.0 - 4.0, -78.0, side * 33.0 + 4.0, -64.0, 1.0), steel);
     }
