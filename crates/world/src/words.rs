@@ -210,8 +210,8 @@ pub(crate) const HERO: Phrases = &["the hero", "it", "our hero"];
 pub(crate) const FRIEND: Phrases = &["the friend", "its friend"];
 pub(crate) const BOTH: Phrases = &["the hero and the friend", "the hero and its friend", "they"];
 
-/// Words of the sentence patterns themselves, and a few that users are likely to need.
-const FRAME_WORDS: &str = "a an the and of in both hero friend small little happy with on";
+/// Words of the sentence patterns themselves.
+const FRAME_WORDS: &str = "a an the and of in both hero friend with";
 
 /// Every word that a caption may contain, in lower case, sorted; punctuation is not a word and
 /// stands alone: `. , : -`.

@@ -1,10 +1,11 @@
 //! Everything behind the characters, drawn once and scrolled as the camera pans.
 
-use tiny_skia::{Pixmap, Transform};
+use tiny_skia_path::Transform;
 
 use super::PICTURE_UNITS;
 use super::brush::Brush;
 use super::palette::Light;
+use super::raster::{Filler, Picture};
 use super::scenery::{self, MIDDLE, PARALLAX, PERIOD};
 use super::sky;
 use crate::attributes::{CameraSize, Pan};
@@ -17,14 +18,14 @@ const PAN_UNITS: f32 = 0.9;
 #[derive(Debug)]
 pub(super) struct Backdrop {
     /// The sky; with a still camera, the whole background.
-    base: Pixmap,
+    base: Picture,
     strips: Vec<Strip>,
 }
 
 /// A layer wider than the picture.
 #[derive(Debug)]
 struct Strip {
-    pixels: Pixmap,
+    pixels: Picture,
     /// The first row that is not empty.
     top: usize,
     /// Where the picture's left edge lies at the first frame, in pixels.
@@ -37,10 +38,11 @@ impl Backdrop {
     /// Draws the background of a shot of `num_frames` frames for `size` [height, width] pixels.
     pub(super) fn new(shot: &Shot, [height, width]: [usize; 2], num_frames: usize) -> Self {
         let unit = height as f32 / PICTURE_UNITS;
-        let mut base = pixmap(width, height);
-        sky::gradient(&mut base.as_mut(), shot.time, unit);
+        let mut base = Picture::new(width, height);
+        sky::gradient(&mut base, shot.time, unit);
         let mut brush = Brush {
-            picture: base.as_mut(),
+            picture: &mut base,
+            filler: &mut Filler::new(width, height),
             transform: Transform::from_row(unit, 0.0, 0.0, unit, width as f32 / 2.0, 0.0),
             light: Light::none(),
             ink: 0.0,
@@ -55,7 +57,7 @@ impl Backdrop {
             }
             let travel = (speed.abs() * num_frames.saturating_sub(1) as f32).ceil();
             let start = if speed < 0.0 { travel } else { 0.0 };
-            let mut pixels = pixmap(width + travel as usize + 1, height);
+            let mut pixels = Picture::new(width + travel as usize + 1, height);
             paint_layer(&mut pixels, shot, layer, start + width as f32 / 2.0);
             let top = first_row(&pixels);
             strips.push(Strip { pixels, top, start, speed });
@@ -64,7 +66,7 @@ impl Backdrop {
     }
 
     /// The background at a frame.
-    pub(super) fn at(&self, frame: usize) -> Pixmap {
+    pub(super) fn at(&self, frame: usize) -> Picture {
         let mut picture = self.base.clone();
         for strip in &self.strips {
             strip.paint(&mut picture, frame);
@@ -75,15 +77,15 @@ impl Backdrop {
 
 impl Strip {
     /// Lays the strip over a picture at a fraction of a pixel.
-    fn paint(&self, picture: &mut Pixmap, frame: usize) {
-        let (width, wide) = (picture.width() as usize, self.pixels.width() as usize);
+    fn paint(&self, picture: &mut Picture, frame: usize) {
+        let (width, wide) = (picture.width, self.pixels.width);
         let last = (wide - width - 1) as f32;
         let offset = (self.start + self.speed * frame as f32).clamp(0.0, last);
         let whole = offset.floor() as usize;
         let right = ((offset - offset.floor()) * 256.0).round() as u32;
         let left = 256 - right;
-        let rows = self.pixels.data().chunks_exact(4 * wide);
-        let targets = picture.data_mut().chunks_exact_mut(4 * width);
+        let rows = self.pixels.rgba.chunks_exact(4 * wide);
+        let targets = picture.rgba.chunks_exact_mut(4 * width);
         for (row, target) in rows.zip(targets).skip(self.top) {
             let a = &row[4 * whole..][..4 * width];
             let b = &row[4 * whole + 4..][..4 * width];
@@ -111,22 +113,24 @@ fn pan_speed(pan: Pan) -> f32 {
 }
 
 /// Draws a layer with its [`MIDDLE`] at `middle` pixels, as often as it fits.
-fn paint_layer(pixels: &mut Pixmap, shot: &Shot, layer: usize, middle: f32) {
-    let unit = pixels.height() as f32 / PICTURE_UNITS;
+fn paint_layer(pixels: &mut Picture, shot: &Shot, layer: usize, middle: f32) {
+    let unit = pixels.height as f32 / PICTURE_UNITS;
     let (zoom, anchor) = match shot.size {
         CameraSize::Wide => (1.0, 50.0),
         CameraSize::Medium => (1.3, 50.0),
         CameraSize::Close => (1.75, 48.0),
     };
     let scale = unit * zoom;
-    let wide = pixels.width() as f32;
+    let wide = pixels.width as f32;
     let first = ((-middle / scale + MIDDLE) / PERIOD).floor() as i32;
     let last = (((wide - middle) / scale + MIDDLE) / PERIOD).floor() as i32;
+    let mut filler = Filler::new(pixels.width, pixels.height);
     for repeat in first..=last {
         let x = middle + (repeat as f32 * PERIOD - MIDDLE) * scale;
         let y = anchor * unit * (1.0 - zoom);
         let mut brush = Brush {
-            picture: pixels.as_mut(),
+            picture: pixels,
+            filler: &mut filler,
             transform: Transform::from_row(scale, 0.0, 0.0, scale, x, y),
             light: Light::on_scenery(shot.time),
             ink: 0.0,
@@ -136,11 +140,7 @@ fn paint_layer(pixels: &mut Pixmap, shot: &Shot, layer: usize, middle: f32) {
 }
 
 /// The first row with anything on it.
-fn first_row(pixels: &Pixmap) -> usize {
-    let bytes_per_row = 4 * pixels.width() as usize;
-    pixels.data().iter().position(|&byte| byte != 0).map_or(0, |byte| byte / bytes_per_row)
-}
-
-fn pixmap(width: usize, height: usize) -> Pixmap {
-    Pixmap::new(width as u32, height as u32).expect("a picture has an extent")
+fn first_row(pixels: &Picture) -> usize {
+    let bytes_per_row = 4 * pixels.width;
+    pixels.rgba.iter().position(|&byte| byte != 0).map_or(0, |byte| byte / bytes_per_row)
 }

@@ -1,17 +1,17 @@
 //! A thin hand over the rasteriser: shapes in local units, shaded, with or without an ink line.
 
-use tiny_skia::{
-    FillRule, LineCap, LineJoin, Paint, Path, PathBuilder, PixmapMut, Rect, Stroke, Transform,
-};
+use tiny_skia_path::{LineCap, LineJoin, Path, PathBuilder, Stroke, Transform};
 
 use super::palette::{INK, Light, Rgb};
+use super::raster::{Filler, Picture};
 
 /// A point in local units; y grows downwards.
 pub(super) type Point = (f32, f32);
 
 /// Draws into a picture under one transform and one light.
 pub(super) struct Brush<'a> {
-    pub picture: PixmapMut<'a>,
+    pub picture: &'a mut Picture,
+    pub filler: &'a mut Filler,
     /// Local units to pixels.
     pub transform: Transform,
     pub light: Light,
@@ -22,8 +22,8 @@ pub(super) struct Brush<'a> {
 impl Brush<'_> {
     /// Fills a shape without a line.
     pub(super) fn fill(&mut self, path: &Path, colour: Rgb) {
-        let paint = paint(self.light.shade(colour));
-        self.picture.fill_path(path, &paint, FillRule::Winding, self.transform, None);
+        let colour = self.light.shade(colour).map(|c| c.round() as u8);
+        self.filler.fill(self.picture, path, self.transform, colour);
     }
 
     /// Fills a shape and draws its ink line.
@@ -34,14 +34,15 @@ impl Brush<'_> {
 
     /// Draws along a path.
     pub(super) fn stroke(&mut self, path: &Path, width: f32, colour: Rgb) {
-        let paint = paint(self.light.shade(colour));
         let stroke = Stroke {
             width,
             line_cap: LineCap::Round,
             line_join: LineJoin::Round,
             ..Stroke::default()
         };
-        self.picture.stroke_path(path, &paint, &stroke, self.transform, None);
+        let resolution = self.transform.sx.abs().max(self.transform.sy.abs());
+        let outline = path.stroke(&stroke, resolution).expect("a drawn line has a width");
+        self.fill(&outline, colour);
     }
 
     /// A limb: a thick line with an ink line around it.
@@ -51,18 +52,20 @@ impl Brush<'_> {
     }
 }
 
-fn paint(colour: Rgb) -> Paint<'static> {
-    let [r, g, b] = colour.map(|c| c.round() as u8);
-    let mut paint = Paint::default();
-    paint.set_color_rgba8(r, g, b, 255);
-    paint
-}
-
 /// An upright ellipse.
 pub(super) fn oval(centre: Point, rx: f32, ry: f32) -> Path {
+    // The usual handle length of a quarter circle in one cubic.
+    const HANDLE: f32 = 0.552_284_8;
     let (x, y) = centre;
-    let rect = Rect::from_ltrb(x - rx, y - ry, x + rx, y + ry);
-    shape(|p| p.push_oval(rect.expect("radii are positive")))
+    let (hx, hy) = (rx * HANDLE, ry * HANDLE);
+    shape(|p| {
+        p.move_to(x + rx, y);
+        p.cubic_to(x + rx, y + hy, x + hx, y + ry, x, y + ry);
+        p.cubic_to(x - hx, y + ry, x - rx, y + hy, x - rx, y);
+        p.cubic_to(x - rx, y - hy, x - hx, y - ry, x, y - ry);
+        p.cubic_to(x + hx, y - ry, x + rx, y - hy, x + rx, y);
+        p.close();
+    })
 }
 
 /// An upright rectangle with its corners cut round.

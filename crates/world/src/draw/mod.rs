@@ -8,16 +8,18 @@ mod brush;
 mod figure;
 mod motion;
 mod palette;
+mod raster;
 mod scenery;
 mod sky;
 mod species;
 
 use shotstream_media::Frame;
-use tiny_skia::{Pixmap, Transform};
+use tiny_skia_path::Transform;
 
 use self::backdrop::Backdrop;
 use self::brush::Brush;
 use self::palette::Light;
+use self::raster::{Filler, Picture};
 use crate::attributes::{Accessory, Action, CameraSize, Species, Time};
 use crate::story::{Character, Story};
 
@@ -89,13 +91,14 @@ impl ShotPainter {
     /// The frame at `frame` frames from the shot's start.
     pub fn frame(&self, frame: usize) -> Frame {
         let mut picture = self.backdrop.at(frame);
+        let mut filler = Filler::new(picture.width, picture.height);
         for figure in &self.figures {
-            self.draw(&mut picture, figure, frame);
+            self.draw(&mut picture, &mut filler, figure, frame);
         }
-        frame_from_pixmap(&picture)
+        frame_from_picture(&picture)
     }
 
-    fn draw(&self, picture: &mut Pixmap, figure: &Figure, frame: usize) {
+    fn draw(&self, picture: &mut Picture, filler: &mut Filler, figure: &Figure, frame: usize) {
         let pose = motion::pose(figure.action, frame, self.num_frames);
         let stand = figure.stand;
         let scale = stand.scale * self.unit;
@@ -103,7 +106,8 @@ impl ShotPainter {
         let y = stand.y * self.unit - pose.lift * stand.spring * scale;
         let width = scale * pose.turn / pose.stretch;
         let mut brush = Brush {
-            picture: picture.as_mut(),
+            picture,
+            filler,
             transform: Transform::from_row(width, 0.0, 0.0, scale * pose.stretch, x, y),
             light: Light::on_characters(self.time),
             ink: 1.4 + 0.5 / stand.scale,
@@ -144,7 +148,7 @@ fn stand(size: CameraSize, place: usize, num_figures: usize, character: Characte
 }
 
 /// The picture's colours; every pixel is opaque.
-fn frame_from_pixmap(picture: &Pixmap) -> Frame {
-    let rgb = picture.data().chunks_exact(4).flat_map(|pixel| [pixel[0], pixel[1], pixel[2]]);
-    Frame { width: picture.width() as usize, height: picture.height() as usize, rgb: rgb.collect() }
+fn frame_from_picture(picture: &Picture) -> Frame {
+    let rgb = picture.rgba.chunks_exact(4).flat_map(|pixel| [pixel[0], pixel[1], pixel[2]]);
+    Frame { width: picture.width, height: picture.height, rgb: rgb.collect() }
 }

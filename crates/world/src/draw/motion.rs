@@ -43,7 +43,7 @@ pub(super) fn pose(action: Action, frame: usize, num_frames: usize) -> Pose {
     let mut pose = Pose { walk: 0.0, lift: 0.0, stretch: 1.0, turn: 1.0, wave: None, stride: 0.0 };
     match action {
         Action::Stands => pose.stretch = 1.0 + 0.012 * (TAU * t / BREATH_FRAMES).sin(),
-        Action::Waves => pose.wave = Some(0.05 + 0.6 * (TAU * t / SWING_FRAMES).cos()),
+        Action::Waves => pose.wave = Some(0.22 + 0.5 * (TAU * t / SWING_FRAMES).cos()),
         Action::Walks => {
             let last = num_frames.saturating_sub(1).max(1) as f32;
             pose.walk = (2.0 * t / last - 1.0).clamp(-1.0, 1.0);

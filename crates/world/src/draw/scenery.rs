@@ -204,7 +204,7 @@ fn beach_ground(b: &mut Brush, _: Time) {
     b.fill(&oval((30.0, 73.0), 3.0, 2.2), [250.0, 180.0, 190.0]);
 }
 
-fn star(x: f32, y: f32, radius: f32) -> tiny_skia::Path {
+fn star(x: f32, y: f32, radius: f32) -> tiny_skia_path::Path {
     let points: [(f32, f32); 10] = std::array::from_fn(|i| {
         let angle = std::f32::consts::PI * (i as f32 / 5.0 - 0.5);
         let r = if i % 2 == 0 { radius } else { radius * 0.45 };

@@ -1,9 +1,8 @@
 //! The sky: a gradient with the sun, or the moon and stars. It never scrolls or scales.
 
-use tiny_skia::PixmapMut;
-
 use super::brush::{Brush, oval};
 use super::palette::{Rgb, mix, sky};
+use super::raster::Picture;
 use crate::attributes::Time;
 
 /// Where the gradient ends, in picture units.
@@ -22,10 +21,10 @@ const STARS: [(f32, f32, f32); 9] = [
 ];
 
 /// Fills a picture with the sky's gradient; `unit` is the pixels in a picture unit.
-pub(super) fn gradient(picture: &mut PixmapMut, time: Time, unit: f32) {
+pub(super) fn gradient(picture: &mut Picture, time: Time, unit: f32) {
     let colours = sky(time);
-    let width = picture.width() as usize;
-    for (y, row) in picture.data_mut().chunks_exact_mut(4 * width).enumerate() {
+    let row_bytes = 4 * picture.width;
+    for (y, row) in picture.rgba.chunks_exact_mut(row_bytes).enumerate() {
         let part = ((y as f32 + 0.5) / unit / HORIZON).min(1.0) * 2.0;
         let colour = if part < 1.0 {
             mix(colours[0], colours[1], part)

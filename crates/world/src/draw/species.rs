@@ -61,7 +61,7 @@ pub(super) fn anchors(species: Species) -> Anchors {
             neck: (0.0, -51.0),
             neck_reach: 26.0,
             shoulder: (28.0, -42.0),
-            elbow: (46.0, -36.0),
+            elbow: (40.0, -41.0),
             string: (-45.0, -56.0),
             balloon: (-50.0, -100.0),
             arm: 15.0,
@@ -72,7 +72,7 @@ pub(super) fn anchors(species: Species) -> Anchors {
             neck: (0.0, -49.0),
             neck_reach: 17.0,
             shoulder: (26.0, -40.0),
-            elbow: (44.0, -36.0),
+            elbow: (40.0, -38.0),
             string: (-42.0, -52.0),
             balloon: (-50.0, -98.0),
             arm: 9.0,
@@ -268,7 +268,7 @@ fn snail(b: &mut Brush, c: &Coat, pose: &Pose) {
 }
 
 /// A spiral of one and three quarter turns, from the outside in.
-fn spiral(centre: Point, radius: f32) -> tiny_skia::Path {
+fn spiral(centre: Point, radius: f32) -> tiny_skia_path::Path {
     const STEPS: usize = 24;
     let points: Vec<Point> = (0..=STEPS)
         .map(|i| {
