@@ -1,0 +1,51 @@
+//! Everything a change must pass, in one command that works offline and says what ran.
+
+use std::{path::Path, process::Command, time::Instant};
+
+use crate::tidy;
+
+/// The cargo commands, quickest first.
+const COMMANDS: [&[&str]; 3] = [
+    &["fmt", "--all", "--check"],
+    &["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"],
+    &["test", "--locked", "--workspace"],
+];
+
+/// Run every check, also after one has failed, and tell whether all passed.
+pub(crate) fn check(root: &Path) -> bool {
+    let mut outcomes = vec![timed("cargo xtask tidy", || tidy::print_report(root))];
+    for arguments in COMMANDS {
+        let name = format!("cargo {}", arguments.join(" "));
+        println!("\n== {name}");
+        outcomes.push(timed(&name, || cargo(root, arguments)));
+    }
+    println!("\n== what ran");
+    for outcome in &outcomes {
+        let verdict = if outcome.passed { "passed" } else { "FAILED" };
+        println!("{verdict} in {:6.1} s: {}", outcome.seconds, outcome.name);
+    }
+    outcomes.iter().all(|outcome| outcome.passed)
+}
+
+struct Outcome {
+    name: String,
+    passed: bool,
+    seconds: f32,
+}
+
+fn timed(name: &str, run: impl FnOnce() -> bool) -> Outcome {
+    let start = Instant::now();
+    let passed = run();
+    Outcome { name: name.to_owned(), passed, seconds: start.elapsed().as_secs_f32() }
+}
+
+fn cargo(root: &Path, arguments: &[&str]) -> bool {
+    let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    match Command::new(program).args(arguments).current_dir(root).status() {
+        Ok(status) => status.success(),
+        Err(error) => {
+            eprintln!("error: cannot start cargo: {error}");
+            false
+        }
+    }
+}
