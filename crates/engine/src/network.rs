@@ -4,6 +4,7 @@
 //! frames, `H`, `W` pixel height and width.
 
 use std::error::Error as StdError;
+use std::ops::Range;
 
 use shotstream_plan::layout::FrameSlot;
 use thiserror::Error;
@@ -31,6 +32,54 @@ pub trait Blend: Clone {
     /// `a * self + b * other`, element by element.
     #[must_use]
     fn blend(&self, a: f32, other: &Self, b: f32) -> Self;
+}
+
+impl Latents {
+    /// Latents of zeros: the null context.
+    pub fn zeros(shape: [usize; 4]) -> Self {
+        Self { shape, data: vec![0.0; shape.iter().product()] }
+    }
+
+    /// The latent frames of `range`, or nothing where the latents are shorter.
+    pub fn slice(&self, range: Range<usize>) -> Option<Self> {
+        let [_, c, h, w] = self.shape;
+        let data = self.data.get(range.start * c * h * w..range.end * c * h * w)?.to_vec();
+        Some(Self { shape: [range.len(), c, h, w], data })
+    }
+
+    /// All latent frames of `parts` one after another; nothing where there are no parts or their
+    /// frames differ in size.
+    pub fn concat<'a>(parts: impl IntoIterator<Item = &'a Self>) -> Option<Self> {
+        let mut parts = parts.into_iter();
+        let mut whole = parts.next()?.clone();
+        for part in parts {
+            if part.shape[1..] != whole.shape[1..] {
+                return None;
+            }
+            whole.shape[0] += part.shape[0];
+            whole.data.extend_from_slice(&part.data);
+        }
+        Some(whole)
+    }
+}
+
+impl Blend for Latents {
+    fn blend(&self, a: f32, other: &Self, b: f32) -> Self {
+        let pairs = self.data.iter().zip(&other.data);
+        Self { shape: self.shape, data: pairs.map(|(x, y)| a * x + b * y).collect() }
+    }
+}
+
+impl Pixels {
+    /// One frame of `[T, 3, H, W]`, as `3 * H * W` values.
+    ///
+    /// # Panics
+    /// When there is no such frame.
+    pub fn frame(&self, index: usize) -> &[f32] {
+        let [_, channels, height, width] = self.shape;
+        let length = channels * height * width;
+        &self.data[index * length..(index + 1) * length]
+    }
 }
 
 /// Why a network could not do what it was asked for.

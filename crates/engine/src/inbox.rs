@@ -1,0 +1,94 @@
+//! What the client asked for and the session has not done yet.
+
+use std::collections::VecDeque;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+use std::time::{Duration, Instant};
+
+use shotstream_plan::script::ShotScript;
+
+use crate::event::{Command, EventSender, ViewerLeft};
+
+/// Shots that may wait here; more wait in the channel, which slows the client down.
+const WAITING_SHOTS: usize = 256;
+
+/// How often an idle session looks whether anybody still watches.
+const IDLE: Duration = Duration::from_millis(50);
+
+/// A shot that was asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    /// What was asked.
+    pub(crate) shot: ShotScript,
+    /// When it was certainly not known earlier than.
+    pub(crate) known: Instant,
+}
+
+/// The commands of a session, read at chunk borders and between shots.
+#[derive(Debug)]
+pub(crate) struct Inbox<'a> {
+    commands: &'a Receiver<Command>,
+    waiting: VecDeque<Request>,
+    cut: bool,
+    closed: bool,
+    looked: Instant,
+}
+
+impl<'a> Inbox<'a> {
+    pub(crate) fn new(commands: &'a Receiver<Command>) -> Self {
+        let looked = Instant::now();
+        Self { commands, waiting: VecDeque::new(), cut: false, closed: false, looked }
+    }
+
+    /// The next shot, waiting for one; nothing when the client has no more to ask. A cut that was
+    /// asked for before no longer has a shot to end.
+    pub(crate) fn next(&mut self, events: &EventSender) -> Result<Option<Request>, ViewerLeft> {
+        self.look();
+        loop {
+            events.check()?;
+            self.cut = false;
+            if let Some(request) = self.waiting.pop_front() {
+                return Ok(Some(request));
+            }
+            if self.closed {
+                return Ok(None);
+            }
+            match self.commands.recv_timeout(IDLE) {
+                Ok(command) => self.take(command, Instant::now()),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => self.closed = true,
+            }
+            self.looked = Instant::now();
+        }
+    }
+
+    /// The shot that would come next, if it is known.
+    pub(crate) fn peek(&self) -> Option<&ShotScript> {
+        self.waiting.front().map(|request| &request.shot)
+    }
+
+    /// Read what has come since the last look, and say whether the running shot should end.
+    pub(crate) fn cut_now(&mut self) -> bool {
+        self.look();
+        std::mem::take(&mut self.cut)
+    }
+
+    fn look(&mut self) {
+        let before = self.looked;
+        self.looked = Instant::now();
+        while !self.closed && self.waiting.len() < WAITING_SHOTS {
+            match self.commands.try_recv() {
+                Ok(command) => self.take(command, before),
+                Err(TryRecvError::Empty) => return,
+                Err(TryRecvError::Disconnected) => self.closed = true,
+            }
+        }
+    }
+
+    fn take(&mut self, command: Command, known: Instant) {
+        match command {
+            Command::AddShot { shot } => self.waiting.push_back(Request { shot, known }),
+            Command::Cut => self.cut = true,
+            Command::Finish => self.closed = true,
+        }
+    }
+}

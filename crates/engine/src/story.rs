@@ -1,0 +1,79 @@
+//! The state of a story between two shots: one value to save, to copy and to return to.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use shotstream_plan::context::oldest_remembered;
+use shotstream_plan::geometry::PixelFrames;
+use shotstream_plan::script::prompt;
+use shotstream_plan::timeline::Timeline;
+
+use crate::network::Latents;
+
+/// Everything the next shot can depend on. Copies share their latents.
+///
+/// Its size does not grow with the story, but for one length per shot.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StoryState {
+    /// What holds for the whole story; opens every prompt.
+    pub global: String,
+    /// The seed of every shot that brings none of its own.
+    pub seed: u64,
+    /// The lengths of all shots so far.
+    pub timeline: Timeline,
+    /// The shots the next one can still remember, by their number.
+    pub shots: BTreeMap<usize, PastShot>,
+}
+
+/// What is left of a shot.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PastShot {
+    /// What the text encoder read.
+    pub prompt: String,
+    /// Latents `[1, C, h, w]` of the frames that later shots may ask for, by their number.
+    pub frames: BTreeMap<usize, Arc<Latents>>,
+}
+
+impl StoryState {
+    /// A story without shots.
+    pub fn new(global: impl Into<String>, seed: u64) -> Self {
+        Self { global: global.into(), seed, ..Self::default() }
+    }
+
+    /// The number of the next shot.
+    pub fn next_shot(&self) -> usize {
+        self.timeline.num_shots()
+    }
+
+    /// What the text encoder reads if the next shot but `later` has this caption.
+    pub fn prompt(&self, later: usize, caption: &str) -> String {
+        prompt(&self.global, self.next_shot() + later, caption)
+    }
+
+    /// Append a finished shot of `length` frames and forget what the `budget` of context frames
+    /// can no longer reach.
+    pub fn remember(&mut self, shot: PastShot, length: PixelFrames, budget: usize) {
+        self.shots.insert(self.next_shot(), shot);
+        self.timeline.push(length);
+        let oldest = oldest_remembered(budget, self.next_shot());
+        self.shots.retain(|&shot, _| oldest <= shot);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_story_keeps_the_shots_in_reach_and_the_length_of_all() {
+        let mut story = StoryState::new("Rain. ", 1);
+        for shot in 0..20 {
+            let prompt = story.prompt(0, "go");
+            assert_eq!(prompt, format!("Rain. shot{shot}:go"));
+            let frames = [(0, Arc::new(Latents::zeros([1, 1, 1, 1])))].into();
+            story.remember(PastShot { prompt, frames }, PixelFrames(33), 6);
+        }
+        assert_eq!(story.timeline.total(), PixelFrames(20 * 33));
+        assert_eq!(story.shots.keys().copied().collect::<Vec<_>>(), [14, 15, 16, 17, 18, 19]);
+    }
+}
