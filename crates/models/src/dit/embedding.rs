@@ -89,3 +89,39 @@ pub(super) fn sinusoid(timesteps: Tensor<2>, width: usize) -> Tensor<3> {
 pub(super) fn frequency(index: usize, count: usize) -> f64 {
     10_000f64.powf(-(index as f64) / count as f64)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Values of the reference implementation.
+    #[test]
+    fn a_timestep_is_cosines_then_sines() {
+        let timesteps = TensorData::new(vec![957.928_8f32, 737.588_6], [1, 2]);
+        let vectors = sinusoid(Tensor::from_data(timesteps, &Device::flex()), 256);
+        let values = vectors.into_data().try_into_vec::<f32>().unwrap();
+        #[rustfmt::skip]
+        let expected = [
+            [-0.967_160_08, 0.703_432_326, 0.988_518_581, -0.988_087_096,
+             0.994_706_378, 0.254_168_016, -0.710_762_241, 0.102_758_07],
+            [-0.774_007_3, 0.058_610_885, -0.555_257_152, 0.460_088_972,
+             0.996_860_424, 0.633_176_673, 0.998_280_904, 0.079_178_884],
+        ];
+        for (row, expected) in values.chunks(256).zip(expected) {
+            for (entry, expected) in [0, 1, 2, 64, 127, 128, 129, 255].into_iter().zip(expected) {
+                let error = (f64::from(row[entry]) - expected).abs();
+                assert!(error < 1e-7, "entry {entry}: {}", row[entry]);
+            }
+        }
+    }
+
+    #[test]
+    fn unpatchify_puts_the_channel_fastest() {
+        let tokens = Tensor::arange(0..24, &Device::flex()).float().reshape([1, 1, 2, 12]);
+        let latents = unpatchify(tokens, [1, 5, 1, 2, 4], [1, 2, 2]);
+        assert_eq!(latents.dims(), [1, 3, 1, 2, 4]);
+        let expected = [0f32, 3.0, 12.0, 15.0, 6.0, 9.0, 18.0, 21.0];
+        let first = latents.narrow(1, 0, 1).into_data().try_into_vec::<f32>().unwrap();
+        assert_eq!(first, expected);
+    }
+}

@@ -49,7 +49,7 @@ pub use self::pass::FrameMask;
 ///
 /// Replacing each left side by its right side turns the path of any parameter of [`Dit`] into the
 /// name it has in Wan's own checkpoints; all other parts are spelled alike.
-pub(crate) const OFFICIAL_NAMES: &[(&str, &str)] =
+pub const OFFICIAL_NAMES: &[(&str, &str)] =
     &[(".first.", ".0."), (".second.", ".2."), ("time_projection.", "time_projection.1.")];
 
 /// Sizes of a [`Dit`], under the keys of Wan's `config.json` where it has them.

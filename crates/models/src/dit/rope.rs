@@ -80,3 +80,33 @@ fn token_angles(config: &DitConfig, slots: &[FrameSlot], [rows, columns]: [usize
     }
     angles
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Values of the reference implementation.
+    #[test]
+    fn a_unit_head_turns_by_position_row_column_and_phase() {
+        let config = DitConfig::wan_1_3b();
+        let device = Device::flex();
+        let slot = FrameSlot { position: 7, phase: 2, caption: 0 };
+        let rope = Rope::new(&config, &[slot], [2, 2], &device);
+        let ones =
+            Tensor::from_data(TensorData::new([1f32, 0.0].repeat(4 * 64), [1, 4, 1, 128]), &device);
+        let rotated = rope.rotate(ones).narrow(1, 3, 1).into_data().try_into_vec::<f32>().unwrap();
+        for (entry, expected) in [
+            (0, [0.497_442_632, 0.867_496_875]),
+            (2, [0.224_545_826, -0.974_463_53]),
+            (42, [0.944_608_293, 0.328_199_896]),
+            (44, [0.540_302_306, 0.841_470_985]),
+            (46, [0.799_131_823, 0.601_155_827]),
+            (86, [0.540_302_306, 0.841_470_985]),
+            (126, [0.999_999_988, 0.000_155_052]),
+        ] {
+            for (got, expected) in rotated[entry..].iter().zip(expected) {
+                assert!((f64::from(*got) - expected).abs() < 1e-7, "entry {entry}: {got}");
+            }
+        }
+    }
+}
