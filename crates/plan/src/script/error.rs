@@ -107,6 +107,8 @@ impl Problem {
 impl fmt::Display for ScriptError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { problem, key, line } = self;
+        // A JSON key can hold anything, line breaks included.
+        let key = key.as_ref().map(|key| key.escape_debug());
         match (key, line) {
             (Some(key), Some(line)) => write!(f, "{problem}: {key}, line {line}"),
             (Some(key), None) => write!(f, "{problem}: {key}"),

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use expect_test::{Expect, expect};
+use proptest::prelude::*;
 
 use super::*;
 
@@ -136,6 +137,10 @@ fn an_unknown_or_doubled_key_is_named() {
         expect!["unknown key, expected one of caption, frames, seed: shots[0].frame, line 3"],
     );
     check(
+        "{\"shots\": [], \"a\\nb\": 1}",
+        expect![r"unknown key, expected one of global, shots: a\nb, line 1"],
+    );
+    check(
         "globl = \"g\"\n[[shots]]\ncaption = \"a\"\n",
         expect!["unknown key, expected one of global, shots: globl, line 1"],
     );
@@ -224,4 +229,60 @@ fn a_length_that_does_not_end_with_a_chunk_is_refused() {
         "[[shots]]\ncaption = \"a\"\nframes = 4077\n",
         expect!["a shot of 4077 frames is too long, the longest has 4065: shots[0].frames, line 3"],
     );
+}
+
+/// Pieces of which bad scripts are made.
+const PIECES: [&str; 24] = [
+    "{",
+    "}",
+    "[",
+    "]",
+    "[[shots]]\n",
+    "\"shot1\"",
+    "\"shots\"",
+    ":",
+    ",",
+    "=",
+    "\n",
+    " ",
+    "caption",
+    "global",
+    "\"ü \\\" \"",
+    "-1",
+    "1e9",
+    "null",
+    "true",
+    "'''",
+    "\\",
+    "#",
+    "é",
+    "\"\"\"",
+];
+
+proptest! {
+    #[test]
+    fn any_text_gets_a_script_or_one_sentence(
+        pieces in prop::collection::vec(prop::sample::select(&PIECES[..]), 0..24),
+    ) {
+        let text = pieces.concat();
+        for format in [Format::Toml, Format::Json] {
+            if let Err(error) = Script::parse(&text, format, &Recipe::tiny()) {
+                prop_assert_eq!(error.to_string().lines().count(), 1);
+                let lines = 1 + text.matches('\n').count();
+                prop_assert!(error.line.is_none_or(|line| (1..=lines).contains(&line)));
+            }
+        }
+    }
+
+    #[test]
+    fn any_caption_survives_json(captions in prop::collection::vec("[^\\s].{0,40}", 1..5)) {
+        let mut story = serde_json::Map::new();
+        story.insert("global_caption".into(), "g".into());
+        for (number, caption) in (1..).zip(&captions) {
+            story.insert(format!("shot{number}"), caption.as_str().into());
+        }
+        let text = serde_json::to_string_pretty(&story).expect("a map of strings");
+        let read: Vec<_> = parse(&text)?.shots.into_iter().map(|shot| shot.caption).collect();
+        prop_assert_eq!(read, captions);
+    }
 }
