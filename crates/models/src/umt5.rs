@@ -34,7 +34,8 @@ const NORM_EPS: f64 = 1e-6;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Umt5Config {
-    /// Rows of the token embedding.
+    /// Rows of the token embedding; zero where the tokenizer is still to decide.
+    #[serde(default)]
     pub vocab_size: usize,
     /// Width of an embedding, `D`.
     pub dim: usize,

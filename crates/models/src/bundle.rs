@@ -1,1 +1,0 @@
-//! A whole model in one file.

@@ -1,0 +1,186 @@
+//! A whole model in one file: three networks, how to generate with them, and a vocabulary.
+//!
+//! The file is a safetensors file. Tensors carry their official names after `dit.`, `vae.` and
+//! `text.`; the header carries the configuration and the tokenizer as JSON. Nothing in a bundle is
+//! trusted: it is checked as a whole before the first network is built.
+
+mod config;
+
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Device;
+use shotstream_plan::recipe::Recipe;
+use thiserror::Error;
+
+use crate::{
+    checkpoint::{self, CheckpointError, Network, StoredDtype, Weights, WeightsWriter},
+    dit::Dit,
+    tokenizer::{Tokenizer, TokenizerError},
+    umt5::Umt5,
+    vae::Vae,
+};
+
+pub use self::config::BundleConfig;
+
+/// What the header calls the layout of the file.
+const FORMAT: (&str, &str) = ("format", "shotstream-bundle-1");
+
+/// Where the header keeps the [`BundleConfig`].
+const CONFIG: &str = "config";
+
+/// Where the header keeps the tokenizer.
+const TOKENIZER: &str = "tokenizer";
+
+const DIT: &str = "dit.";
+const VAE: &str = "vae.";
+const TEXT: &str = "text.";
+
+/// Everything it takes to turn prompts into films.
+#[derive(Clone, Debug)]
+pub struct Bundle {
+    /// The sizes of the networks, and the recipe they were trained for.
+    pub config: BundleConfig,
+    /// Noisy latents to velocity.
+    pub dit: Dit,
+    /// Frames to latents and back.
+    pub vae: Vae,
+    /// Ids to embeddings.
+    pub text: Umt5,
+    /// Text to ids.
+    pub tokenizer: Tokenizer,
+}
+
+/// Why a bundle cannot be read or written.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum BundleError {
+    /// The weights are at fault.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// A safetensors file, but not one of ours.
+    #[error("the file is no bundle, its header has no {key}: {}", path.display())]
+    NoBundle {
+        /// What the header should have had.
+        key: &'static str,
+        /// The file.
+        path: PathBuf,
+    },
+    /// The configuration is not one.
+    #[error("cannot read the configuration of the bundle ({source}): {}", path.display())]
+    Config {
+        /// What is wrong, and where in the JSON.
+        source: serde_json::Error,
+        /// The file.
+        path: PathBuf,
+    },
+    /// The parts do not fit each other.
+    #[error("the parts of the bundle do not fit together ({reason}): {}", path.display())]
+    Inconsistent {
+        /// What contradicts what.
+        reason: String,
+        /// The file.
+        path: PathBuf,
+    },
+    /// The vocabulary is at fault.
+    #[error("{source}: {}", path.display())]
+    Tokenizer {
+        /// What the tokenizer said.
+        source: TokenizerError,
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+impl Bundle {
+    /// A bundle from the bytes of its file, with its networks on `device`.
+    ///
+    /// # Errors
+    /// When the bytes are not one whole and consistent bundle.
+    pub fn from_bytes(bytes: &[u8], device: &Device) -> Result<Self, BundleError> {
+        Self::parse(bytes, Path::new("the model in memory"), device)
+    }
+
+    /// A bundle from a file, with its networks on `device`.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is not one whole and consistent bundle.
+    pub fn from_file(path: &Path, device: &Device) -> Result<Self, BundleError> {
+        Self::parse(&checkpoint::read(path)?, path, device)
+    }
+
+    /// Write the bundle; `path` holds the old file or the whole new one.
+    ///
+    /// # Errors
+    /// When the parts do not fit together, a weight is not finite or the file cannot be written.
+    pub fn save(&self, path: &Path, dtype: StoredDtype) -> Result<(), BundleError> {
+        self.check_parts()
+            .map_err(|reason| BundleError::Inconsistent { reason, path: path.to_owned() })?;
+        let config = serde_json::to_string(&self.config)
+            .map_err(|source| BundleError::Config { source, path: path.to_owned() })?;
+        let tokenizer = self
+            .tokenizer
+            .to_json()
+            .map_err(|source| BundleError::Tokenizer { source, path: path.to_owned() })?;
+        let mut writer = WeightsWriter::new(dtype);
+        writer.add(&self.dit, Network::Dit, DIT);
+        writer.add(&self.vae, Network::Vae, VAE);
+        writer.add(&self.text, Network::Umt5, TEXT);
+        let (key, format) = FORMAT;
+        let metadata = [(key, format.to_owned()), (CONFIG, config), (TOKENIZER, tokenizer)];
+        Ok(writer.write(path, &metadata)?)
+    }
+
+    /// How to generate with the networks.
+    #[must_use]
+    pub fn recipe(&self) -> &Recipe {
+        &self.config.recipe
+    }
+
+    fn parse(bytes: &[u8], path: &Path, device: &Device) -> Result<Self, BundleError> {
+        let weights = Weights::parse(bytes, path)?;
+        let entry = |key: &'static str| {
+            let no_bundle = || BundleError::NoBundle { key, path: path.to_owned() };
+            weights.metadata().get(key).ok_or_else(no_bundle)
+        };
+        let inconsistent = |reason| BundleError::Inconsistent { reason, path: path.to_owned() };
+        let (key, expected) = FORMAT;
+        let format = entry(key)?;
+        if format != expected {
+            return Err(inconsistent(format!("format {format:?}, expected {expected:?}")));
+        }
+        let config: BundleConfig = serde_json::from_str(entry(CONFIG)?)
+            .map_err(|source| BundleError::Config { source, path: path.to_owned() })?;
+        config.check().map_err(inconsistent)?;
+        let tokenizer = Tokenizer::from_json(entry(TOKENIZER)?)
+            .map_err(|source| BundleError::Tokenizer { source, path: path.to_owned() })?;
+        weights.check_prefixes(&[DIT, VAE, TEXT])?;
+        let bundle = Self {
+            dit: weights.load(Dit::new(&config.dit, device), Network::Dit, DIT)?,
+            vae: weights.load(Vae::new(&config.vae, device), Network::Vae, VAE)?,
+            text: weights.load(Umt5::new(&config.text, device), Network::Umt5, TEXT)?,
+            tokenizer,
+            config,
+        };
+        bundle.check_parts().map_err(inconsistent)?;
+        Ok(bundle)
+    }
+
+    /// Whether the networks are those the configuration describes, and the vocabulary fits.
+    fn check_parts(&self) -> Result<(), String> {
+        self.config.check()?;
+        let Self { config, dit, vae, text, tokenizer } = self;
+        let network = if dit.config() != &config.dit {
+            "the diffusion transformer"
+        } else if vae.config() != &config.vae {
+            "the VAE"
+        } else if text.config() != &config.text {
+            "the text encoder"
+        } else {
+            return match (tokenizer.vocab_size(), config.text.vocab_size) {
+                (words, rows) if words <= rows => Ok(()),
+                (words, rows) => Err(format!("{words} words, but the embedding has {rows} rows")),
+            };
+        };
+        Err(format!("{network} was not made with the sizes in the configuration"))
+    }
+}

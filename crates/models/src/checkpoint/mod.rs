@@ -1,0 +1,145 @@
+//! Weights in and out, strictly, under the names the published checkpoints use.
+//!
+//! A file is compared with the module as a whole before a single parameter changes: every tensor
+//! the module needs must be there, every tensor of the file must have a place, and shapes and
+//! dtypes must fit. Values may be f32, f16 or bf16 and become f32; they must be finite. Projections
+//! are stored output first, as PyTorch does, and transposed on the way.
+
+mod names;
+mod read;
+mod walk;
+mod write;
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use burn::module::Module;
+use thiserror::Error;
+
+pub use self::{
+    names::Network,
+    read::Weights,
+    write::{StoredDtype, WeightsWriter},
+};
+
+/// Why weights cannot be read or written.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum CheckpointError {
+    /// The file cannot be opened or read to its end.
+    #[error("cannot read the checkpoint ({source}): {}", path.display())]
+    Unreadable {
+        /// What the system said.
+        source: io::Error,
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file cannot be written.
+    #[error("cannot write the checkpoint ({source}): {}", path.display())]
+    Unwritable {
+        /// What the system said.
+        source: io::Error,
+        /// The file.
+        path: PathBuf,
+    },
+    /// The header makes no sense, or the data are shorter or longer than it says.
+    #[error("not a whole safetensors file ({reason}): {}", path.display())]
+    Corrupt {
+        /// What is wrong, in words.
+        reason: String,
+        /// The file.
+        path: PathBuf,
+    },
+    /// Two tensors share a name.
+    #[error("tensor {name} is in the file twice: {}", path.display())]
+    Duplicate {
+        /// The name.
+        name: String,
+        /// The file.
+        path: PathBuf,
+    },
+    /// The module needs what the file has not.
+    #[error("{count} tensors the model needs are absent, the first is {first}: {}", path.display())]
+    Missing {
+        /// How many.
+        count: usize,
+        /// The first, in the order of the module.
+        first: String,
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file has what the module does not know.
+    #[error("{count} tensors have no place in the model, the first is {first}: {}", path.display())]
+    Unused {
+        /// How many.
+        count: usize,
+        /// The first, in alphabetical order.
+        first: String,
+        /// The file.
+        path: PathBuf,
+    },
+    /// A tensor is not of the size the module was made with.
+    #[error("tensor {name} has shape {found:?}, expected {expected:?}: {}", path.display())]
+    ShapeMismatch {
+        /// The tensor.
+        name: String,
+        /// The shape the module needs, as stored.
+        expected: Vec<usize>,
+        /// The shape in the file.
+        found: Vec<usize>,
+        /// The file.
+        path: PathBuf,
+    },
+    /// A tensor is stored in a form that is no weight.
+    #[error("tensor {name} is stored as {found}, expected F32, F16 or BF16: {}", path.display())]
+    DtypeMismatch {
+        /// The tensor.
+        name: String,
+        /// Its dtype in the file.
+        found: String,
+        /// The file.
+        path: PathBuf,
+    },
+    /// A weight is infinite or not a number, or too large for the dtype it is to be stored as.
+    #[error("tensor {name} holds a value that is not finite: {}", path.display())]
+    NotFinite {
+        /// The tensor.
+        name: String,
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// Fill a module from a safetensors file that holds nothing else.
+///
+/// The module keeps its devices, its parameter ids and what requires gradients.
+///
+/// # Errors
+/// When the file cannot be read or does not hold exactly the parameters of the module.
+pub fn load<M: Module>(module: M, network: Network, path: &Path) -> Result<M, CheckpointError> {
+    let bytes = read(path)?;
+    Weights::parse(&bytes, path)?.load(module, network, "")
+}
+
+/// Write a module to a safetensors file.
+///
+/// # Errors
+/// When a weight is not finite or the file cannot be written.
+pub fn save<M: Module>(
+    module: &M,
+    network: Network,
+    path: &Path,
+    dtype: StoredDtype,
+) -> Result<(), CheckpointError> {
+    let mut writer = WeightsWriter::new(dtype);
+    writer.add(module, network, "");
+    writer.write(path, &[])
+}
+
+/// The bytes of a file.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, CheckpointError> {
+    std::fs::read(path)
+        .map_err(|source| CheckpointError::Unreadable { source, path: path.to_owned() })
+}
