@@ -1,5 +1,7 @@
 //! A bundle survives the way through a file, and a damaged one is refused whole.
 
+mod tiny;
+
 use std::path::PathBuf;
 
 use burn::{
@@ -8,64 +10,12 @@ use burn::{
 };
 use proptest::prelude::*;
 use shotstream_models::{
-    bundle::{Bundle, BundleConfig, BundleError},
+    bundle::{Bundle, BundleError},
     checkpoint::{CheckpointError, StoredDtype},
-    dit::{Dit, DitConfig},
-    tokenizer::Tokenizer,
-    umt5::{Umt5, Umt5Config},
-    vae::{Vae, VaeConfig},
 };
-use shotstream_plan::recipe::Recipe;
 use tempfile::TempDir;
 
-fn tiny_config(vocab_size: usize) -> BundleConfig {
-    BundleConfig {
-        dit: DitConfig {
-            dim: 12,
-            ffn_dim: 8,
-            freq_dim: 4,
-            num_heads: 2,
-            num_layers: 1,
-            in_channels: 4,
-            out_channels: 4,
-            text_dim: 8,
-            text_len: 12,
-            ..DitConfig::wan_1_3b()
-        },
-        vae: VaeConfig {
-            dim: 2,
-            decoder_dim: 2,
-            z_dim: 4,
-            latents_mean: vec![0.5; 4],
-            latents_std: vec![2.0; 4],
-            ..VaeConfig::tiny()
-        },
-        text: Umt5Config {
-            vocab_size,
-            dim: 8,
-            dim_attn: 4,
-            dim_ffn: 8,
-            num_heads: 2,
-            num_layers: 1,
-            num_buckets: 8,
-            max_distance: 16,
-        },
-        recipe: Recipe::tiny(),
-    }
-}
-
-fn tiny_bundle() -> Bundle {
-    let tokenizer = Tokenizer::train(["a red cat waves".to_owned()]).expect("a vocabulary");
-    let config = tiny_config(tokenizer.vocab_size());
-    let device = Device::flex();
-    Bundle {
-        dit: Dit::new(&config.dit, &device),
-        vae: Vae::new(&config.vae, &device),
-        text: Umt5::new(&config.text, &device),
-        tokenizer,
-        config,
-    }
-}
+use tiny::tiny_bundle;
 
 /// The bytes of a bundle's file.
 fn bytes(bundle: &Bundle, dtype: StoredDtype) -> Vec<u8> {

@@ -80,6 +80,19 @@ pub struct TextCache {
     pub(super) layers: Vec<Captions>,
 }
 
+impl TextCache {
+    /// The captions of all `parts`, one after the other, as if they had been cached together.
+    pub fn concat(parts: &[Self]) -> Self {
+        let num_layers = parts.first().map_or(0, |part| part.layers.len());
+        let layers = (0..num_layers).map(|layer| {
+            let captions = parts.iter().filter_map(|part| part.layers.get(layer).cloned());
+            let (keys, values) = captions.map(|captions| (captions.key, captions.value)).unzip();
+            Captions { key: Tensor::cat(keys, 1), value: Tensor::cat(values, 1) }
+        });
+        Self { layers: layers.collect() }
+    }
+}
+
 /// Keys and values of all captions in one block, `[B, K, N, T, H]` each.
 #[derive(Clone, Debug)]
 pub(super) struct Captions {
