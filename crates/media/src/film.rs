@@ -96,9 +96,7 @@ impl FilmWriter {
         if path.file_name().is_none() {
             return Err(refuse(io::Error::from(io::ErrorKind::InvalidFilename)));
         }
-        let mut name = OsString::from(path);
-        name.push(".partial");
-        let partial = PathBuf::from(name);
+        let partial = partial_path(path);
         let file = OpenOptions::new()
             .create(true)
             .write(true)
@@ -146,6 +144,13 @@ impl FilmWriter {
     pub fn partial(&self) -> &Path {
         &self.partial
     }
+}
+
+/// Where a file or directory grows until it is whole: `<name>.partial` beside its place.
+pub(crate) fn partial_path(path: &Path) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(".partial");
+    PathBuf::from(name)
 }
 
 /// Give a writer's error the place it happened at.

@@ -1,13 +1,13 @@
 //! Frames as PNG pictures: to bytes and back, to a file, and a whole film to a directory.
 
-use std::ffi::OsString;
 use std::fs;
-use std::io::{self, Cursor, Write};
+use std::io::{self, Cursor};
 use std::path::{Path, PathBuf};
 
 use ::png::{BitDepth, ColorType, Decoder, Encoder, Transformations};
 
 use crate::error::MediaError;
+use crate::film::partial_path;
 use crate::frame::Frame;
 
 /// A frame as the bytes of a PNG file.
@@ -66,16 +66,10 @@ pub fn decode_png(bytes: &[u8]) -> Result<Frame, MediaError> {
 /// # Errors
 /// When the frame is not valid or the disk refuses.
 pub fn write_png(path: &Path, frame: &Frame) -> Result<(), MediaError> {
-    let bytes = encode_png(frame)?;
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let io = || MediaError::io("write a picture", path);
-    let mut file = tempfile::NamedTempFile::new_in(directory).map_err(io())?;
-    file.write_all(&bytes).map_err(io())?;
-    file.persist(path).map_err(|error| io()(error.error))?;
-    Ok(())
+    let partial = partial_path(path);
+    fs::write(&partial, encode_png(frame)?)
+        .and_then(|()| fs::rename(&partial, path))
+        .map_err(MediaError::io("write a picture", path))
 }
 
 /// Read a PNG file.
@@ -110,9 +104,7 @@ impl FrameDirectory {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(refuse()(error)),
         }
-        let mut name = OsString::from(path.components().as_path());
-        name.push(".partial");
-        let partial = PathBuf::from(name);
+        let partial = partial_path(path.components().as_path());
         match fs::remove_dir_all(&partial) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(refuse()(error)),
             _ => fs::create_dir(&partial).map_err(refuse())?,
