@@ -266,17 +266,17 @@ where
         frames: Remembered,
     ) -> Result<(), Stop> {
         let recipe = &self.settings.recipe;
-        let number = shot.plan.shot;
-        if let Some(latents) = Latents::concat(&footage.latents) {
-            self.events.send(Event::Latents { shot: number, latents, context })?;
-        }
         let length = recipe.geometry().shot_from_chunks(footage.chunks);
         let past = PastShot { prompt: shot.prompt, frames };
         story.remember(past, length, recipe.context_frames());
+        let (number, planned) = (shot.plan.shot, shot.plan.chunks.len());
+        if let Some(latents) = Latents::concat(&footage.latents) {
+            self.events.send(Event::Latents { shot: number, latents, context })?;
+        }
         Ok(self.events.send(Event::ShotFinished {
             shot: number,
             frames: length.0,
-            cut: footage.chunks < shot.plan.chunks.len(),
+            cut: footage.chunks < planned,
             story: story.clone(),
         })?)
     }
