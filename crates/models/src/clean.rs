@@ -1,8 +1,9 @@
 //! Text as people type it to text as the tokenizer was trained on.
 //!
-//! Repairs, in this order and until nothing changes: HTML entities (where no tag stands in the
-//! text), terminal escapes, ligatures, full-width forms, curly quotes, line breaks, control
-//! characters, NFC. Then entities twice more, and every run of whitespace becomes one space.
+//! Repairs, until nothing changes: HTML entities (where no tag stands in the text), characters of
+//! Windows-1252 in the place of control characters, ligatures, full-width forms, curly quotes, line
+//! breaks, terminal escapes, control characters, NFC. Then entities twice more, and every run of
+//! whitespace becomes one space.
 //!
 //! Source: the reference cleans with `ftfy.fix_text` and `html.unescape`; mojibake (text decoded
 //! with the wrong character set) is left as it is, and an entity needs its semicolon.
@@ -11,6 +12,10 @@ use std::borrow::Cow;
 
 use html_escape::decode_html_entities;
 use unicode_normalization::UnicodeNormalization;
+
+/// What Windows-1252 has at 0x80 to 0x9f; U+FFFD where it has nothing.
+const WINDOWS_1252: &str = "€\u{fffd}‚ƒ„…†‡ˆ‰Š‹Œ\u{fffd}Ž\u{fffd}\
+                            \u{fffd}‘’“”•–—˜™š›œ\u{fffd}žŸ";
 
 /// Repair and normalise one prompt.
 #[must_use]
@@ -31,10 +36,17 @@ pub fn clean(text: &str) -> String {
 /// One round of repairs.
 fn repair(text: &str) -> String {
     let text = if text.contains('<') { Cow::Borrowed(text) } else { decode_html_entities(text) };
-    let text = without_terminal_escapes(&text);
-    let text: String = text.chars().flat_map(plain).collect();
+    let text: String = text.chars().map(of_windows_1252).flat_map(plain).collect();
     let text = text.replace("\r\n", "\n").replace('\r', "\n");
+    let text = without_terminal_escapes(&text);
     text.chars().filter(|&c| !is_control(c)).nfc().collect()
+}
+
+/// The character a control character was before its byte was read as Latin-1.
+fn of_windows_1252(c: char) -> char {
+    let index = (c as usize).checked_sub(0x80);
+    let meant = index.and_then(|index| WINDOWS_1252.chars().nth(index));
+    meant.filter(|&meant| meant != char::REPLACEMENT_CHARACTER).unwrap_or(c)
 }
 
 /// The plain characters that stand for one typographic character.
@@ -65,7 +77,7 @@ fn plain(c: char) -> impl Iterator<Item = char> {
         '\u{2bc}' | '\u{2018}'..='\u{201b}' => "'",
         '\u{201c}'..='\u{201f}' => "\"",
         '\u{3000}' => " ",
-        '\u{85}' | '\u{2028}' | '\u{2029}' => "\n",
+        '\u{2028}' | '\u{2029}' => "\n",
         _ => "",
     };
     let single = text.is_empty().then_some(c);
@@ -116,16 +128,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quotes_become_straight() {
-        assert_eq!(clean("“hi” it’s"), "\"hi\" it's");
-    }
-
-    #[test]
-    fn full_width_forms_and_ligatures_become_ascii() {
-        assert_eq!(clean("ﬁｎｅ　ＡＢＣ！，"), "fine ABC!,");
-    }
-
-    #[test]
     fn entities_are_resolved_however_often_they_were_escaped() {
         assert_eq!(clean("a &amp; b &amp;amp;amp;quot;c&quot;"), "a & b \"c\"");
         assert_eq!(clean("<b> &amp;lt;"), "<b> <");
@@ -142,8 +144,17 @@ mod tests {
     }
 
     #[test]
-    fn letters_and_their_accents_are_composed() {
-        assert_eq!(clean("e\u{301}"), "\u{e9}");
+    fn prompts_come_out_as_the_reference_cleans_them() {
+        #[derive(serde::Deserialize)]
+        struct Pair {
+            typed: String,
+            cleaned: String,
+        }
+        let golden = include_str!("../../../testdata/text/clean.json");
+        let pairs: Vec<Pair> = serde_json::from_str(golden).unwrap();
+        for Pair { typed, cleaned } in pairs {
+            assert_eq!(clean(&typed), cleaned, "{typed:?}");
+        }
     }
 
     proptest! {

@@ -138,6 +138,14 @@ pub fn save<M: Module>(
     writer.write(path, &[])
 }
 
+/// Official name and stored shape of every parameter of a module, in the order of its fields.
+///
+/// No parameter is initialised for it, so a network of any size can be asked.
+pub fn parameters<M: Module>(module: &M, network: Network) -> Vec<(String, Vec<usize>)> {
+    let slots = walk::slots(module, network, "");
+    slots.into_iter().map(|slot| (slot.name, slot.shape)).collect()
+}
+
 /// The bytes of a file.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, CheckpointError> {
     std::fs::read(path)
