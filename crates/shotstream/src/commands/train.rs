@@ -1,0 +1,69 @@
+//! `shotstream train`: one stage, from a model file to a model file.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use burn::tensor::Device;
+use shotstream_models::{bundle::Bundle, checkpoint::StoredDtype};
+use shotstream_train::{
+    log::Metrics,
+    recipe::{StageRecipe, read_toml},
+    stages::{fresh, ode_init, ode_pairs, teacher, vae},
+    trainer::Run,
+};
+
+use crate::{
+    cli::{StageName, TrainArgs},
+    progress::Progress,
+};
+
+/// Run the stage.
+pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
+    let out = args.dir.join("model.safetensors");
+    if args.stage == StageName::Fresh {
+        std::fs::create_dir_all(&args.dir).with_context(|| args.dir.display().to_string())?;
+        return Ok(fresh::fresh(&args.recipe)?.save(&out, StoredDtype::F32)?);
+    }
+    let from = args.from.as_deref().context("--from MODEL is needed: the model to start from")?;
+    let bundle = Bundle::from_file(from, &Device::flex())?;
+    let threads = args.threads.or_else(|| Some(std::thread::available_parallelism().ok()?.get()));
+    let mut progress = Progress::new();
+    let mut watch = |done: u64, all: u64, metrics: &Metrics| progress.show(done, all, metrics);
+    let mut run = Run {
+        stage: stage_name(args.stage),
+        dir: args.dir.clone(),
+        resume: args.resume,
+        threads: threads.unwrap_or(1),
+        watch: &mut watch,
+    };
+    let trained = stage(args.stage, bundle, &args.recipe, &mut run)?;
+    Ok(trained.save(&out, StoredDtype::F32)?)
+}
+
+fn stage(
+    stage: StageName,
+    bundle: Bundle,
+    recipe: &Path,
+    run: &mut Run<'_>,
+) -> anyhow::Result<Bundle> {
+    Ok(match stage {
+        StageName::Fresh => bundle,
+        StageName::Vae => vae::run(bundle, &StageRecipe::read(recipe)?, run)?,
+        StageName::Teacher => teacher::run(bundle, &StageRecipe::read(recipe)?, run)?,
+        StageName::OdePairs => {
+            ode_pairs::run(&bundle, &read_toml(recipe)?, run)?;
+            bundle
+        }
+        StageName::OdeInit => ode_init::run(bundle, &StageRecipe::read(recipe)?, run)?,
+    })
+}
+
+fn stage_name(stage: StageName) -> &'static str {
+    match stage {
+        StageName::Fresh => "fresh",
+        StageName::Vae => "vae",
+        StageName::Teacher => "teacher",
+        StageName::OdePairs => "ode-pairs",
+        StageName::OdeInit => "ode-init",
+    }
+}

@@ -1,0 +1,228 @@
+//! Batches of next-shot examples: latents, context, captions, and where each frame stands.
+//!
+//! | letter | means |
+//! |---|---|
+//! | `B` | samples, all of the same shot number |
+//! | `N` | captions: the shot's own and every earlier one |
+//! | `L` | tokens of a caption |
+//! | `D` | width of a text embedding |
+//! | `K`, `F` | context frames, the shot's latent frames |
+//! | `C`, `h`, `w` | latent channels, height, width |
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use rand::RngCore as _;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+use shotstream_models::{bundle::Bundle, tokenizer::Tokenizer, umt5::Umt5, vae::Vae};
+use shotstream_plan::{
+    context::select_context,
+    geometry::LatentFrames,
+    layout::{FrameSlot, SequenceLayout, layout_context, layout_sequence},
+    recipe::Recipe,
+    timeline::Timeline,
+};
+use shotstream_world::{ShotPainter, Wording, captions};
+
+use crate::{
+    data::{
+        address::{below, normals, rng_of, uniform},
+        latents::{LatentSet, LatentStore},
+        world,
+    },
+    error::TrainError,
+    trainer::{BatchAddress, Run},
+};
+
+/// Where examples come from, as written in a recipe.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShotsRecipe {
+    /// Seed of the stored stories.
+    pub seed: u64,
+    /// Stories in the stored data set; 0 for first frames, which are drawn anew every time.
+    pub stories: usize,
+    /// Shots of each story.
+    pub shots: usize,
+    /// Share of later shots that see the null context instead of their past.
+    pub context_dropout: f32,
+    /// Noise on context latents, uniform below this: the student's own past is not perfect.
+    pub context_noise: f32,
+    /// Share of stories whose later captions do not say what the characters look like.
+    pub anonymous: f32,
+}
+
+/// Samples of one part, on the host side of the graph.
+#[derive(Debug)]
+pub struct Batch {
+    /// `[B, C, K, h, w]`, absent for first frames.
+    pub context: Option<Tensor<5>>,
+    /// `[B, C, F, h, w]`.
+    pub clip: Tensor<5>,
+    /// `B × N` prompts.
+    pub prompts: Vec<String>,
+    /// Captions of each sample.
+    pub captions: usize,
+    /// Context frames, then the shot's.
+    pub slots: Vec<FrameSlot>,
+}
+
+/// Makes batches.
+#[derive(Debug)]
+pub struct ShotSource {
+    data: ShotsRecipe,
+    recipe: Recipe,
+    set: LatentSet,
+    store: Option<LatentStore>,
+    vae: Vae,
+    tokenizer: Tokenizer,
+    text_len: usize,
+}
+
+impl ShotSource {
+    /// Draw and encode the stored stories if the recipe asks for any.
+    ///
+    /// # Errors
+    /// If the data set cannot be written or read.
+    pub fn new(
+        bundle: &Bundle,
+        recipe: &ShotsRecipe,
+        run: &mut Run<'_>,
+    ) -> Result<Self, TrainError> {
+        let set = LatentSet {
+            first_seed: recipe.seed << 32,
+            stories: recipe.stories,
+            shots: recipe.shots,
+            shot_frames: bundle.recipe().shot_frames(),
+            picture: bundle.recipe().geometry().pixels,
+            budget: bundle.recipe().context_frames(),
+        };
+        let store = (recipe.stories > 0).then(|| {
+            let dir = run.dir.with_file_name("latents");
+            let watch = &mut |done, all| {
+                (run.watch)(done as u64, all as u64, &vec![("drawing", done as f64)]);
+            };
+            LatentStore::prepare(set.clone(), &bundle.vae, &dir, run.threads, watch)
+        });
+        Ok(Self {
+            data: recipe.clone(),
+            recipe: bundle.recipe().clone(),
+            set,
+            store: store.transpose()?,
+            vae: bundle.vae.clone(),
+            tokenizer: bundle.tokenizer.clone(),
+            text_len: bundle.config.dit.text_len,
+        })
+    }
+
+    /// Shots of each story.
+    pub fn num_shots(&self) -> usize {
+        self.set.shots
+    }
+
+    /// Examples of shot number `shot`, or first frames where nothing is stored.
+    pub fn batch(&self, at: BatchAddress, shot: usize, device: &Device) -> Batch {
+        match &self.store {
+            None => self.first_frames(at, device),
+            Some(store) => self.shots(store, at, shot, device),
+        }
+    }
+
+    fn first_frames(&self, at: BatchAddress, device: &Device) -> Batch {
+        let [height, width] = self.set.picture;
+        let (mut data, mut prompts) = (Vec::new(), Vec::new());
+        for index in 0..at.batch {
+            let rng = &mut rng_of(at, index);
+            let told = world::tell(rng, self.set.shots, 0.0);
+            let shot = below(rng, self.set.shots);
+            let painter =
+                ShotPainter::new(&told.story, shot, self.set.picture, self.set.shot_frames.0);
+            data.extend(world::pixels(&[painter.frame(0)], [0, 0], self.set.picture));
+            prompts.push(told.script.prompt(shot));
+        }
+        let frames = TensorData::new(data, [at.batch, 3, height, width]);
+        let latents = self.vae.encode_frames(Tensor::from_data(frames, &Device::flex()));
+        let clip = Tensor::<4>::from_data(latents.into_data(), device).unsqueeze_dim(2);
+        let slots = vec![FrameSlot { position: self.set.budget as u32, phase: 1, caption: 0 }];
+        Batch { context: None, clip, prompts, captions: 1, slots }
+    }
+
+    fn shots(&self, store: &LatentStore, at: BatchAddress, shot: usize, device: &Device) -> Batch {
+        let (mut clips, mut context, mut prompts) = (Vec::new(), Vec::new(), Vec::new());
+        let [frames, channels, height, width] = store.clip_shape;
+        let budget = self.set.budget;
+        let cells = budget * channels * height * width;
+        let layout = sequence(&self.recipe, shot, frames);
+        for index in 0..at.batch {
+            let rng = &mut rng_of(at, index);
+            let example = store.draw(rng, shot);
+            prompts.extend(self.prompts(rng, example.seed, &layout.captions));
+            let kept = shot > 0 && uniform(rng) >= self.data.context_dropout;
+            let scale = uniform(rng) * self.data.context_noise;
+            if kept {
+                let noise = normals(rng, cells);
+                context.extend(example.context.iter().zip(noise).map(|(x, n)| x + scale * n));
+            } else {
+                context.resize(context.len() + cells, 0.0);
+            }
+            clips.extend(example.clip);
+        }
+        let tensor = |data, frames| {
+            let data = TensorData::new(data, [at.batch, frames, channels, height, width]);
+            Tensor::<5>::from_data(data, device).swap_dims(1, 2)
+        };
+        Batch {
+            context: Some(tensor(context, budget)),
+            clip: tensor(clips, frames),
+            prompts,
+            captions: layout.captions.len(),
+            slots: layout.slots,
+        }
+    }
+
+    /// The captions of a stored story, in new words.
+    fn prompts(&self, rng: &mut ChaCha8Rng, seed: u64, shots: &[usize]) -> Vec<String> {
+        let anonymous_from = (uniform(rng) < self.data.anonymous).then_some(1);
+        let words = captions(&self.set.story(seed), rng.next_u64(), &Wording { anonymous_from });
+        let script = world::script(words);
+        shots.iter().map(|&shot| script.prompt(shot)).collect()
+    }
+
+    /// Text embeddings `[B, N, L, D]` of a batch.
+    pub fn embed(&self, text: &Umt5, batch: &Batch, device: &Device) -> Tensor<4> {
+        embed(text, &self.tokenizer, self.text_len, (&batch.prompts, batch.captions), device)
+    }
+
+    /// Frames of latents `[1, C, F, h, w]`, `[1, T, 3, H, W]`.
+    pub fn decode(&self, latents: Tensor<5>) -> Tensor<5> {
+        self.vae.decode(latents).swap_dims(1, 2)
+    }
+}
+
+/// Text embeddings `[B, N, L, D]` of `B × N` prompts, `N` being the number beside them.
+pub fn embed(
+    text: &Umt5,
+    tokenizer: &Tokenizer,
+    length: usize,
+    (prompts, captions): (&[String], usize),
+    device: &Device,
+) -> Tensor<4> {
+    let encode = |prompt: &String| {
+        tokenizer.encode(prompt, length).expect("a word-level tokenizer reads any text")
+    };
+    let codes: Vec<_> = prompts.iter().map(encode).collect();
+    let ids: Vec<_> =
+        codes.iter().flat_map(|code| code.ids.iter().map(|&id| i64::from(id))).collect();
+    let lengths: Vec<_> = codes.iter().map(|code| code.length).collect();
+    let ids = Tensor::<2, Int>::from_data(TensorData::new(ids, [prompts.len(), length]), device);
+    let embedded = text.forward(ids, &lengths);
+    let width = embedded.dims()[2];
+    embedded.reshape([prompts.len() / captions, captions, length, width])
+}
+
+/// Where the frames of shot `shot` and its context stand, in a story of shots of equal length.
+pub fn sequence(recipe: &Recipe, shot: usize, latents: usize) -> SequenceLayout {
+    let past: Timeline = std::iter::repeat_n(recipe.shot_frames(), shot).collect();
+    let frames = select_context(recipe.context_frames(), &past);
+    let context = layout_context(recipe, shot, frames);
+    layout_sequence(&context, shot, LatentFrames(latents))
+}

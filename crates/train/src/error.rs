@@ -1,0 +1,31 @@
+//! Everything that can go wrong in training.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+/// An error of a training run; nothing that was saved before it is lost.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    #[error("the recipe {} is not valid: {reason}", path.display())]
+    Recipe { reason: String, path: PathBuf },
+    #[error("{} already holds a run of {found}, resume it with --resume or choose another folder", path.display())]
+    Occupied { found: String, path: PathBuf },
+    #[error("the run in {} cannot be resumed: {reason}", path.display())]
+    Resume { reason: String, path: PathBuf },
+    #[error("the loss of step {step} is {loss}, the run stops here; the last checkpoint is intact")]
+    NotFinite { step: u64, loss: f64 },
+    #[error("cannot write {}: {source}", path.display())]
+    Write { source: std::io::Error, path: PathBuf },
+    #[error("cannot read {}: {source}", path.display())]
+    Read { source: std::io::Error, path: PathBuf },
+    #[error("cannot start the worker threads: {0}")]
+    Workers(#[from] rayon::ThreadPoolBuildError),
+    #[error(transparent)]
+    Bundle(#[from] shotstream_models::bundle::BundleError),
+    #[error(transparent)]
+    Tokenizer(#[from] shotstream_models::tokenizer::TokenizerError),
+    #[error("the stored trajectories are not usable: {reason}: {}", path.display())]
+    Pairs { reason: String, path: PathBuf },
+}

@@ -1,0 +1,4 @@
+//! What the stages minimise, one loss a file.
+
+pub mod flow_matching;
+pub mod reconstruction;

@@ -1,0 +1,185 @@
+//! Stage 2a: the teacher's trajectories from noise to clip, kept at the student's noise levels.
+//!
+//! | letter | means |
+//! |---|---|
+//! | `B` | samples |
+//! | `P` | points of a trajectory: the student's levels, then clean |
+//! | `K`, `F` | context frames, latent frames |
+//! | `C`, `h`, `w` | latent channels, height, width |
+//!
+//! Euler steps along the probability-flow ODE with classifier-free guidance (Ho & Salimans 2022);
+//! the unconditional branch sees zero text and the same context. Between two of the student's
+//! levels lie `substeps` steps, so the levels are always points of the trajectory.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use serde::{Deserialize, Serialize};
+use shotstream_models::{bundle::Bundle, dit::Dit};
+use shotstream_plan::recipe::Recipe;
+
+use crate::{
+    data::{
+        address::{normals, shared_rng_of},
+        pairs::{PairShard, shard_path},
+        shots::{Batch, ShotSource, ShotsRecipe},
+    },
+    error::TrainError,
+    loss::flow_matching::shifted,
+    stages::teacher::velocity,
+    trainer::{BatchAddress, Run},
+    workers::Workers,
+};
+
+/// How the teacher samples.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sampler {
+    /// Steps from each of the student's levels to the next.
+    pub substeps: usize,
+    /// Weight of the conditional velocity; 1 is no guidance.
+    pub guidance: f32,
+}
+
+/// Noise levels of a trajectory, from noise to clean.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Grid {
+    /// Falling levels, the last is 0.
+    pub sigmas: Vec<f32>,
+    /// Which of them the student visits.
+    pub kept: Vec<usize>,
+}
+
+/// A trajectory, each state `[B, C, F, h, w]`.
+#[derive(Clone, Debug)]
+pub struct Trajectory {
+    /// States at the student's levels.
+    pub states: Vec<Tensor<5>>,
+    /// Where it ends.
+    pub clean: Tensor<5>,
+}
+
+impl Grid {
+    /// The levels of `recipe` with `substeps` steps from each to the next, evenly spaced before the
+    /// shift.
+    pub fn new(recipe: &Recipe, substeps: usize) -> Self {
+        let shift = recipe.shift();
+        let linear = |sigma: f32| sigma / (shift - (shift - 1.0) * sigma);
+        let levels: Vec<f32> = recipe.sigmas().iter().map(|&s| linear(s)).chain([0.0]).collect();
+        let between = levels.windows(2).flat_map(|pair| {
+            let step = (pair[1] - pair[0]) / substeps as f32;
+            (0..substeps).map(move |index| pair[0] + step * index as f32)
+        });
+        let sigmas = between.chain([0.0]).map(|s| shifted(s, shift));
+        Self {
+            sigmas: sigmas.collect(),
+            kept: (0..levels.len() - 1).map(|k| k * substeps).collect(),
+        }
+    }
+}
+
+impl Sampler {
+    /// Follow the teacher from `noise` along `grid`; `text` is `[B, N, L, D]`.
+    pub fn sample(
+        &self,
+        dit: &Dit,
+        grid: &Grid,
+        noise: Tensor<5>,
+        batch: &Batch,
+        text: Tensor<4>,
+    ) -> Trajectory {
+        let samples = noise.dims()[0];
+        let conditional = dit.text_cache(text.clone());
+        let unconditional = dit.text_cache(text.zeros_like());
+        let mut x = noise;
+        let mut states = Vec::new();
+        for (step, pair) in grid.sigmas.windows(2).enumerate() {
+            if grid.kept.contains(&step) {
+                states.push(x.clone());
+            }
+            let toward = |text| {
+                velocity(
+                    dit,
+                    x.clone(),
+                    &vec![pair[0]; samples],
+                    &batch.context,
+                    &batch.slots,
+                    text,
+                )
+            };
+            let mut v = toward(&conditional);
+            if self.guidance != 1.0 {
+                let free = toward(&unconditional);
+                v = free.clone() + (v - free).mul_scalar(self.guidance);
+            }
+            x = x + v.mul_scalar(pair[1] - pair[0]);
+        }
+        Trajectory { states, clean: x }
+    }
+}
+
+/// What only this stage knows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OdePairsRecipe {
+    /// Seed of stories and noise.
+    pub seed: u64,
+    /// Shards in all; the shot number goes round from shard to shard.
+    pub shards: usize,
+    /// Samples in each shard.
+    pub samples: usize,
+    /// How the teacher samples.
+    pub sampler: Sampler,
+    /// Where stories, context and captions come from.
+    pub data: ShotsRecipe,
+}
+
+/// Make what `dir` does not hold yet.
+///
+/// # Errors
+/// If a folder cannot be written or read.
+pub fn run(bundle: &Bundle, recipe: &OdePairsRecipe, run: &mut Run<'_>) -> Result<(), TrainError> {
+    std::fs::create_dir_all(&run.dir)
+        .map_err(|source| TrainError::Write { source, path: run.dir.clone() })?;
+    let source = ShotSource::new(bundle, &recipe.data, run)?;
+    let grid = Grid::new(bundle.recipe(), recipe.sampler.substeps);
+    let workers = Workers::new(run.threads, run.threads)?;
+    let missing: Vec<_> =
+        (0..recipe.shards).filter(|&shard| !shard_path(&run.dir, shard).exists()).collect();
+    for group in missing.chunks(run.threads) {
+        let results = workers.map(|part| match group.get(part) {
+            None => Ok(()),
+            Some(&shard) => {
+                let at = BatchAddress {
+                    seed: recipe.seed,
+                    step: shard as u64,
+                    part: 0,
+                    batch: recipe.samples,
+                };
+                let pairs = sample_shard(bundle, &source, &grid, recipe, at);
+                pairs.save(&shard_path(&run.dir, shard))
+            }
+        });
+        results.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let done = group.last().map_or(0, |shard| *shard as u64 + 1);
+        (run.watch)(done, recipe.shards as u64, &Vec::new());
+    }
+    Ok(())
+}
+
+fn sample_shard(
+    bundle: &Bundle,
+    source: &ShotSource,
+    grid: &Grid,
+    recipe: &OdePairsRecipe,
+    at: BatchAddress,
+) -> PairShard {
+    let device = Device::flex();
+    let shot = at.step as usize % recipe.data.shots;
+    let batch = source.batch(at, shot, &device);
+    let noise = normals(&mut shared_rng_of(at), batch.clip.shape().num_elements());
+    let noise = Tensor::<5>::from_data(TensorData::new(noise, batch.clip.dims()), &device);
+    let text = source.embed(&bundle.text, &batch, &device);
+    let made = recipe.sampler.sample(&bundle.dit, grid, noise, &batch, text);
+    let prompts = batch.prompts.chunks(batch.captions).map(<[String]>::to_vec).collect();
+    let context = batch.context.expect("whole shots come with context");
+    PairShard::new(shot, prompts, [made.states, vec![made.clean]].concat(), context)
+}

@@ -1,0 +1,178 @@
+//! Stage 0: the causal 3-D VAE learns to redraw the world.
+//!
+//! | letter | means |
+//! |---|---|
+//! | `B` | clips |
+//! | `T`, `F` | pixel frames, latent frames |
+//! | `H`, `W` | height and width of the crop |
+//!
+//! The network is convolutional, so it learns from small crops of short clips, many of them, and is
+//! then used on whole pictures. With `freeze_encoder` only the decoder learns, on latents with a
+//! little noise, and every network that was trained on the encoder's latents stays valid.
+
+use burn::module::Module as _;
+use burn::tensor::{Device, Tensor, TensorData};
+use serde::{Deserialize, Serialize};
+use shotstream_media::{Frame, sheet::contact_sheet};
+use shotstream_models::{bundle::Bundle, vae::Vae};
+
+use crate::{
+    data::{
+        address::{below, normals, rng_of, shared_rng_of, uniform},
+        world,
+    },
+    error::TrainError,
+    log::Metrics,
+    loss::reconstruction::{divergence, reconstruction},
+    params,
+    recipe::StageRecipe,
+    trainer::{BatchAddress, Objective, Run, train},
+};
+
+/// What only this stage knows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VaeStage {
+    /// Pixel frames, height and width of a crop; 1 + 4k frames, multiples of 8 pixels.
+    pub crop: [usize; 3],
+    /// Weight of the divergence of the latents from a unit normal.
+    pub divergence: f32,
+    /// Train the decoder alone.
+    #[serde(default)]
+    pub freeze_encoder: bool,
+    /// Noise on the latents of a frozen encoder, in units of their deviation: uniform below this.
+    #[serde(default)]
+    pub latent_noise: f32,
+}
+
+struct VaeObjective<'a> {
+    stage: &'a VaeStage,
+    picture: [usize; 2],
+    shot_frames: usize,
+}
+
+impl VaeObjective<'_> {
+    fn clips(&self, at: BatchAddress) -> Tensor<5> {
+        let [frames, height, width] = self.stage.crop;
+        let mut data = Vec::new();
+        for index in 0..at.batch {
+            let rng = &mut rng_of(at, index);
+            data.extend(world::crop(rng, self.picture, self.stage.crop, self.shot_frames));
+        }
+        let data = TensorData::new(data, [at.batch, frames, 3, height, width]);
+        Tensor::<5>::from_data(data, &Device::flex().autodiff()).swap_dims(1, 2)
+    }
+}
+
+impl Objective for VaeObjective<'_> {
+    type Model = Vae;
+
+    fn loss(&self, model: &Vae, at: BatchAddress) -> (Tensor<1>, Metrics) {
+        let clips = self.clips(at);
+        let device = clips.device();
+        let rng = &mut shared_rng_of(at);
+        if self.stage.freeze_encoder {
+            let latents = model.clone().valid().encode(clips.clone().inner());
+            let noise =
+                TensorData::new(normals(rng, latents.shape().num_elements()), latents.dims());
+            let scale = self.stage.latent_noise * uniform(rng);
+            let noise = Tensor::<5>::from_data(noise, &latents.device()).mul_scalar(scale);
+            let latents = Tensor::from_data((latents + noise).into_data(), &device);
+            return (reconstruction(model.decode(latents), clips), Vec::new());
+        }
+        let (mean, log_variance) = model.posterior(clips.clone());
+        let noise = TensorData::new(normals(rng, mean.shape().num_elements()), mean.dims());
+        let noise = Tensor::<5>::from_data(noise, &device);
+        let latents = mean.clone() + log_variance.clone().mul_scalar(0.5).exp() * noise;
+        let divergence = divergence(mean, log_variance);
+        let error = reconstruction(model.decode_raw(latents), clips);
+        let metrics = vec![("error", scalar(&error)), ("divergence", scalar(&divergence))];
+        (error + divergence.mul_scalar(self.stage.divergence), metrics)
+    }
+
+    fn sheet(&self, model: &Vae) -> Option<Frame> {
+        let at = BatchAddress { seed: 1 << 40, step: 0, part: 0, batch: 4 };
+        let mut frames = Vec::new();
+        for index in 0..at.batch {
+            let whole = [9, self.picture[0], self.picture[1]];
+            let data = world::crop(&mut rng_of(at, index), self.picture, whole, self.shot_frames);
+            let shape = [1, 9, 3, whole[1], whole[2]];
+            let clip = Tensor::<5>::from_data(TensorData::new(data, shape), &Device::flex());
+            let output = model.decode(model.encode(clip.clone().swap_dims(1, 2))).swap_dims(1, 2);
+            for frame in [0, 8] {
+                frames.extend([&clip, &output].map(|video| frame_of(video, frame)));
+            }
+        }
+        Some(contact_sheet(&frames, 4, 2))
+    }
+
+    fn trainable(&self, name: &str) -> bool {
+        !self.stage.freeze_encoder || !(name.starts_with("encoder") || name.starts_with("conv1"))
+    }
+}
+
+fn scalar(x: &Tensor<1>) -> f64 {
+    f64::from(params::host(x.clone().inner())[0])
+}
+
+/// One frame of `[1, T, 3, H, W]` in [−1, 1].
+pub fn frame_of(video: &Tensor<5>, frame: usize) -> Frame {
+    let [_, _, channels, height, width] = video.dims();
+    let planes = params::host(video.clone().narrow(1, frame, 1));
+    let pixels = height * width;
+    let byte = |value: f32| ((value.clamp(-1.0, 1.0) + 1.0) * 127.5).round() as u8;
+    let rgb = (0..pixels).flat_map(|i| (0..channels).map(move |c| (c, i)));
+    Frame { width, height, rgb: rgb.map(|(c, i)| byte(planes[c * pixels + i])).collect() }
+}
+
+/// Run the stage over `bundle`'s VAE.
+///
+/// # Errors
+/// As [`train`].
+pub fn run(
+    mut bundle: Bundle,
+    recipe: &StageRecipe<VaeStage>,
+    run: &mut Run<'_>,
+) -> Result<Bundle, TrainError> {
+    let geometry = bundle.recipe().geometry();
+    let objective = VaeObjective {
+        stage: &recipe.stage,
+        picture: geometry.pixels,
+        shot_frames: bundle.recipe().shot_frames().0,
+    };
+    bundle.vae = train(&objective, bundle.vae, &recipe.run, &recipe.optimizer, run)?;
+    if !recipe.stage.freeze_encoder {
+        let (mean, std) = statistics(&objective, &bundle.vae);
+        bundle.vae = bundle.vae.with_latents(mean.clone(), std.clone());
+        bundle.config.vae.latents_mean = mean;
+        bundle.config.vae.latents_std = std;
+    }
+    Ok(bundle)
+}
+
+/// Mean and deviation of each latent channel over clips of whole pictures.
+fn statistics(objective: &VaeObjective<'_>, vae: &Vae) -> (Vec<f32>, Vec<f32>) {
+    let at = BatchAddress { seed: 2 << 40, step: 0, part: 0, batch: 64 };
+    let mut values: Vec<Vec<f32>> = Vec::new();
+    for index in 0..at.batch {
+        let rng = &mut rng_of(at, index);
+        let frames = [1, 9][below(rng, 2)];
+        let window = [frames, objective.picture[0], objective.picture[1]];
+        let data = world::crop(rng, objective.picture, window, objective.shot_frames);
+        let data = TensorData::new(data, [1, frames, 3, window[1], window[2]]);
+        let clip = Tensor::<5>::from_data(data, &Device::flex()).swap_dims(1, 2);
+        let (mean, _) = vae.posterior(clip);
+        let channels = mean.dims()[1];
+        values.resize(channels, Vec::new());
+        for (channel, numbers) in values.iter_mut().enumerate() {
+            numbers.extend(params::host(mean.clone().narrow(1, channel, 1)));
+        }
+    }
+    let moments = values.iter().map(|numbers| {
+        let count = numbers.len() as f64;
+        let mean = numbers.iter().map(|&x| f64::from(x)).sum::<f64>() / count;
+        let square = numbers.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / count;
+        (mean as f32, square.sqrt().max(1e-3) as f32)
+    });
+    moments.unzip()
+}
