@@ -4,6 +4,7 @@ pub mod bundle;
 pub mod checkpoint;
 pub mod clean;
 pub mod dit;
+pub mod kernels;
 pub mod networks;
 pub mod tokenizer;
 pub mod umt5;

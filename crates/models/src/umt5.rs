@@ -23,9 +23,11 @@ use burn::module::Module;
 use burn::nn::{
     Embedding, EmbeddingConfig, Initializer, Linear, LinearConfig, RmsNorm, RmsNormConfig,
 };
-use burn::tensor::activation::{gelu_approximate, softmax};
+use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
+
+use crate::kernels::activation::gelu;
 
 /// Added to the mean square inside every norm.
 const NORM_EPS: f64 = 1e-6;
@@ -227,7 +229,7 @@ impl FeedForward {
 
     /// `[B, S, D]` to the same.
     fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let gate = gelu_approximate(self.gate.forward(x.clone()));
+        let gate = gelu(self.gate.forward(x.clone()));
         self.fc2.forward(self.fc1.forward(x) * gate)
     }
 }

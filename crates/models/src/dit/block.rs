@@ -11,7 +11,7 @@
 
 use burn::module::{Initializer, Module, Param};
 use burn::nn::Linear;
-use burn::tensor::{Device, Tensor, activation};
+use burn::tensor::{Device, Tensor};
 
 use super::attention::Attention;
 use super::cache::{Captions, TextCache};
@@ -19,6 +19,7 @@ use super::norm::{LayerNorm, layer_norm, modulate, modulation};
 use super::pass::{CaptionRun, Pass};
 use super::rope::Rope;
 use super::{DitConfig, linear};
+use crate::kernels::activation::gelu;
 
 /// What every block of a pass needs to know about its tokens.
 #[derive(Debug)]
@@ -86,7 +87,7 @@ impl Block {
         let x = x + self.cross_attn.cross(h, &step.text.layers[layer], &step.runs);
 
         let h = modulate(layer_norm(x.clone(), self.eps), shift_ffn, scale_ffn);
-        x + self.ffn.forward(h, activation::gelu_approximate) * gate_ffn
+        x + self.ffn.forward(h, gelu) * gate_ffn
     }
 
     /// Only what the caches keep of tokens `[B, F, S, D]`.

@@ -32,7 +32,7 @@ mod rope;
 
 use burn::module::{Initializer, Module, Param};
 use burn::nn::{Linear, LinearConfig};
-use burn::tensor::{Device, Tensor, activation};
+use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use shotstream_plan::layout::FrameSlot;
 
@@ -41,6 +41,7 @@ use self::embedding::{PatchEmbedding, sinusoid, unpatchify};
 use self::norm::{layer_norm, modulate, modulation};
 use self::pass::{Frames, Pass, caption_runs};
 use self::rope::Rope;
+use crate::kernels::activation::{gelu, silu};
 
 pub use self::cache::{ContextCache, KeyValue, LocalCache, TextCache};
 pub use self::pass::FrameMask;
@@ -188,7 +189,7 @@ impl Dit {
 
     /// Keys and values of `K` captions for every block, from `embeddings` `[B, K, T, text_dim]`.
     pub fn text_cache(&self, embeddings: Tensor<4>) -> TextCache {
-        let hidden = self.text_embedding.forward(embeddings, activation::gelu_approximate);
+        let hidden = self.text_embedding.forward(embeddings, gelu);
         TextCache {
             layers: self.blocks.iter().map(|block| block.cache_text(hidden.clone())).collect(),
         }
@@ -286,8 +287,8 @@ impl Dit {
         let grid = [height / rows, width / columns];
         let rope = Rope::new(&self.config, slots, grid, &latents.device());
         let sinusoid = sinusoid(timesteps, self.config.freq_dim);
-        let time = self.time_embedding.forward(sinusoid, activation::silu);
-        let modulation = self.time_projection.forward(activation::silu(time.clone()));
+        let time = self.time_embedding.forward(sinusoid, silu);
+        let modulation = self.time_projection.forward(silu(time.clone()));
         let [batch, _, width] = modulation.dims();
         let step = Step {
             modulation: modulation.reshape([batch, num_frames, 6, width / 6]),

@@ -12,13 +12,13 @@ use burn::{
     nn::Initializer,
     tensor::{
         Device, Tensor,
-        activation::silu,
         module::{attention, conv2d, interpolate},
         ops::{AttentionModuleOptions, ConvOptions, InterpolateMode, InterpolateOptions, PadMode},
     },
 };
 
 use super::causal_conv::{CausalConv, Past, per_frame, uniform};
+use crate::kernels::activation::silu;
 
 /// The smallest channel norm divided by, as in `F.normalize`.
 const SMALLEST_NORM: f64 = 1e-12;
