@@ -7,7 +7,8 @@
 //! | `C` | channels |
 //! | `H`, `W` | height, width |
 //!
-//! A whole clip is a stream of one chunk, so there is one way through the network.
+//! A whole clip needs no memory of what went before, so it takes a way through the network of its
+//! own; a stream that ends where the clip ends says the same.
 
 use burn::{
     module::Module,
@@ -80,6 +81,20 @@ impl Upsample {
         }
     }
 
+    /// `[B, T, C, H, W]` to `[B, 2T - 1, C/2, 2H, 2W]`, or `[B, T, ...]` if time stays as it is.
+    fn forward(&self, frames: Tensor<5>) -> Tensor<5> {
+        let [_, num_frames, ..] = frames.dims();
+        let frames = match &self.time_conv {
+            Some(conv) if num_frames > 1 => {
+                let first = frames.clone().narrow(1, 0, 1);
+                let later = frames.narrow(1, 1, num_frames - 1);
+                Tensor::cat(vec![first, interleave(conv.forward(later))], 1)
+            }
+            _ => frames,
+        };
+        self.resample.double(frames)
+    }
+
     /// `[B, T, C, H, W]` to `[B, 2T, C/2, 2H, 2W]`, less one frame where a stream begins.
     fn next(&self, frames: Tensor<5>, past: &mut UpsamplePast) -> Tensor<5> {
         let frames = match &self.time_conv {
@@ -138,6 +153,18 @@ impl Decoder {
         }
     }
 
+    /// All of a clip: `[B, F, z, h, w]` to `[B, T, C, H, W]`.
+    pub(super) fn forward(&self, latents: Tensor<5>) -> Tensor<5> {
+        let mut hidden = self.middle.forward(self.conv1.forward(latents));
+        for stage in &self.upsamples {
+            hidden = match stage {
+                UpStage::Residual(block) => block.forward(hidden),
+                UpStage::Resample(resample) => resample.forward(hidden),
+            };
+        }
+        self.head.forward(hidden)
+    }
+
     /// The state before the first latent frame of a shot.
     pub(super) fn start(&self) -> DecoderState {
         let upsamples = self.upsamples.iter().map(|stage| match stage {
@@ -159,7 +186,9 @@ impl Decoder {
         for (stage, past) in self.upsamples.iter().zip(&mut state.upsamples) {
             hidden = match (stage, past) {
                 (UpStage::Residual(block), StagePast::Residual(past)) => block.next(hidden, past),
-                (UpStage::Resample(up), StagePast::Resample(past)) => up.next(hidden, past),
+                (UpStage::Resample(resample), StagePast::Resample(past)) => {
+                    resample.next(hidden, past)
+                }
                 _ => unreachable!("the state was made by a decoder of another shape"),
             };
         }

@@ -131,7 +131,8 @@ impl Vae {
 
     /// As [`Vae::decode`], from latents that are not normalised.
     pub fn decode_raw(&self, latents: Tensor<5>) -> Tensor<5> {
-        self.decode_chunk(&mut self.start(), latents)
+        let frames = self.decoder.forward(self.conv2.forward(latents.swap_dims(1, 2)));
+        picture::unfold(frames, self.config.patch)
     }
 
     /// The state before the first latent frame of a shot.
@@ -142,12 +143,8 @@ impl Vae {
     /// The next frames of a stream: normalised latents `[B, z, F, h, w]` to `[B, 3, T, H, W]`, not
     /// clamped, where `T` is `1 + 4(F - 1)` for the first chunk of a shot and `4F` after it.
     pub fn decode_next(&self, state: &mut DecoderState, latents: Tensor<5>) -> Tensor<5> {
-        self.decode_chunk(state, self.denormalise(latents))
-    }
-
-    fn decode_chunk(&self, state: &mut DecoderState, latents: Tensor<5>) -> Tensor<5> {
-        let hidden = self.conv2.forward(latents.swap_dims(1, 2));
-        picture::unfold(self.decoder.next(hidden, state), self.config.patch)
+        let latents = self.conv2.forward(self.denormalise(latents).swap_dims(1, 2));
+        picture::unfold(self.decoder.next(latents, state), self.config.patch)
     }
 
     /// Mean and standard deviation, each `[1, z, 1, 1, 1]`, where `like` is.
