@@ -93,17 +93,16 @@ pub fn train<O: Objective>(
     };
     let mut log = Log::open(&log_path, state.step).map_err(io_error(&log_path))?;
     let device = Device::flex().autodiff();
-    let mut model = params::with_values(model.train(), &state.values, &device);
     while state.step < recipe.steps {
         let started = Instant::now();
+        let at = BatchAddress { seed: recipe.seed, step: state.step, part: 0, batch: recipe.batch };
         let (loss, gradients, mut metrics) =
-            backward(objective, &model, recipe, state.step, &workers);
+            backward(objective, (&model, &state.values), at, &workers);
         if !loss.is_finite() {
             return Err(TrainError::NotFinite { step: state.step, loss });
         }
         let rate = recipe.rate(state.step);
         let norm = state.optimizer.step(&mut state.values, &gradients, rate, state.step);
-        model = params::with_values(model, &state.values, &device);
         metrics.extend([
             ("grad_norm", f64::from(norm)),
             ("rate", f64::from(rate)),
@@ -136,19 +135,21 @@ pub fn train<O: Objective>(
 }
 
 /// Mean loss, mean gradient and mean metrics over the parts.
+///
+/// Every part differentiates its own copy of the values: tensors shared between threads would join
+/// the parts' graphs into one, which the first to finish would consume.
 fn backward<O: Objective>(
     objective: &O,
-    model: &O::Model,
-    recipe: &LoopRecipe,
-    step: u64,
+    (template, values): (&O::Model, &Vectors),
+    at: BatchAddress,
     workers: &Workers,
 ) -> (f64, Vectors, Metrics) {
     let parts = workers.map(|part| {
-        let at = BatchAddress { seed: recipe.seed, step, part, batch: recipe.batch };
-        let (loss, mut metrics) = objective.loss(model, at);
+        let model = params::with_values(template.clone(), values, &Device::flex().autodiff());
+        let (loss, mut metrics) = objective.loss(&model, BatchAddress { part, ..at });
         let value = f64::from(params::host(loss.clone().inner())[0]);
         metrics.insert(0, ("loss", value));
-        (value, params::gradients(model, &loss.backward()), metrics)
+        (value, params::gradients(&model, &loss.backward()), metrics)
     });
     let share = 1.0 / parts.len() as f32;
     let mut parts = parts.into_iter();
