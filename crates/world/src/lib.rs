@@ -7,11 +7,13 @@
 mod attributes;
 mod caption;
 mod draw;
+mod judge;
 mod story;
 mod words;
 
 pub use attributes::{Accessory, Action, CameraSize, Colour, Pan, Place, Species, Time};
 pub use caption::{Captions, Wording, captions};
 pub use draw::ShotPainter;
+pub use judge::{CharacterReading, Judge, Reading, Scores, Tally};
 pub use story::{Character, Shot, Story, StoryOptions};
 pub use words::vocabulary;

@@ -8,8 +8,8 @@ use super::palette::Light;
 use super::raster::{Filler, Picture};
 use super::scenery::{self, MIDDLE, PARALLAX, PERIOD};
 use super::sky;
+use super::stage::Setting;
 use crate::attributes::{CameraSize, Pan};
-use crate::story::Shot;
 
 /// How fast the ground scrolls when the camera pans, in picture units a frame.
 const PAN_UNITS: f32 = 0.9;
@@ -36,10 +36,10 @@ struct Strip {
 
 impl Backdrop {
     /// Draws the background of a shot of `num_frames` frames for `size` [height, width] pixels.
-    pub(super) fn new(shot: &Shot, [height, width]: [usize; 2], num_frames: usize) -> Self {
+    pub(super) fn new(setting: Setting, [height, width]: [usize; 2], num_frames: usize) -> Self {
         let unit = height as f32 / PICTURE_UNITS;
         let mut base = Picture::new(width, height);
-        sky::gradient(&mut base, shot.time, unit);
+        sky::gradient(&mut base, setting.time, unit);
         let mut brush = Brush {
             picture: &mut base,
             filler: &mut Filler::new(width, height),
@@ -47,18 +47,18 @@ impl Backdrop {
             light: Light::none(),
             ink: 0.0,
         };
-        sky::lights(&mut brush, shot.time);
+        sky::lights(&mut brush, setting.time);
         let mut strips = Vec::new();
         for (layer, parallax) in PARALLAX.into_iter().enumerate() {
-            let speed = parallax * unit * pan_speed(shot.pan);
+            let speed = parallax * unit * pan_speed(setting.pan);
             if speed == 0.0 {
-                paint_layer(&mut base, shot, layer, width as f32 / 2.0);
+                paint_layer(&mut base, setting, layer, width as f32 / 2.0);
                 continue;
             }
             let travel = (speed.abs() * num_frames.saturating_sub(1) as f32).ceil();
             let start = if speed < 0.0 { travel } else { 0.0 };
             let mut pixels = Picture::new(width + travel as usize + 1, height);
-            paint_layer(&mut pixels, shot, layer, start + width as f32 / 2.0);
+            paint_layer(&mut pixels, setting, layer, start + width as f32 / 2.0);
             let top = first_row(&pixels);
             strips.push(Strip { pixels, top, start, speed });
         }
@@ -113,9 +113,9 @@ fn pan_speed(pan: Pan) -> f32 {
 }
 
 /// Draws a layer with its [`MIDDLE`] at `middle` pixels, as often as it fits.
-fn paint_layer(pixels: &mut Picture, shot: &Shot, layer: usize, middle: f32) {
+fn paint_layer(pixels: &mut Picture, setting: Setting, layer: usize, middle: f32) {
     let unit = pixels.height as f32 / PICTURE_UNITS;
-    let (zoom, anchor) = match shot.size {
+    let (zoom, anchor) = match setting.size {
         CameraSize::Wide => (1.0, 50.0),
         CameraSize::Medium => (1.3, 50.0),
         CameraSize::Close => (1.75, 48.0),
@@ -132,10 +132,10 @@ fn paint_layer(pixels: &mut Picture, shot: &Shot, layer: usize, middle: f32) {
             picture: pixels,
             filler: &mut filler,
             transform: Transform::from_row(scale, 0.0, 0.0, scale, x, y),
-            light: Light::on_scenery(shot.time),
+            light: Light::on_scenery(setting.time),
             ink: 0.0,
         };
-        scenery::layer(&mut brush, shot.place, shot.time, layer);
+        scenery::layer(&mut brush, setting.place, setting.time, layer);
     }
 }
 

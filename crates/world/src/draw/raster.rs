@@ -8,7 +8,7 @@ use tiny_skia_path::{Path, PathSegment, Point, Transform};
 
 /// Red, green, blue and alpha, premultiplied, row by row from the top.
 #[derive(Clone, Debug)]
-pub(super) struct Picture {
+pub(crate) struct Picture {
     pub width: usize,
     pub height: usize,
     pub rgba: Vec<u8>,
@@ -16,7 +16,7 @@ pub(super) struct Picture {
 
 impl Picture {
     /// A transparent picture.
-    pub(super) fn new(width: usize, height: usize) -> Self {
+    pub(crate) fn new(width: usize, height: usize) -> Self {
         Self { width, height, rgba: vec![0; 4 * width * height] }
     }
 }
@@ -28,7 +28,7 @@ const FAINT: f32 = 1.0 / 512.0;
 
 /// The memory in which shapes are filled, one at a time.
 #[derive(Debug)]
-pub(super) struct Filler {
+pub(crate) struct Filler {
     width: usize,
     height: usize,
     /// The change of coverage from one pixel to the next; zero between shapes. Two pixels wider
@@ -39,7 +39,7 @@ pub(super) struct Filler {
 }
 
 impl Filler {
-    pub(super) fn new(width: usize, height: usize) -> Self {
+    pub(crate) fn new(width: usize, height: usize) -> Self {
         let change = vec![0.0; (width + 2) * height];
         Self { width, height, change, touched: vec![(usize::MAX, 0); height] }
     }
