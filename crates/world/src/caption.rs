@@ -282,3 +282,109 @@ fn sentence(text: &str) -> String {
         .next()
         .map_or_else(String::new, |first| format!("{}{}.", first.to_uppercase(), letters.as_str()))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::attributes::{Colour, Species};
+    use crate::story::StoryOptions;
+
+    fn samples() -> impl Iterator<Item = (u64, Story)> {
+        let options = StoryOptions { pairs: 0.4, ..StoryOptions::default() };
+        (0..2000).map(move |seed| (seed, Story::sample(seed, &options)))
+    }
+
+    fn has(text: &str, phrases: &[&str]) -> bool {
+        let text = text.to_lowercase();
+        phrases.iter().any(|phrase| text.contains(phrase))
+    }
+
+    #[test]
+    fn captions_keep_to_a_small_vocabulary_and_use_all_of_it() {
+        let vocabulary: BTreeSet<&str> = words::vocabulary().into_iter().collect();
+        let mut used = BTreeSet::new();
+        for (seed, story) in samples() {
+            let wording = Wording { anonymous_from: (seed % 3 == 0).then_some(1) };
+            let Captions { global, anonymous_global, shots } = captions(&story, seed, &wording);
+            for text in shots.iter().chain([&global, &anonymous_global]) {
+                used.extend(words::split(&text.to_lowercase()).map(str::to_owned));
+            }
+        }
+        let used: BTreeSet<&str> = used.iter().map(String::as_str).collect();
+        assert_eq!(used, vocabulary);
+        assert!(vocabulary.len() <= 180, "{} words", vocabulary.len());
+    }
+
+    #[test]
+    fn what_is_not_plain_is_said() {
+        for (seed, story) in samples() {
+            let told = captions(&story, seed, &Wording::default());
+            for (shot, caption) in story.shots.iter().zip(&told.shots) {
+                let both = format!("{} {caption}", told.global);
+                let place =
+                    has(&both, words::place(shot.place)) || has(&both, words::route(shot.place));
+                assert!(place, "{both}");
+                assert!(shot.time == Time::Day || has(&both, words::time(shot.time)), "{both}");
+                let medium = shot.size == CameraSize::Medium;
+                assert!(medium || has(caption, words::size(shot.size)), "{caption}");
+                assert!(shot.pan == Pan::None || has(caption, words::pan(shot.pan)), "{caption}");
+                for &who in &shot.cast {
+                    assert!(has(caption, words::species(story.cast[who].species)), "{caption}");
+                }
+                for &action in &shot.actions {
+                    let said = words::action(action)
+                        .iter()
+                        .any(|verb| has(caption, &[verb.one, verb.many, verb.doing]));
+                    assert!(said || action == Action::Stands, "{caption}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn half_of_the_shots_tell_all_about_their_characters() {
+        let (mut complete, mut all) = (0, 0);
+        for (seed, story) in samples() {
+            let told = captions(&story, seed, &Wording::default());
+            for (shot, caption) in story.shots.iter().zip(&told.shots) {
+                all += 1;
+                complete += usize::from(shot.cast.iter().all(|&who| {
+                    let Character { colour, accessory, .. } = story.cast[who];
+                    let bare = accessory == Accessory::None;
+                    has(caption, words::colour(colour))
+                        && (bare || has(caption, words::accessory(accessory)))
+                }));
+            }
+        }
+        assert!(complete * 2 > all, "{complete} of {all}");
+    }
+
+    #[test]
+    fn an_anonymous_shot_tells_nothing_of_its_characters() {
+        for (seed, story) in samples() {
+            let told = captions(&story, seed, &Wording { anonymous_from: Some(0) });
+            for caption in told.shots.iter().chain([&told.anonymous_global]) {
+                let words: BTreeSet<String> =
+                    words::split(&caption.to_lowercase()).map(str::to_owned).collect();
+                let secrets = (Colour::ALL.into_iter().flat_map(words::colour))
+                    .chain(Species::ALL.into_iter().flat_map(words::species))
+                    .chain(&["hat", "scarf", "balloon"]);
+                for secret in secrets {
+                    assert!(!words.contains(*secret), "{caption}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn wording_varies_with_the_seed_alone() {
+        let story = Story::sample(3, &StoryOptions::default());
+        let told = |seed| captions(&story, seed, &Wording::default());
+        assert_eq!(told(1), told(1));
+        let different: BTreeSet<String> =
+            (0..100).map(|seed| told(seed).shots[0].clone()).collect();
+        assert!(different.len() > 70, "{} of 100", different.len());
+    }
+}

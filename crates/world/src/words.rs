@@ -110,7 +110,7 @@ pub(crate) fn time(time: Time) -> Phrases {
             "in daylight",
             "at noon",
             "in the morning",
-            "under a blue sky",
+            "under the sun",
         ],
         Time::Sunset => &["at sunset", "in the evening", "at dusk", "as the sun sets"],
         Time::Night => {

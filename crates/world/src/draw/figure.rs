@@ -62,7 +62,7 @@ fn snail_arm(b: &mut Brush, at: &Anchors, coat: &Coat, pose: &Pose) {
 /// Out to the elbow, then up to a large hand.
 fn waving_arm(b: &mut Brush, at: &Anchors, coat: &Coat, angle: f32) {
     const FOREARM: f32 = 30.0;
-    let (sin, cos) = angle.sin_cos();
+    let (sin, cos) = libm::sincosf(angle);
     let hand = (at.elbow.0 + FOREARM * sin, at.elbow.1 - FOREARM * cos);
     b.limb(&line(&[at.shoulder, at.elbow, hand]), at.arm, coat.main);
     b.inked(&oval(hand, 8.0, 8.0), coat.light);

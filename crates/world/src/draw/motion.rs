@@ -1,8 +1,10 @@
 //! How a character moves: a pose for every frame, from the action and the frame number alone.
 //!
-//! All periods are whole numbers of latent frames (four frames), at 16 frames a second.
+//! Sines come from `libm`, so that every machine draws the same frames. All periods are whole numbers of latent frames (four frames), at 16 frames a second.
 
 use std::f32::consts::{PI, TAU};
+
+use libm::{cosf, sinf};
 
 use crate::attributes::Action;
 
@@ -42,26 +44,26 @@ pub(super) fn pose(action: Action, frame: usize, num_frames: usize) -> Pose {
     let t = frame as f32;
     let mut pose = Pose { walk: 0.0, lift: 0.0, stretch: 1.0, turn: 1.0, wave: None, stride: 0.0 };
     match action {
-        Action::Stands => pose.stretch = 1.0 + 0.012 * (TAU * t / BREATH_FRAMES).sin(),
-        Action::Waves => pose.wave = Some(0.22 + 0.5 * (TAU * t / SWING_FRAMES).cos()),
+        Action::Stands => pose.stretch = 1.0 + 0.012 * sinf(TAU * t / BREATH_FRAMES),
+        Action::Waves => pose.wave = Some(0.22 + 0.5 * cosf(TAU * t / SWING_FRAMES)),
         Action::Walks => {
             let last = num_frames.saturating_sub(1).max(1) as f32;
             pose.walk = (2.0 * t / last - 1.0).clamp(-1.0, 1.0);
-            pose.stride = (TAU * t / SWING_FRAMES).sin();
-            pose.lift = 2.5 * (TAU * t / SWING_FRAMES).cos().abs();
+            pose.stride = sinf(TAU * t / SWING_FRAMES);
+            pose.lift = 2.5 * cosf(TAU * t / SWING_FRAMES).abs();
         }
         Action::Jumps => {
             let phase = (t / JUMP_FRAMES).fract();
             if phase < GROUNDED {
-                pose.stretch = 1.0 - 0.14 * (PI * phase / GROUNDED).sin();
+                pose.stretch = 1.0 - 0.14 * sinf(PI * phase / GROUNDED);
             } else {
                 let flight = (phase - GROUNDED) / (1.0 - GROUNDED);
                 pose.lift = JUMP_HEIGHT * 4.0 * flight * (1.0 - flight);
-                pose.stretch = 1.0 + 0.06 * (PI * flight).sin();
+                pose.stretch = 1.0 + 0.06 * sinf(PI * flight);
             }
         }
         Action::Spins => {
-            let width = (TAU * t / TURN_FRAMES).cos();
+            let width = cosf(TAU * t / TURN_FRAMES);
             pose.turn = width.signum() * (NARROWEST + (1.0 - NARROWEST) * width.abs());
         }
     }

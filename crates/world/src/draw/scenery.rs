@@ -208,7 +208,7 @@ fn star(x: f32, y: f32, radius: f32) -> tiny_skia_path::Path {
     let points: [(f32, f32); 10] = std::array::from_fn(|i| {
         let angle = std::f32::consts::PI * (i as f32 / 5.0 - 0.5);
         let r = if i % 2 == 0 { radius } else { radius * 0.45 };
-        (x + r * angle.cos(), y + r * angle.sin())
+        (x + r * libm::cosf(angle), y + r * libm::sinf(angle))
     });
     polygon(&points)
 }

@@ -275,7 +275,7 @@ fn spiral(centre: Point, radius: f32) -> tiny_skia_path::Path {
             let part = i as f32 / STEPS as f32;
             let angle = 0.6 + part * 1.75 * std::f32::consts::TAU;
             let r = radius * (1.0 - 0.88 * part);
-            (centre.0 + r * angle.cos(), centre.1 + r * angle.sin())
+            (centre.0 + r * libm::cosf(angle), centre.1 + r * libm::sinf(angle))
         })
         .collect();
     line(&points)

@@ -9,6 +9,7 @@ mod compare;
 mod score;
 mod search;
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use shotstream_media::Frame;
 
@@ -17,6 +18,7 @@ pub use self::score::{Scores, Tally};
 use self::search::Search;
 use crate::attributes::{Accessory, Action, CameraSize, Colour, Pan, Place, Species, Time};
 use crate::draw::{Picture, Setting, Stage};
+use crate::story::Story;
 
 /// Reads shots of one picture size.
 #[derive(Debug)]
@@ -96,6 +98,25 @@ impl Judge {
         let moments: Vec<(usize, Picture)> = moments(frames.len()).map(small).collect();
         let finalists = self.settings(&moments[0].1);
         Search::new(&moments, frames.len(), num_characters).run(&finalists)
+    }
+
+    /// Reads and scores whole films on all cores: stories, and the frames of each of their shots.
+    ///
+    /// # Panics
+    /// As [`Self::read`] does, or if a film has more shots than its story.
+    pub fn score(&self, films: &[(Story, Vec<Vec<Frame>>)]) -> Scores {
+        let readings: Vec<Vec<Reading>> = films
+            .par_iter()
+            .map(|(story, shots)| {
+                let shots = shots.par_iter().zip(&story.shots);
+                shots.map(|(frames, shot)| self.read(frames, shot.cast.len())).collect()
+            })
+            .collect();
+        let mut scores = Scores::default();
+        for ((story, _), readings) in films.iter().zip(&readings) {
+            scores.add(story, readings);
+        }
+        scores
     }
 
     /// The settings most like a first frame; the camera has not moved yet.
