@@ -14,5 +14,6 @@
 pub mod activation;
 #[cfg(test)]
 mod check;
+pub mod conv3d;
 mod fused;
 mod vector;

@@ -10,15 +10,14 @@
 use burn::{
     module::{Module, Param},
     nn::Initializer,
-    tensor::{
-        Device, Tensor,
-        module::{attention, conv2d, interpolate},
-        ops::{AttentionModuleOptions, ConvOptions, InterpolateMode, InterpolateOptions, PadMode},
-    },
+    tensor::{Device, Tensor, module::attention, ops::AttentionModuleOptions},
 };
 
-use super::causal_conv::{CausalConv, Past, per_frame, uniform};
-use crate::kernels::activation::silu;
+use super::causal_conv::{CausalConv, Past, uniform};
+use crate::kernels::{
+    activation::silu,
+    conv3d::{Space, Time, conv3d},
+};
 
 /// The smallest channel norm divided by, as in `F.normalize`.
 const SMALLEST_NORM: f64 = 1e-12;
@@ -131,35 +130,24 @@ impl FrameConv {
 
     /// `[B, T, C, H, W]` to `[B, T, O, H, W]`.
     fn forward(&self, frames: Tensor<5>) -> Tensor<5> {
-        self.add_bias(per_frame(frames, self.weight.val()))
+        self.convolve(frames, Space::Same)
     }
 
     /// Half the height and width: `[B, T, C, H, W]` to `[B, T, O, H/2, W/2]`.
     ///
     /// The picture is padded on the right and at the bottom only.
     pub(super) fn halve(&self, frames: Tensor<5>) -> Tensor<5> {
-        let [batch, num_frames, channels, height, width] = frames.dims();
-        let pictures = frames.reshape([batch * num_frames, channels, height, width]);
-        let pictures = pictures.pad([(0, 1), (0, 1)], PadMode::Constant(0.0));
-        let options = ConvOptions::new([2; 2], [0; 2], [1; 2], 1);
-        let pictures = conv2d(pictures, self.weight.val(), None, options);
-        let [channels_out] = self.bias.dims();
-        let half = [batch, num_frames, channels_out, height / 2, width / 2];
-        self.add_bias(pictures.reshape(half))
+        self.convolve(frames, Space::Halve)
     }
 
     /// Twice the height and width, every pixel repeated: `[B, T, C, H, W]` to `[B, T, O, 2H, 2W]`.
     pub(super) fn double(&self, frames: Tensor<5>) -> Tensor<5> {
-        let [batch, num_frames, channels, height, width] = frames.dims();
-        let pictures = frames.reshape([batch * num_frames, channels, height, width]);
-        let nearest = InterpolateOptions::new(InterpolateMode::Nearest);
-        let doubled = interpolate(pictures, nearest.with_output_size([2 * height, 2 * width]));
-        self.forward(doubled.reshape([batch, num_frames, channels, 2 * height, 2 * width]))
+        self.convolve(frames, Space::Double)
     }
 
-    fn add_bias(&self, frames: Tensor<5>) -> Tensor<5> {
-        let [channels_out] = self.bias.dims();
-        frames + self.bias.val().reshape([1, 1, channels_out, 1, 1])
+    fn convolve(&self, frames: Tensor<5>, space: Space) -> Tensor<5> {
+        let weight = self.weight.val().unsqueeze_dim(2);
+        conv3d(frames, weight, self.bias.val(), Time { front: 0, stride: 1 }, space)
     }
 }
 

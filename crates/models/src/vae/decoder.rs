@@ -112,7 +112,7 @@ fn double_time(conv: &CausalConv, frames: Tensor<5>, past: &mut UpsamplePast) ->
         UpsamplePast::Running(past) => interleave(conv.next(frames, past)),
         UpsamplePast::BeforeFirst => {
             let first = frames.clone().narrow(1, 0, 1);
-            let mut later = Past::Nothing;
+            let mut later = None;
             let doubled = (num_frames > 1)
                 .then(|| interleave(conv.next(frames.narrow(1, 1, num_frames - 1), &mut later)));
             *past = UpsamplePast::Running(later);
@@ -172,10 +172,10 @@ impl Decoder {
             UpStage::Resample(_) => StagePast::Resample(UpsamplePast::BeforeFirst),
         });
         DecoderState {
-            conv1: Past::Nothing,
+            conv1: None,
             middle: Default::default(),
             upsamples: upsamples.collect(),
-            head: Past::Nothing,
+            head: None,
         }
     }
 
