@@ -53,6 +53,7 @@ pub struct Encoding {
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     unknown_id: u32,
+    vocab_size: usize,
 }
 
 impl Tokenizer {
@@ -73,7 +74,14 @@ impl Tokenizer {
             _ => None,
         };
         let unknown_id = unknown_id.ok_or(TokenizerError::NoUnknownToken)?;
-        Ok(Self { inner, unknown_id })
+        let vocab = inner.get_vocab(true);
+        let vocab_size = vocab.into_values().max().map_or(0, |id| id as usize + 1);
+        // An empty text is made of nothing but the marks that every text gets.
+        let marks = inner.encode("", true).map_err(malformed)?;
+        match marks.get_ids().iter().find(|&&id| vocab_size <= id as usize) {
+            Some(id) => Err(TokenizerError::Malformed(format!("no token has the id {id}"))),
+            None => Ok(Self { inner, unknown_id, vocab_size }),
+        }
     }
 
     /// A word-level vocabulary of everything the captions say, the most frequent words first.
@@ -105,10 +113,10 @@ impl Tokenizer {
         self.inner.to_string(false).map_err(|e| TokenizerError::Failed(e.to_string()))
     }
 
-    /// Ids in use, special tokens included.
+    /// Rows an embedding of these tokens needs: the largest id and one.
     #[must_use]
     pub fn vocab_size(&self) -> usize {
-        self.inner.get_vocab_size(true)
+        self.vocab_size
     }
 
     /// Clean a text and turn it into `max_len` ids.
@@ -291,9 +299,17 @@ mod tests {
     }
 
     #[test]
+    fn gaps_in_the_ids_count_towards_the_size() {
+        let json = trained().to_json().unwrap().replace("\"cat\":10", "\"cat\":70");
+        assert_eq!(Tokenizer::from_json(&json).unwrap().vocab_size(), 71);
+    }
+
+    #[test]
     fn what_is_no_tokenizer_is_refused() {
         assert!(matches!(Tokenizer::from_json("{}"), Err(TokenizerError::Malformed(_))));
         assert!(matches!(Tokenizer::from_json("nonsense"), Err(TokenizerError::Malformed(_))));
+        let json = trained().to_json().unwrap().replace("\"ids\":[1]", "\"ids\":[99]");
+        assert!(matches!(Tokenizer::from_json(&json), Err(TokenizerError::Malformed(_))));
     }
 
     proptest! {

@@ -43,7 +43,12 @@ impl BundleConfig {
         equal("dit text_dim", dit.text_dim, "text dim", text.dim)?;
         equal("vae stride", vae.stride(), "recipe vae_stride", geometry.vae_stride)?;
         equal("dit patch", [rows, columns], "recipe patch", geometry.patch)?;
-        equal("dit shot_phase", dit.shot_phase, "recipe", recipe.shot_phase_radians())
+        equal(
+            "dit shot_phase",
+            dit.shot_phase,
+            "recipe shot_phase_radians",
+            recipe.shot_phase_radians(),
+        )
     }
 }
 
@@ -120,4 +125,65 @@ fn equal<T: PartialEq + std::fmt::Debug>(
 
 fn require(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), String> {
     if holds { Ok(()) } else { Err(otherwise()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wan() -> BundleConfig {
+        BundleConfig {
+            dit: DitConfig::wan_1_3b(),
+            vae: VaeConfig::wan(),
+            text: Umt5Config::wan(),
+            recipe: Recipe::wan(),
+        }
+    }
+
+    #[test]
+    fn the_published_sizes_fit_together() {
+        assert_eq!(wan().check(), Ok(()));
+    }
+
+    #[test]
+    fn a_configuration_survives_the_way_through_json() {
+        let json = serde_json::to_string(&wan()).unwrap();
+        assert_eq!(serde_json::from_str::<BundleConfig>(&json).unwrap(), wan());
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused() {
+        let mut json = serde_json::to_value(wan()).unwrap();
+        json["steps"] = 4.into();
+        assert!(serde_json::from_value::<BundleConfig>(json).is_err());
+    }
+
+    #[test]
+    fn every_contradiction_is_told() {
+        let contradictions: [(fn(&mut BundleConfig), &str); 12] = [
+            (|c| c.dit.num_heads = 0, "a size of dit is 0, expected 1 to 1048576"),
+            (|c| c.dit.num_heads = 5, "5 heads do not divide a dit dim of 1536 into even parts"),
+            (|c| c.dit.num_layers = 1 << 40, "dit num_layers is 1099511627776, expected 1 to 1024"),
+            (|c| c.dit.patch[0] = 2, "a dit token spans 2 latent frames, expected 1"),
+            (|c| c.dit.text_dim = 96, "dit text_dim is 96, but text dim is 4096"),
+            (|c| c.dit.in_channels = 8, "dit in_dim is 8, but vae z_dim is 16"),
+            (
+                |c| c.dit.shot_phase = 0.5,
+                "dit shot_phase is 0.5, but recipe shot_phase_radians is 0.16666667",
+            ),
+            (|c| c.dit.patch[1] = 4, "dit patch is [4, 2], but recipe patch is [2, 2]"),
+            (|c| c.vae.patch = 2, "vae stride is [4, 16, 16], but recipe vae_stride is [4, 8, 8]"),
+            (
+                |c| c.vae.dim_mult = vec![1],
+                "vae dim_mult is 1, but temporal_downsample and one is 4",
+            ),
+            (|c| c.vae.latents_std[3] = 0.0, "a vae standard deviation is not positive"),
+            (|c| c.text.num_buckets = 2, "2 text buckets cannot cover a distance of 128"),
+        ];
+        for (contradict, expected) in contradictions {
+            let mut config = wan();
+            contradict(&mut config);
+            assert_eq!(config.check(), Err(expected.to_owned()));
+        }
+    }
 }

@@ -76,7 +76,7 @@ impl<'a> Weights<'a> {
         for slot in &slots {
             self.check_tensor(slot)?;
         }
-        Ok(walk::fill(module, network, prefix, |slot| values(&self.tensors[&slot.name]).collect()))
+        Ok(walk::fill(module, network, prefix, |slot| values(&self.tensors[&slot.name])))
     }
 
     /// Refuse a file with tensors that belong to none of some prefixes.
@@ -120,7 +120,7 @@ impl<'a> Weights<'a> {
             let found = tensor.dtype().to_string();
             return Err(CheckpointError::DtypeMismatch { name, found, path });
         }
-        match values(tensor).all(f32::is_finite) {
+        match values(tensor).into_iter().all(f32::is_finite) {
             true => Ok(()),
             false => Err(CheckpointError::NotFinite { name, path }),
         }
@@ -128,14 +128,14 @@ impl<'a> Weights<'a> {
 }
 
 /// The values of a tensor of one of the three float dtypes; of another dtype, none.
-fn values<'a>(tensor: &TensorView<'a>) -> Box<dyn Iterator<Item = f32> + 'a> {
+fn values(tensor: &TensorView<'_>) -> Vec<f32> {
     let (singles, _) = tensor.data().as_chunks::<4>();
     let (halves, _) = tensor.data().as_chunks::<2>();
     match tensor.dtype() {
-        Dtype::F32 => Box::new(singles.iter().map(|bytes| f32::from_le_bytes(*bytes))),
-        Dtype::F16 => Box::new(halves.iter().map(|bytes| f16::from_le_bytes(*bytes).to_f32())),
-        Dtype::BF16 => Box::new(halves.iter().map(|bytes| bf16::from_le_bytes(*bytes).to_f32())),
-        _ => Box::new(std::iter::empty()),
+        Dtype::F32 => singles.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect(),
+        Dtype::F16 => halves.iter().map(|bytes| f16::from_le_bytes(*bytes).to_f32()).collect(),
+        Dtype::BF16 => halves.iter().map(|bytes| bf16::from_le_bytes(*bytes).to_f32()).collect(),
+        _ => Vec::new(),
     }
 }
 

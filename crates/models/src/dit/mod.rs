@@ -46,13 +46,6 @@ use crate::kernels::activation::{gelu, silu};
 pub use self::cache::{ContextCache, KeyValue, LocalCache, TextCache};
 pub use self::pass::FrameMask;
 
-/// Fragments of parameter paths whose official spelling differs from the field names here.
-///
-/// Replacing each left side by its right side turns the path of any parameter of [`Dit`] into the
-/// name it has in Wan's own checkpoints; all other parts are spelled alike.
-pub const OFFICIAL_NAMES: &[(&str, &str)] =
-    &[(".first.", ".0."), (".second.", ".2."), ("time_projection.", "time_projection.1.")];
-
 /// Sizes of a [`Dit`], under the keys of Wan's `config.json` where it has them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DitConfig {

@@ -1,8 +1,13 @@
 //! A DiT small enough for tests, with weights set by name.
 
-use burn::module::{Module, ModuleMapper, Param};
-use burn::tensor::{Device, Tensor, TensorData};
-use shotstream_models::dit::{Dit, DitConfig, OFFICIAL_NAMES};
+use std::path::Path;
+
+use burn::tensor::{Device, Tensor};
+use safetensors::{Dtype, tensor::TensorView};
+use shotstream_models::{
+    checkpoint::{Network, Weights, parameters},
+    dit::{Dit, DitConfig},
+};
 
 /// The sizes the goldens were made with.
 pub(crate) fn tiny() -> DitConfig {
@@ -24,9 +29,22 @@ pub(crate) fn tiny() -> DitConfig {
 pub(crate) fn with_weights(
     config: &DitConfig,
     device: &Device,
-    weight: impl FnMut(&str, &[usize]) -> Vec<f32>,
+    mut weight: impl FnMut(&str, &[usize]) -> Vec<f32>,
 ) -> Dit {
-    Dit::new(config, device).map(&mut Setter { path: Vec::new(), weight })
+    let dit = Dit::new(config, device);
+    let tensors: Vec<(String, Vec<usize>, Vec<u8>)> = parameters(&dit, Network::Dit)
+        .into_iter()
+        .map(|(name, shape)| {
+            let values = weight(&name, &shape);
+            (name, shape, values.into_iter().flat_map(f32::to_le_bytes).collect())
+        })
+        .collect();
+    let views = tensors.iter().map(|(name, shape, bytes)| {
+        (name, TensorView::new(Dtype::F32, shape.clone(), bytes).expect("as many as asked for"))
+    });
+    let bytes = safetensors::serialize(views, None).expect("tensors of one dtype");
+    let weights = Weights::parse(&bytes, Path::new("weights of a test")).expect("a whole file");
+    weights.load(dit, Network::Dit, "").expect("every parameter")
 }
 
 /// The largest difference between `left` and `right`, relative to the largest entry of `right`.
@@ -35,41 +53,4 @@ pub(crate) fn distance<const R: usize>(left: Tensor<R>, right: Tensor<R>) -> f32
     let scale: f32 = right.clone().abs().max().into_scalar();
     let error: f32 = (left - right).abs().max().into_scalar();
     error / scale
-}
-
-struct Setter<W> {
-    path: Vec<String>,
-    weight: W,
-}
-
-impl<W: FnMut(&str, &[usize]) -> Vec<f32>> ModuleMapper for Setter<W> {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.push(name.to_owned());
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.pop();
-    }
-
-    fn map_float<const R: usize>(&mut self, param: Param<Tensor<R>>) -> Param<Tensor<R>> {
-        let name = OFFICIAL_NAMES
-            .iter()
-            .fold(self.path.join("."), |path, (ours, official)| path.replace(ours, official));
-        param.map(|old| {
-            // Burn keeps the matrix of a projection as [in, out], PyTorch as [out, in].
-            let mut new = |shape: [usize; R]| {
-                let data = TensorData::new((self.weight)(&name, &shape), shape);
-                Tensor::<R>::from_data(data, &old.device())
-            };
-            let mut shape = old.dims();
-            let new = if R == 2 {
-                shape.swap(0, 1);
-                new(shape).swap_dims(0, 1)
-            } else {
-                new(shape)
-            };
-            assert_eq!(new.dims(), old.dims(), "{name}");
-            new
-        })
-    }
 }
