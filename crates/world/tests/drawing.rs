@@ -48,7 +48,8 @@ fn pictures_do_not_change_by_accident() {
         4 20 b56f4e3810c47e6b
         5  0 4bf90f6a894d42e2
         5 20 132b2620f892b635
-    "#]].assert_eq(&hashes);
+    "#]]
+    .assert_eq(&hashes);
 }
 
 proptest! {

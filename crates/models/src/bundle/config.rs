@@ -160,7 +160,8 @@ mod tests {
 
     #[test]
     fn every_contradiction_is_told() {
-        let contradictions: [(fn(&mut BundleConfig), &str); 12] = [
+        type Contradiction = (fn(&mut BundleConfig), &'static str);
+        let contradictions: [Contradiction; 12] = [
             (|c| c.dit.num_heads = 0, "a size of dit is 0, expected 1 to 1048576"),
             (|c| c.dit.num_heads = 5, "5 heads do not divide a dit dim of 1536 into even parts"),
             (|c| c.dit.num_layers = 1 << 40, "dit num_layers is 1099511627776, expected 1 to 1024"),
