@@ -12,9 +12,10 @@ use shotstream_models::dit::{Dit, DitConfig, FrameMask, LocalCache, TextCache};
 use shotstream_plan::layout::FrameSlot;
 
 const BATCH: usize = 4;
-const CONTEXT: usize = 3;
-const FRAMES: usize = 12;
+const CONTEXT: usize = 6;
+const FRAMES: usize = 15;
 const GRID: [usize; 2] = [10, 16];
+const CAPTIONS: usize = 3;
 
 fn config() -> DitConfig {
     DitConfig {
@@ -24,7 +25,7 @@ fn config() -> DitConfig {
         num_heads: 4,
         num_layers: 6,
         text_dim: 128,
-        text_len: 32,
+        text_len: 64,
         ..DitConfig::wan_1_3b()
     }
 }
@@ -34,7 +35,7 @@ fn slots() -> Vec<FrameSlot> {
         .map(|frame| FrameSlot {
             position: frame as u32,
             phase: u32::from(frame >= CONTEXT),
-            caption: usize::from(frame >= CONTEXT),
+            caption: frame * CAPTIONS / FRAMES,
         })
         .collect()
 }
@@ -62,7 +63,7 @@ impl Bench {
     }
 
     fn text(&self) -> TextCache {
-        let shape = [BATCH, 2, config().text_len, config().text_dim];
+        let shape = [BATCH, CAPTIONS, config().text_len, config().text_dim];
         let noise = Distribution::Normal(0.0, 1.0);
         self.dit.text_cache(Tensor::random(shape, noise, &self.device))
     }

@@ -5,8 +5,11 @@
 
 use std::time::Instant;
 
+use burn::tensor::module::{self, layer_norm};
 use burn::tensor::{Device, Distribution, Tensor, activation};
 use shotstream_models::kernels::activation::{gelu, silu};
+use shotstream_models::kernels::attention::{Span, attention};
+use shotstream_models::kernels::norm::{gated_add, modulated_norm};
 
 const TIMES: usize = 15;
 
@@ -17,6 +20,36 @@ fn main() {
     row("gelu fused", &[x.clone()], |x| gelu(x[0].clone()));
     row("silu composed", &[x.clone()], |x| activation::silu(x[0].clone()));
     row("silu fused", &[x], |x| silu(x[0].clone()));
+
+    let row_of = || random([4, 15, 1, 128]);
+    let inputs = [random([4, 15, 40, 128]), row_of(), row_of()];
+    let ones = Tensor::ones([128], &Device::flex());
+    row("modulated norm composed", &inputs, |x| {
+        let ones = if x[0].device().is_autodiff() { ones.clone().autodiff() } else { ones.clone() };
+        layer_norm(x[0].clone(), ones, None, 1e-6) * (x[2].clone() + 1.0) + x[1].clone()
+    });
+    row("modulated norm fused", &inputs, |x| {
+        modulated_norm(x[0].clone(), x[1].clone(), x[2].clone(), 1e-6)
+    });
+    let inputs = [random([4, 15, 40, 128]), random([4, 15, 40, 128]), row_of()];
+    row("gated addition composed", &inputs, |x| x[0].clone() + x[1].clone() * x[2].clone());
+    let tokens = [random([4, 600, 128]), random([4, 600, 128]), random([4, 600, 128])];
+    row("attention composed", &tokens, |x| {
+        let [q, k, v] = [0, 1, 2].map(|i| x[i].clone().reshape([4, 600, 4, 32]).swap_dims(1, 2));
+        module::attention(q, k, v, None, None, Default::default())
+            .swap_dims(1, 2)
+            .reshape([4, 600, 128])
+    });
+    row("attention fused", &tokens, |x| {
+        attention(
+            x[0].clone(),
+            x[1].clone(),
+            x[2].clone(),
+            4,
+            &[Span { queries: 0..600, keys: 0..600 }],
+        )
+    });
+    row("gated addition fused", &inputs, |x| gated_add(x[0].clone(), x[1].clone(), x[2].clone()));
 }
 
 fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {

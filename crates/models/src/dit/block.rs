@@ -15,11 +15,12 @@ use burn::tensor::{Device, Tensor};
 
 use super::attention::Attention;
 use super::cache::{Captions, TextCache};
-use super::norm::{LayerNorm, layer_norm, modulate, modulation};
+use super::norm::{LayerNorm, modulation};
 use super::pass::{CaptionRun, Pass};
 use super::rope::Rope;
 use super::{DitConfig, linear};
 use crate::kernels::activation::gelu;
+use crate::kernels::norm::{gated_add, modulated_norm};
 
 /// What every block of a pass needs to know about its tokens.
 #[derive(Debug)]
@@ -76,18 +77,18 @@ impl Block {
         let [shift, scale, gate, shift_ffn, scale_ffn, gate_ffn] =
             modulation(&self.modulation, step.modulation.clone());
 
-        let h = modulate(layer_norm(x.clone(), self.eps), shift, scale);
+        let h = modulated_norm(x.clone(), shift, scale, self.eps);
         let q = self.self_attn.query(h.clone(), &step.rope);
         let own = self.self_attn.key_value(h, &step.rope);
         pass.remember(layer, &own);
         let seen = self.self_attn.attend(q, pass.sights(layer, own, frames), frames);
-        let x = x + seen * gate;
+        let x = gated_add(x, seen, gate);
 
         let h = self.norm3.forward(x.clone());
         let x = x + self.cross_attn.cross(h, &step.text.layers[layer], &step.runs);
 
-        let h = modulate(layer_norm(x.clone(), self.eps), shift_ffn, scale_ffn);
-        x + self.ffn.forward(h, gelu) * gate_ffn
+        let h = modulated_norm(x.clone(), shift_ffn, scale_ffn, self.eps);
+        gated_add(x, self.ffn.forward(h, gelu), gate_ffn)
     }
 
     /// Only what the caches keep of tokens `[B, F, S, D]`.
@@ -99,7 +100,7 @@ impl Block {
         layer: usize,
     ) {
         let [shift, scale, ..] = modulation::<6>(&self.modulation, step.modulation.clone());
-        let h = modulate(layer_norm(x, self.eps), shift, scale);
+        let h = modulated_norm(x, shift, scale, self.eps);
         pass.remember(layer, &self.self_attn.key_value(h, &step.rope));
     }
 }

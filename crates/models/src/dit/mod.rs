@@ -38,10 +38,11 @@ use shotstream_plan::layout::FrameSlot;
 
 use self::block::{Block, Mlp, Step};
 use self::embedding::{PatchEmbedding, sinusoid, unpatchify};
-use self::norm::{layer_norm, modulate, modulation};
+use self::norm::modulation;
 use self::pass::{Frames, Pass, caption_runs};
 use self::rope::Rope;
 use crate::kernels::activation::{gelu, silu};
+use crate::kernels::norm::modulated_norm;
 
 pub use self::cache::{ContextCache, KeyValue, LocalCache, TextCache};
 pub use self::pass::FrameMask;
@@ -257,7 +258,7 @@ impl Dit {
             x = block.forward(x, &step, &mut pass, layer);
         }
         let [shift, scale] = modulation(&self.head.modulation, step.time.unsqueeze_dim(2));
-        let x = modulate(layer_norm(x, self.config.eps), shift, scale);
+        let x = modulated_norm(x, shift, scale, self.config.eps);
         unpatchify(self.head.head.forward(x), size, self.config.patch)
     }
 

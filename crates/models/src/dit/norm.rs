@@ -10,6 +10,8 @@
 use burn::module::{Initializer, Module, Param};
 use burn::tensor::{Device, Tensor};
 
+use crate::kernels::norm::affine_norm;
+
 /// Layer norm with a learned scale and offset.
 #[derive(Module, Debug)]
 pub(super) struct LayerNorm {
@@ -26,7 +28,7 @@ impl LayerNorm {
 
     /// `[B, F, S, D]` to the same shape.
     pub(super) fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        burn::tensor::module::layer_norm(x, self.weight.val(), Some(self.bias.val()), self.eps)
+        affine_norm(x, self.weight.val(), self.bias.val(), self.eps)
     }
 }
 
@@ -47,18 +49,6 @@ impl RmsNorm {
         let scale = (x.clone().square().mean_dim(R - 1) + self.eps).sqrt().recip();
         x * scale * self.weight.val().unsqueeze()
     }
-}
-
-/// Layer norm without parameters, `[B, F, S, D]`.
-pub(super) fn layer_norm(x: Tensor<4>, eps: f64) -> Tensor<4> {
-    let [_, _, _, width] = x.dims();
-    let ones = Tensor::ones([width], (&x.device(), x.dtype()));
-    burn::tensor::module::layer_norm(x, ones, None, eps)
-}
-
-/// `x · (1 + scale) + shift`; `x` is `[B, F, S, D]`, the others `[B, F, 1, D]`.
-pub(super) fn modulate(x: Tensor<4>, shift: Tensor<4>, scale: Tensor<4>) -> Tensor<4> {
-    x * (scale + 1.0) + shift
 }
 
 /// The learned modulation `[1, M, D]` moved by what a timestep asks for, `[B, F, M or 1, D]`:

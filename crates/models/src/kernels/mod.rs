@@ -12,8 +12,12 @@
 //! over pieces are taken in their order.
 
 pub mod activation;
+pub mod attention;
 #[cfg(test)]
 mod check;
 pub mod conv3d;
 mod fused;
+pub mod norm;
+mod product;
+mod rows;
 mod vector;

@@ -50,13 +50,77 @@ pub(super) fn map2(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> f32 + Sync) -> 
     y
 }
 
+/// Sums in flight at once: enough vectors of any width to hide the latency of an addition.
+const LANES: usize = 32;
+
+/// Sum of `f` over elements of `a` and `b` at the same place, in a fixed order.
+#[inline(always)]
+pub(super) fn sum2(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut lanes = [0.0; LANES];
+    let (a_wide, a_rest) = a.as_chunks::<LANES>();
+    let (b_wide, b_rest) = b.as_chunks::<LANES>();
+    for (a, b) in a_wide.iter().zip(b_wide) {
+        for lane in 0..LANES {
+            lanes[lane] += f(a[lane], b[lane]);
+        }
+    }
+    for (lane, (&a, &b)) in lanes.iter_mut().zip(a_rest.iter().zip(b_rest)) {
+        *lane += f(a, b);
+    }
+    let lanes: [f32; 16] = halve(lanes);
+    let lanes: [f32; 8] = halve(lanes);
+    let [a, b, c, d]: [f32; 4] = halve(lanes);
+    (a + c) + (b + d)
+}
+
+/// The largest element; −∞ if there is none.
+#[inline(always)]
+pub(super) fn largest(x: &[f32]) -> f32 {
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    let (wide, rest) = x.as_chunks::<LANES>();
+    for x in wide {
+        for lane in 0..LANES {
+            lanes[lane] = if lanes[lane] < x[lane] { x[lane] } else { lanes[lane] };
+        }
+    }
+    lanes.iter().chain(rest).fold(f32::NEG_INFINITY, |top, &x| top.max(x))
+}
+
+/// Add the second half of `lanes` to the first.
+#[inline(always)]
+fn halve<const N: usize, const HALF: usize>(lanes: [f32; N]) -> [f32; HALF] {
+    const { assert!(N == 2 * HALF) };
+    std::array::from_fn(
+        #[inline(always)]
+        |lane| lanes[lane] + lanes[lane + HALF],
+    )
+}
+
+/// Sum of `f` over the elements, in a fixed order.
+#[inline(always)]
+pub(super) fn sum(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
+    sum2(
+        x,
+        x,
+        #[inline(always)]
+        |x, _| f(x),
+    )
+}
+
+/// `to += from`, element by element.
+#[inline(always)]
+pub(super) fn add(to: &mut [f32], from: &[f32]) {
+    to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
+}
+
+/// Adding it leaves a whole number in the low bits of the significand.
+const ROUND: f32 = 12_582_912.0;
+
 /// eˣ to a relative 2e-7, saturating near the largest and smallest normal numbers.
 ///
 /// x = n·ln 2 + r with n whole and |r| at most ½ ln 2; eʳ is a polynomial and 2ⁿ the exponent bits.
 #[inline(always)]
 pub(super) fn exp(x: f32) -> f32 {
-    /// Adding it leaves a whole number in the low bits of the significand.
-    const ROUND: f32 = 12_582_912.0;
     /// ln 2 in two parts, the first with few enough bits for n times it to be exact.
     const LN_2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];
     let x = x.clamp(-87.0, 88.0);
@@ -70,6 +134,22 @@ pub(super) fn exp(x: f32) -> f32 {
     let p = p.mul_add(r, 1.666_666_6e-1);
     let p = p.mul_add(r, 0.5);
     let p = p.mul_add(r * r, r) + 1.0;
+    p * f32::from_bits((shifted.to_bits() << 23).wrapping_add(1.0_f32.to_bits()))
+}
+
+/// 2ˣ to a relative 2e-7, saturating near the smallest and largest normal numbers.
+#[inline(always)]
+pub(super) fn exp2(x: f32) -> f32 {
+    let x = x.clamp(-126.0, 127.0);
+    let shifted = x + ROUND;
+    let r = x - (shifted - ROUND);
+    let p = 1.535_336_2e-4_f32;
+    let p = p.mul_add(r, 1.339_887_4e-3);
+    let p = p.mul_add(r, 9.618_437e-3);
+    let p = p.mul_add(r, 5.550_332_5e-2);
+    let p = p.mul_add(r, 2.402_264_8e-1);
+    let p = p.mul_add(r, 6.931_472e-1);
+    let p = p.mul_add(r, 1.0);
     p * f32::from_bits((shifted.to_bits() << 23).wrapping_add(1.0_f32.to_bits()))
 }
 
@@ -89,6 +169,24 @@ mod tests {
         for (x, y) in x.iter().zip(map(&x, |x| exp(x))) {
             let exact = f64::from(*x).exp();
             assert!((f64::from(y) / exact - 1.0).abs() < 2e-7, "exp({x}) = {y}, not {exact}");
+        }
+    }
+
+    #[test]
+    fn exp2_is_exact_to_two_parts_in_ten_million() {
+        let x: Vec<f32> = (-125_000..126_000).map(|i| i as f32 * 1e-3).collect();
+        for (x, y) in x.iter().zip(map(&x, |x| exp2(x))) {
+            let exact = f64::from(*x).exp2();
+            assert!((f64::from(y) / exact - 1.0).abs() < 2e-7, "exp2({x}) = {y}, not {exact}");
+        }
+    }
+
+    #[test]
+    fn a_sum_and_the_largest_take_in_every_element() {
+        for count in 1..130 {
+            let x: Vec<f32> = (0..count).map(|i| (i * 7 % count) as f32).collect();
+            assert_eq!(sum(&x, |x| x), x.iter().sum::<f32>());
+            assert_eq!(largest(&x), x.iter().copied().fold(0.0, f32::max));
         }
     }
 
