@@ -81,7 +81,7 @@ impl Block {
         let q = self.self_attn.query(h.clone(), &step.rope);
         let own = self.self_attn.key_value(h, &step.rope);
         pass.remember(layer, &own);
-        let seen = self.self_attn.attend(q, pass.sights(layer, own, frames), frames);
+        let seen = self.self_attn.attend(q, pass.sight(layer, own, frames), frames);
         let x = gated_add(x, seen, gate);
 
         let h = self.norm3.forward(x.clone());

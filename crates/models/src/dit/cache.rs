@@ -5,37 +5,32 @@
 //! | letter | means |
 //! |---|---|
 //! | `B` | clips |
-//! | `N` | heads |
 //! | `L` | tokens |
-//! | `H` | width of one head |
+//! | `D` | model width, the heads beside each other |
 //! | `K` | captions |
 //! | `T` | tokens of one caption |
 
+use std::ops::Range;
+
 use burn::tensor::Tensor;
 
-/// Keys and values of some tokens in one block, `[B, N, L, H]` each.
+/// Keys and values of some tokens in one block, `[B, L, D]` each.
 #[derive(Clone, Debug)]
 pub struct KeyValue {
-    pub(super) key: Tensor<4>,
-    pub(super) value: Tensor<4>,
+    pub(super) key: Tensor<3>,
+    pub(super) value: Tensor<3>,
 }
 
 impl KeyValue {
     /// All of `parts`, one after the other.
     pub(super) fn concat(parts: Vec<Self>) -> Self {
         let (keys, values) = parts.into_iter().map(|part| (part.key, part.value)).unzip();
-        Self { key: Tensor::cat(keys, 2), value: Tensor::cat(values, 2) }
-    }
-
-    /// The first `tokens` tokens.
-    pub(super) fn first(&self, tokens: usize) -> Self {
-        let [key, value] = [&self.key, &self.value].map(|x| x.clone().narrow(2, 0, tokens));
-        Self { key, value }
+        Self { key: Tensor::cat(keys, 1), value: Tensor::cat(values, 1) }
     }
 
     /// Number of tokens `L`.
     pub(super) fn tokens(&self) -> usize {
-        let [_, _, tokens, _] = self.key.dims();
+        let [_, tokens, _] = self.key.dims();
         tokens
     }
 }
@@ -74,7 +69,7 @@ impl LocalCache {
     }
 }
 
-/// Keys and values of captions, block by block, `[B, K, N, T, H]` each.
+/// Keys and values of captions, block by block, `[B, K, T, D]` each.
 #[derive(Clone, Debug)]
 pub struct TextCache {
     pub(super) layers: Vec<Captions>,
@@ -93,22 +88,27 @@ impl TextCache {
     }
 }
 
-/// Keys and values of all captions in one block, `[B, K, N, T, H]` each.
+/// Keys and values of all captions in one block, `[B, K, T, D]` each.
 #[derive(Clone, Debug)]
 pub(super) struct Captions {
-    pub(super) key: Tensor<5>,
-    pub(super) value: Tensor<5>,
+    pub(super) key: Tensor<4>,
+    pub(super) value: Tensor<4>,
 }
 
 impl Captions {
-    /// Those of one caption.
+    /// All captions, one after the other.
+    pub(super) fn all(&self) -> KeyValue {
+        KeyValue { key: self.key.clone().flatten(1, 2), value: self.value.clone().flatten(1, 2) }
+    }
+
+    /// The tokens of one caption among [`Captions::all`].
     ///
     /// # Panics
     ///
     /// If there are not that many captions.
-    pub(super) fn caption(&self, index: usize) -> KeyValue {
-        let [key, value] =
-            [&self.key, &self.value].map(|x| x.clone().narrow(1, index, 1).squeeze_dim(1));
-        KeyValue { key, value }
+    pub(super) fn tokens(&self, caption: usize) -> Range<usize> {
+        let [_, captions, tokens, _] = self.key.dims();
+        assert!(caption < captions, "caption {caption} of {captions}");
+        caption * tokens..(caption + 1) * tokens
     }
 }

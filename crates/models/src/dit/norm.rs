@@ -5,12 +5,15 @@
 //! | `B` | clips |
 //! | `F` | latent frames |
 //! | `S` | tokens of one latent frame |
+//! | `L` | tokens, `F × S` |
 //! | `D` | model width |
 
 use burn::module::{Initializer, Module, Param};
 use burn::tensor::{Device, Tensor};
 
+use super::rope::Rope;
 use crate::kernels::norm::affine_norm;
+use crate::kernels::rms::{rms_norm, rms_rope};
 
 /// Layer norm with a learned scale and offset.
 #[derive(Module, Debug)]
@@ -46,8 +49,12 @@ impl RmsNorm {
 
     /// `[.., D]` to the same shape.
     pub(super) fn forward<const R: usize>(&self, x: Tensor<R>) -> Tensor<R> {
-        let scale = (x.clone().square().mean_dim(R - 1) + self.eps).sqrt().recip();
-        x * scale * self.weight.val().unsqueeze()
+        rms_norm(x, self.weight.val(), self.eps)
+    }
+
+    /// The norm of tokens `[B, L, D]`, turned to their places.
+    pub(super) fn rotated(&self, x: Tensor<3>, rope: &Rope) -> Tensor<3> {
+        rms_rope(x, self.weight.val(), rope.table(), self.eps)
     }
 }
 

@@ -13,6 +13,7 @@ use burn::tensor::Tensor;
 use shotstream_plan::layout::FrameSlot;
 
 use super::cache::{ContextCache, KeyValue, LocalCache, TextCache};
+use crate::kernels::attention::Span;
 
 /// The frames of a pass and what is known about them.
 #[derive(Debug)]
@@ -39,11 +40,11 @@ pub(super) enum Pass<'a> {
     Commit { context: &'a ContextCache, local: &'a mut LocalCache },
 }
 
-/// Consecutive frames that attend to the same keys.
+/// Keys in reach of a pass, and which of them each of its tokens attends to.
 #[derive(Debug)]
 pub(super) struct Sight {
-    pub(super) frames: Range<usize>,
     pub(super) keys: KeyValue,
+    pub(super) spans: Vec<Span>,
 }
 
 impl Pass<'_> {
@@ -57,9 +58,10 @@ impl Pass<'_> {
     }
 
     /// What the `frames` frames of the pass attend to in block `layer`, after [`Pass::remember`].
-    pub(super) fn sights(&self, layer: usize, own: KeyValue, frames: usize) -> Vec<Sight> {
+    pub(super) fn sight(&self, layer: usize, own: KeyValue, frames: usize) -> Sight {
+        let queries = 0..own.tokens();
         let keys = match self {
-            Self::Parallel { mask: Some(mask) } => return mask.sights(&own, frames),
+            Self::Parallel { mask: Some(mask) } => return mask.sight(own, frames),
             Self::Parallel { mask: None } | Self::EncodeContext { .. } => own,
             Self::Denoise { context, local } => {
                 let past = [context.layers.get(layer), local.layers.get(layer)];
@@ -70,7 +72,7 @@ impl Pass<'_> {
                 KeyValue::concat(all.into_iter().flatten().cloned().collect())
             }
         };
-        vec![Sight { frames: 0..frames, keys }]
+        Sight { spans: vec![Span { queries, keys: 0..keys.tokens() }], keys }
     }
 }
 
@@ -104,12 +106,14 @@ impl FrameMask {
         &self.labels
     }
 
-    fn sights(&self, own: &KeyValue, frames: usize) -> Vec<Sight> {
+    fn sight(&self, keys: KeyValue, frames: usize) -> Sight {
         assert_eq!(self.labels.len(), frames, "labels of the mask, and latent frames");
-        let tokens = own.tokens() / frames;
-        runs(&self.labels)
-            .map(|frames| Sight { keys: own.first(frames.end * tokens), frames })
-            .collect()
+        let tokens = keys.tokens() / frames;
+        let spans = runs(&self.labels).map(|frames| Span {
+            queries: frames.start * tokens..frames.end * tokens,
+            keys: 0..frames.end * tokens,
+        });
+        Sight { spans: spans.collect(), keys }
     }
 }
 

@@ -23,11 +23,12 @@ use shotstream_plan::layout::FrameSlot;
 use super::DitConfig;
 use super::embedding::frequency;
 
-/// Cosines and sines for every token of a pass, `[1, L, 1, H]` each.
+/// Cosines and sines for every token of a pass, `[L, H]` each: those of a pair stand side by side,
+/// the cosine twice, the sine negated and plain.
 #[derive(Clone, Debug)]
 pub(super) struct Rope {
-    cos: Tensor<4>,
-    sin: Tensor<4>,
+    cos: Tensor<2>,
+    sin: Tensor<2>,
 }
 
 impl Rope {
@@ -39,7 +40,7 @@ impl Rope {
         device: &Device,
     ) -> Self {
         let angles = token_angles(config, slots, grid);
-        let shape = [1, angles.len() * 2 / config.head_dim(), 1, config.head_dim()];
+        let shape = [angles.len() * 2 / config.head_dim(), config.head_dim()];
         let cos = angles.iter().flat_map(|angle| [angle.cos() as f32; 2]);
         let sin = angles.iter().flat_map(|angle| [-angle.sin() as f32, angle.sin() as f32]);
         let [cos, sin] = [cos.collect::<Vec<_>>(), sin.collect()]
@@ -47,15 +48,9 @@ impl Rope {
         Self { cos, sin }
     }
 
-    /// Rotate `[B, L, N, H]`.
-    pub(super) fn rotate(&self, x: Tensor<4>) -> Tensor<4> {
-        let [batch, tokens, heads, width] = x.dims();
-        let swapped = x
-            .clone()
-            .reshape([batch, tokens, heads, width / 2, 2])
-            .flip([4])
-            .reshape([batch, tokens, heads, width]);
-        x * self.cos.clone() + swapped * self.sin.clone()
+    /// Cosines and sines, `[L, H]` each.
+    pub(super) fn table(&self) -> [Tensor<2>; 2] {
+        [self.cos.clone(), self.sin.clone()]
     }
 }
 
@@ -92,9 +87,9 @@ mod tests {
         let device = Device::flex();
         let slot = FrameSlot { position: 7, phase: 2, caption: 0 };
         let rope = Rope::new(&config, &[slot], [2, 2], &device);
-        let ones =
-            Tensor::from_data(TensorData::new([1f32, 0.0].repeat(4 * 64), [1, 4, 1, 128]), &device);
-        let rotated = rope.rotate(ones).narrow(1, 3, 1).into_data().try_into_vec::<f32>().unwrap();
+        let [cos, sin] = rope
+            .table()
+            .map(|table| table.narrow(0, 3, 1).into_data().try_into_vec::<f32>().unwrap());
         for (entry, expected) in [
             (0, [0.497_442_632, 0.867_496_875]),
             (2, [0.224_545_826, -0.974_463_53]),
@@ -104,7 +99,7 @@ mod tests {
             (86, [0.540_302_306, 0.841_470_985]),
             (126, [0.999_999_988, 0.000_155_052]),
         ] {
-            for (got, expected) in rotated[entry..].iter().zip(expected) {
+            for (got, expected) in [cos[entry], sin[entry + 1]].iter().zip(expected) {
                 assert!((f64::from(*got) - expected).abs() < 1e-7, "entry {entry}: {got}");
             }
         }

@@ -19,5 +19,6 @@ pub mod conv3d;
 mod fused;
 pub mod norm;
 mod product;
+pub mod rms;
 mod rows;
 mod vector;
