@@ -1,0 +1,143 @@
+//! What the stages promise: recipes resolve, losses fall, a resumed run equals one never stopped.
+
+use std::path::{Path, PathBuf};
+
+use shotstream_models::bundle::Bundle;
+use shotstream_train::{
+    error::TrainError,
+    recipe::{StageRecipe, read_toml},
+    stages::{
+        fresh::{FreshRecipe, fresh},
+        ode_init,
+        ode_pairs::{self, OdePairsRecipe},
+        teacher, vae,
+    },
+    trainer::Run,
+};
+
+const TOY: &str = include_str!("toy_model.toml");
+
+fn toy(dir: &Path) -> Bundle {
+    let path = write(dir, "model.toml", TOY);
+    fresh(&path).unwrap()
+}
+
+fn write(dir: &Path, name: &str, text: &str) -> PathBuf {
+    let path = dir.join(name);
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+fn loop_of(steps: u64, batch: usize) -> String {
+    format!(
+        "[loop]\nseed = 5\nsteps = {steps}\nwarmup = 1\ndecay = 0.0\nparts = 2\nbatch = {batch}\n\
+         save_every = 3\nsheet_every = 1000\n\
+         [optimizer]\nadamw_lr = 3e-3\nmuon_lr = 5e-3\n"
+    )
+}
+
+const VAE_STAGE: &str = "[stage]\ncrop = [5, 16, 16]\ndivergence = 1e-3\n";
+
+const TEACHER_STAGE: &str = "[stage]\nshift = 3.0\ntext_dropout = 0.1\n\
+    [stage.data]\nseed = 6\nstories = 2\nshots = 2\ncontext_dropout = 0.1\ncontext_noise = 0.1\n\
+    anonymous = 0.5\n[stage.sampler]\nsubsteps = 1\nguidance = 2.0\n";
+
+/// Run something in a folder with its losses written down.
+fn losses<T>(dir: &Path, resume: bool, work: impl FnOnce(&mut Run<'_>) -> T) -> (T, Vec<f64>) {
+    let mut losses = Vec::new();
+    let mut watch = |_, _, metrics: &Vec<(&'static str, f64)>| {
+        losses.extend(metrics.iter().filter(|(name, _)| *name == "loss").map(|m| m.1));
+    };
+    let mut run =
+        Run { stage: "test", dir: dir.to_owned(), resume, threads: 2, watch: &mut watch };
+    (work(&mut run), losses)
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+#[test]
+fn every_committed_recipe_resolves() {
+    let recipes = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes");
+    read_toml::<FreshRecipe>(&recipes.join("tiny_model.toml")).unwrap();
+    StageRecipe::<vae::VaeStage>::read(&recipes.join("tiny_vae.toml")).unwrap();
+    for name in ["tiny_first_frames.toml", "tiny_teacher.toml"] {
+        StageRecipe::<teacher::TeacherStage>::read(&recipes.join(name)).unwrap();
+    }
+    read_toml::<OdePairsRecipe>(&recipes.join("tiny_ode_pairs.toml")).unwrap();
+    StageRecipe::<ode_init::OdeInitStage>::read(&recipes.join("tiny_ode_init.toml")).unwrap();
+}
+
+#[test]
+fn a_recipe_with_an_unknown_key_names_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = format!("{}{VAE_STAGE}colour = 1\n", loop_of(1, 1));
+    let path = write(dir.path(), "vae.toml", &text);
+    let error = StageRecipe::<vae::VaeStage>::read(&path).unwrap_err().to_string();
+    assert!(error.contains("colour"), "{error}");
+}
+
+#[test]
+fn the_vae_learns_and_resumes_to_the_same_losses() {
+    let dir = tempfile::tempdir().unwrap();
+    let recipe = |steps| {
+        let text = format!("{}{VAE_STAGE}", loop_of(steps, 2));
+        let path = write(dir.path(), "vae.toml", &text);
+        StageRecipe::<vae::VaeStage>::read(&path).unwrap()
+    };
+    let bundle = toy(dir.path());
+    let go = |name: &str, steps, resume| {
+        let work = |run: &mut Run<'_>| vae::run(bundle.clone(), &recipe(steps), run);
+        let (result, losses) = losses(&dir.path().join(name), resume, work);
+        result.unwrap();
+        losses
+    };
+    let whole = go("whole", 12, false);
+    assert!(mean(&whole[9..]) < 0.9 * mean(&whole[..3]), "{whole:?}");
+    let mut parts = go("parts", 6, false);
+    parts.extend(go("parts", 12, true));
+    assert_eq!(whole, parts);
+
+    let work = |run: &mut Run<'_>| vae::run(bundle.clone(), &recipe(12), run);
+    let (again, _) = losses(&dir.path().join("whole"), false, work);
+    assert!(matches!(again, Err(TrainError::Occupied { .. })));
+}
+
+#[test]
+fn teacher_trajectories_and_student_follow_each_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let bundle = toy(dir.path());
+    let text = format!("{}{TEACHER_STAGE}", loop_of(14, 4));
+    let recipe = StageRecipe::read(&write(dir.path(), "teacher.toml", &text)).unwrap();
+    let work = |run: &mut Run<'_>| teacher::run(bundle, &recipe, run);
+    let (bundle, taught) = losses(&dir.path().join("teacher"), false, work);
+    let bundle = bundle.unwrap();
+    assert!(mean(&taught[10..]) < mean(&taught[..4]), "{taught:?}");
+
+    let text = "seed = 7\nshards = 2\nsamples = 2\n[sampler]\nsubsteps = 1\nguidance = 2.0\n\
+        [data]\nseed = 6\nstories = 2\nshots = 2\ncontext_dropout = 0.0\ncontext_noise = 0.0\n\
+        anonymous = 0.0\n";
+    let recipe: OdePairsRecipe = read_toml(&write(dir.path(), "pairs.toml", text)).unwrap();
+    let work = |run: &mut Run<'_>| ode_pairs::run(&bundle, &recipe, run);
+    losses(&dir.path().join("pairs"), false, work).0.unwrap();
+
+    let stage = "[stage]\npairs = \"pairs\"\nclean_past = 0.5\n";
+    let text = format!("{}{stage}", loop_of(14, 2));
+    let recipe = StageRecipe::read(&write(dir.path(), "student.toml", &text)).unwrap();
+    let work = |run: &mut Run<'_>| ode_init::run(bundle, &recipe, run);
+    let (student, learned) = losses(&dir.path().join("student"), false, work);
+    student.unwrap();
+    assert!(mean(&learned[10..]) < mean(&learned[..4]), "{learned:?}");
+}
+
+#[test]
+fn a_student_without_trajectories_says_how_to_make_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let stage = "[stage]\npairs = \"pairs\"\nclean_past = 0.5\n";
+    let text = format!("{}{stage}", loop_of(1, 1));
+    let recipe = StageRecipe::read(&write(dir.path(), "student.toml", &text)).unwrap();
+    let work = |run: &mut Run<'_>| ode_init::run(toy(dir.path()), &recipe, run);
+    let (result, _) = losses(&dir.path().join("student"), false, work);
+    assert!(result.unwrap_err().to_string().contains("train ode-pairs"));
+}
