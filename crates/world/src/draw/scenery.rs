@@ -123,7 +123,7 @@ fn forest_far(b: &mut Brush, _: Time) {
         let height = [34.0, 26.0, 38.0, 30.0, 24.0][i % 5];
         fir(b, x, 60.0, height, [122.0, 178.0, 150.0], None);
     }
-    ground(b, 56.0, [122.0, 178.0, 150.0]);
+    ground(b, 52.0, [122.0, 178.0, 150.0]);
 }
 
 fn forest_middle(b: &mut Brush, _: Time) {

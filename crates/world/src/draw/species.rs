@@ -83,11 +83,11 @@ pub(super) fn anchors(species: Species) -> Anchors {
             neck: (31.0, -24.0),
             neck_reach: 14.0,
             shoulder: (42.0, -15.0),
-            elbow: (56.0, -17.0),
+            elbow: (51.0, -18.0),
             string: (-38.0, -62.0),
             balloon: (-46.0, -92.0),
             arm: 8.5,
-            face: (0.0, -52.0),
+            face: (7.0, -52.0),
         },
     }
 }
@@ -269,16 +269,24 @@ fn snail(b: &mut Brush, c: &Coat, pose: &Pose) {
 
 /// A spiral of one and three quarter turns, from the outside in.
 fn spiral(centre: Point, radius: f32) -> tiny_skia_path::Path {
-    const STEPS: usize = 24;
-    let points: Vec<Point> = (0..=STEPS)
-        .map(|i| {
-            let part = i as f32 / STEPS as f32;
-            let angle = 0.6 + part * 1.75 * std::f32::consts::TAU;
-            let r = radius * (1.0 - 0.88 * part);
-            (centre.0 + r * libm::cosf(angle), centre.1 + r * libm::sinf(angle))
-        })
-        .collect();
-    line(&points)
+    const ARCS: usize = 14;
+    const TURNS: f32 = 1.75 * std::f32::consts::TAU;
+    let at = |part: f32, stretch: f32| {
+        let angle = 0.6 + part * TURNS;
+        let r = radius * (1.0 - 0.88 * part) * stretch;
+        (centre.0 + r * libm::cosf(angle), centre.1 + r * libm::sinf(angle))
+    };
+    // The tangents at an arc's ends meet this much further out than the arc.
+    let bulge = 1.0 / libm::cosf(TURNS / ARCS as f32 / 2.0);
+    shape(|p| {
+        let (x, y) = at(0.0, 1.0);
+        p.move_to(x, y);
+        for arc in 0..ARCS {
+            let [middle, end] = [0.5, 1.0].map(|ahead| (arc as f32 + ahead) / ARCS as f32);
+            let ((bend_x, bend_y), (x, y)) = (at(middle, bulge), at(end, 1.0));
+            p.quad_to(bend_x, bend_y, x, y);
+        }
+    })
 }
 
 /// Two feet that lift in turn.
