@@ -1,4 +1,8 @@
 //! From the parameters of a module to tensors as they are stored, and back.
+//!
+//! | letter | means |
+//! |---|---|
+//! | `D` | rank of a parameter |
 
 use burn::{
     module::{Module, ModuleMapper, ModuleVisitor, Param},
