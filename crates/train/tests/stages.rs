@@ -48,8 +48,7 @@ fn losses<T>(dir: &Path, resume: bool, work: impl FnOnce(&mut Run<'_>) -> T) -> 
     let mut watch = |_, _, metrics: &Vec<(&'static str, f64)>| {
         losses.extend(metrics.iter().filter(|(name, _)| *name == "loss").map(|m| m.1));
     };
-    let mut run =
-        Run { stage: "test", dir: dir.to_owned(), resume, threads: 2, watch: &mut watch };
+    let mut run = Run { stage: "test", dir: dir.to_owned(), resume, threads: 2, watch: &mut watch };
     (work(&mut run), losses)
 }
 

@@ -10,8 +10,6 @@
 //! | `C`, `h`, `w` | latent channels, height, width |
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use rand::RngCore as _;
-use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use shotstream_models::{bundle::Bundle, tokenizer::Tokenizer, umt5::Umt5, vae::Vae};
 use shotstream_plan::{
@@ -21,7 +19,7 @@ use shotstream_plan::{
     recipe::Recipe,
     timeline::Timeline,
 };
-use shotstream_world::{ShotPainter, Wording, captions};
+use shotstream_world::ShotPainter;
 
 use crate::{
     data::{
@@ -132,12 +130,13 @@ impl ShotSource {
         let (mut data, mut prompts) = (Vec::new(), Vec::new());
         for index in 0..at.batch {
             let rng = &mut rng_of(at, index);
-            let told = world::tell(rng, self.set.shots, 0.0);
+            let story = world::story(rng, self.set.shots);
+            let told = world::tell(rng, story, 0.0);
             let shot = below(rng, self.set.shots);
             let painter =
                 ShotPainter::new(&told.story, shot, self.set.picture, self.set.shot_frames.0);
             data.extend(world::pixels(&[painter.frame(0)], [0, 0], self.set.picture));
-            prompts.push(told.script.prompt(shot));
+            prompts.push(told.prompts[shot].clone());
         }
         let frames = TensorData::new(data, [at.batch, 3, height, width]);
         let latents = self.vae.encode_frames(Tensor::from_data(frames, &Device::flex()));
@@ -155,7 +154,8 @@ impl ShotSource {
         for index in 0..at.batch {
             let rng = &mut rng_of(at, index);
             let example = store.draw(rng, shot);
-            prompts.extend(self.prompts(rng, example.seed, &layout.captions));
+            let told = world::tell(rng, self.set.story(example.seed), self.data.anonymous);
+            prompts.extend(layout.captions.iter().map(|&shot| told.prompts[shot].clone()));
             let kept = shot > 0 && uniform(rng) >= self.data.context_dropout;
             let scale = uniform(rng) * self.data.context_noise;
             if kept {
@@ -177,14 +177,6 @@ impl ShotSource {
             captions: layout.captions.len(),
             slots: layout.slots,
         }
-    }
-
-    /// The captions of a stored story, in new words.
-    fn prompts(&self, rng: &mut ChaCha8Rng, seed: u64, shots: &[usize]) -> Vec<String> {
-        let anonymous_from = (uniform(rng) < self.data.anonymous).then_some(1);
-        let words = captions(&self.set.story(seed), rng.next_u64(), &Wording { anonymous_from });
-        let script = world::script(words);
-        shots.iter().map(|&shot| script.prompt(shot)).collect()
     }
 
     /// Text embeddings `[B, N, L, D]` of a batch.

@@ -3,8 +3,8 @@
 use rand::RngCore as _;
 use rand_chacha::ChaCha8Rng;
 use shotstream_media::Frame;
-use shotstream_plan::script::{Script, ShotScript};
-use shotstream_world::{Captions, ShotPainter, Story, StoryOptions, Wording, captions};
+use shotstream_plan::script::prompt;
+use shotstream_world::{ShotPainter, Story, StoryOptions, Wording, captions};
 
 use crate::data::address::{below, uniform};
 
@@ -13,33 +13,37 @@ use crate::data::address::{below, uniform};
 pub struct Told {
     /// What happens.
     pub story: Story,
-    /// What is said.
-    pub script: Script,
+    /// One prompt a shot, in the model's form.
+    pub prompts: Vec<String>,
 }
 
-/// Draw a story of exactly `shots` shots; with probability `anonymous` its characters lose their
-/// attributes in all captions after the first shot's.
-pub fn tell(rng: &mut ChaCha8Rng, shots: usize, anonymous: f32) -> Told {
-    let options = StoryOptions { shots: shots..=shots, ..StoryOptions::default() };
-    let story = Story::sample(rng.next_u64(), &options);
+/// Tell a story in new words; with probability `anonymous` its characters lose their attributes in
+/// all prompts after the first shot's.
+pub fn tell(rng: &mut ChaCha8Rng, story: Story, anonymous: f32) -> Told {
     let anonymous_from = (uniform(rng) < anonymous).then_some(1);
     let words = captions(&story, rng.next_u64(), &Wording { anonymous_from });
-    Told { story, script: script(words) }
+    let told = |(shot, caption): (usize, &String)| {
+        let anonymous = anonymous_from.is_some_and(|first| first <= shot);
+        let global = if anonymous { &words.anonymous_global } else { &words.global };
+        prompt(global, shot, caption)
+    };
+    let prompts = words.shots.iter().enumerate().map(told).collect();
+    Told { story, prompts }
 }
 
-/// Captions as a script.
-pub fn script(words: Captions) -> Script {
-    let shot = |caption| ShotScript { caption, frames: None, seed: None };
-    Script { global: words.global, shots: words.shots.into_iter().map(shot).collect() }
+/// A random story of exactly `shots` shots.
+pub fn story(rng: &mut ChaCha8Rng, shots: usize) -> Story {
+    let options = StoryOptions { shots: shots..=shots, ..StoryOptions::default() };
+    Story::sample(rng.next_u64(), &options)
 }
 
-/// Every caption of StoryWorld's grammar that `count` stories use: what a tokenizer is made from.
+/// Prompts of `count` random stories: what a tokenizer is made from.
 pub fn sample_prompts(rng: &mut ChaCha8Rng, count: usize) -> Vec<String> {
-    let prompts = (0..count).flat_map(|_| {
-        let told = tell(rng, 4, 0.4);
-        (0..told.script.shots.len()).map(|shot| told.script.prompt(shot)).collect::<Vec<_>>()
+    let told = (0..count).map(|_| {
+        let story = story(rng, 4);
+        tell(rng, story, 0.4)
     });
-    prompts.collect()
+    told.flat_map(|told| told.prompts).collect()
 }
 
 /// Pixels of some frames, `[T, 3, H, W]` in [−1, 1], cut to a window of `size` at `corner`.
@@ -64,9 +68,9 @@ pub fn crop(
     window: [usize; 3],
     shot_frames: usize,
 ) -> Vec<f32> {
-    let told = tell(rng, 2, 0.0);
+    let story = story(rng, 2);
     let [frames, height, width] = window;
-    let painter = ShotPainter::new(&told.story, below(rng, 2), picture, shot_frames);
+    let painter = ShotPainter::new(&story, below(rng, 2), picture, shot_frames);
     let start = below(rng, shot_frames - frames + 1);
     let drawn: Vec<_> = (start..start + frames).map(|frame| painter.frame(frame)).collect();
     let corner = [below(rng, picture[0] - height + 1), below(rng, picture[1] - width + 1)];
