@@ -25,6 +25,7 @@ use super::pass::{CaptionRun, Sight};
 use super::rope::Rope;
 use super::{DitConfig, linear};
 use crate::kernels::attention::{Span, attention};
+use crate::kernels::linear::project;
 
 /// Four projections and the norms of queries and keys, alike in self- and cross-attention.
 #[derive(Module, Debug)]
@@ -57,20 +58,20 @@ impl Attention {
 
     /// Rotated queries `[B, L, D]` of tokens `[B, F, S, D]`.
     pub(super) fn query(&self, x: Tensor<4>, rope: &Rope) -> Tensor<3> {
-        self.norm_q.rotated(self.q.forward(x).flatten(1, 2), rope)
+        self.norm_q.rotated(project(&self.q, x).flatten(1, 2), rope)
     }
 
     /// Rotated keys, and values, of tokens `[B, F, S, D]`.
     pub(super) fn key_value(&self, x: Tensor<4>, rope: &Rope) -> KeyValue {
         let x: Tensor<3> = x.flatten(1, 2);
-        let key = self.norm_k.rotated(self.k.forward(x.clone()), rope);
-        KeyValue { key, value: self.v.forward(x) }
+        let key = self.norm_k.rotated(project(&self.k, x.clone()), rope);
+        KeyValue { key, value: project(&self.v, x) }
     }
 
     /// Keys and values of captions `[B, K, T, D]`.
     pub(super) fn captions(&self, text: Tensor<4>) -> Captions {
-        let key = self.norm_k.forward(self.k.forward(text.clone()));
-        Captions { key, value: self.v.forward(text) }
+        let key = self.norm_k.forward(project(&self.k, text.clone()));
+        Captions { key, value: project(&self.v, text) }
     }
 
     /// Queries `[B, L, D]` attend as their frames may see; the result is `[B, F, S, D]`.
@@ -78,13 +79,13 @@ impl Attention {
         let Sight { keys: KeyValue { key, value }, spans } = sight;
         let [batch, tokens, width] = q.dims();
         let seen = attention(q, key, value, self.num_heads, &spans);
-        self.o.forward(seen.reshape([batch, frames, tokens / frames, width]))
+        project(&self.o, seen.reshape([batch, frames, tokens / frames, width]))
     }
 
     /// Tokens `[B, F, S, D]` attend to the captions of their frames.
     pub(super) fn cross(&self, x: Tensor<4>, text: &Captions, runs: &[CaptionRun]) -> Tensor<4> {
         let [_, frames, tokens, _] = x.dims();
-        let q = self.norm_q.forward(self.q.forward(x)).flatten(1, 2);
+        let q = self.norm_q.forward(project(&self.q, x)).flatten(1, 2);
         let spans = runs.iter().map(|CaptionRun { frames, caption }| Span {
             queries: frames.start * tokens..frames.end * tokens,
             keys: text.tokens(*caption),

@@ -20,6 +20,7 @@ use super::pass::{CaptionRun, Pass};
 use super::rope::Rope;
 use super::{DitConfig, linear};
 use crate::kernels::activation::gelu;
+use crate::kernels::linear::project;
 use crate::kernels::norm::{gated_add, modulated_norm};
 
 /// What every block of a pass needs to know about its tokens.
@@ -128,6 +129,6 @@ impl Mlp {
         x: Tensor<R>,
         activation: impl Fn(Tensor<R>) -> Tensor<R>,
     ) -> Tensor<R> {
-        self.second.forward(activation(self.first.forward(x)))
+        project(&self.second, activation(project(&self.first, x)))
     }
 }

@@ -42,6 +42,7 @@ use self::norm::modulation;
 use self::pass::{Frames, Pass, caption_runs};
 use self::rope::Rope;
 use crate::kernels::activation::{gelu, silu};
+use crate::kernels::linear::project;
 use crate::kernels::norm::modulated_norm;
 
 pub use self::cache::{ContextCache, KeyValue, LocalCache, TextCache};
@@ -259,7 +260,7 @@ impl Dit {
         }
         let [shift, scale] = modulation(&self.head.modulation, step.time.unsqueeze_dim(2));
         let x = modulated_norm(x, shift, scale, self.config.eps);
-        unpatchify(self.head.head.forward(x), size, self.config.patch)
+        unpatchify(project(&self.head.head, x), size, self.config.patch)
     }
 
     /// Run the blocks only as far as the caches need: of the last one, just keys and values.
@@ -282,7 +283,7 @@ impl Dit {
         let rope = Rope::new(&self.config, slots, grid, &latents.device());
         let sinusoid = sinusoid(timesteps, self.config.freq_dim);
         let time = self.time_embedding.forward(sinusoid, silu);
-        let modulation = self.time_projection.forward(silu(time.clone()));
+        let modulation = project(&self.time_projection, silu(time.clone()));
         let [batch, _, width] = modulation.dims();
         let step = Step {
             modulation: modulation.reshape([batch, num_frames, 6, width / 6]),

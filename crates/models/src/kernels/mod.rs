@@ -17,6 +17,7 @@ pub mod attention;
 mod check;
 pub mod conv3d;
 mod fused;
+pub mod linear;
 pub mod norm;
 mod product;
 pub mod rms;
