@@ -5,12 +5,14 @@
 //! | `C`, `O` | channels of the convolution, in and out |
 //! | `K` | offsets of a pass: its taps in every channel of a source |
 
+use std::{array, borrow::Cow};
+
 use rayon::prelude::*;
 
 use super::{
     Conv3d,
     plane::{Plane, Planes},
-    taps::{Pass, Tap},
+    taps::Pass,
     tile::{BLOCK, Convolve, MOST_LANES, Source, dispatch},
 };
 
@@ -27,19 +29,10 @@ pub(super) fn forward(
     let [channels_in, channels_out] = conv.channels;
     let [batch, frames_out, ..] = conv.output_shape();
     let [_, frames_in] = conv.frames;
-    let kernel = Kernel { conv, weight };
+    let kernel =
+        Kernel { conv, weight, channels: [channels_in, channels_out], steps: [channels_in, 1] };
     let passes = conv.space.forward(conv.size, conv.side());
-    let passes = passes.into_iter().map(|pass| {
-        Packed::new(
-            pass,
-            &input.plane,
-            [channels_in, channels_out, conv.kernel[0]],
-            |place, tap| {
-                let [source, result, time] = place;
-                kernel.at(result, source, time, tap)
-            },
-        )
-    });
+    let passes = passes.into_iter().map(|pass| Packed::new(pass, &input.plane, &kernel));
     let work = Work { passes: passes.collect(), result: conv.output_plane(), bias };
     work.run(batch * frames_out, channels_out, |index| {
         let first = index / frames_out * frames_in;
@@ -53,15 +46,10 @@ pub(super) fn backward(conv: &Conv3d, gradient: &Planes, weight: &[f32]) -> Vec<
     let [channels_in, channels_out] = conv.channels;
     let [_, frames_out, ..] = conv.output_shape();
     let [batch, frames_in] = conv.frames;
-    let kernel = Kernel { conv, weight };
+    let kernel =
+        Kernel { conv, weight, channels: [channels_out, channels_in], steps: [1, channels_in] };
     let passes = conv.space.backward(conv.size, conv.side());
-    let passes = passes.into_iter().map(|pass| {
-        let sizes = [channels_out, channels_in, conv.kernel[0]];
-        Packed::new(pass, &gradient.plane, sizes, |place, tap| {
-            let [source, result, time] = place;
-            kernel.at(source, result, time, tap)
-        })
-    });
+    let passes = passes.into_iter().map(|pass| Packed::new(pass, &gradient.plane, &kernel));
     let work = Work { passes: passes.collect(), result: conv.input_plane(), bias: None };
     work.run(batch * frames_in, channels_in, |index| {
         let first = index / frames_in * frames_out;
@@ -70,19 +58,44 @@ pub(super) fn backward(conv: &Conv3d, gradient: &Planes, weight: &[f32]) -> Vec<
     })
 }
 
-/// A weight `[O, C, time, height, width]`.
+/// A weight `[O, C, time, height, width]`, seen from one of its sides.
 struct Kernel<'a> {
     conv: &'a Conv3d,
     weight: &'a [f32],
+    /// Channels of a source and of a result.
+    channels: [usize; 2],
+    /// Kernels from one result to the next, and from one source to the next.
+    steps: [usize; 2],
 }
 
 impl Kernel<'_> {
-    /// The weight between two channels at a tap.
-    fn at(&self, channel_out: usize, channel_in: usize, time: usize, tap: &Tap) -> f32 {
-        let [times, rows, columns] = self.conv.kernel;
-        let index = (channel_out * self.conv.channels[0] + channel_in) * times + time;
-        let weights = &self.weight[index * rows * columns..][..rows * columns];
-        tap.weights.iter().map(|&place| weights[place]).sum()
+    /// The weight `[O, C, time, taps of the pass]`.
+    fn folded(&self, pass: &Pass) -> Cow<'_, [f32]> {
+        let [_, rows, columns] = self.conv.kernel;
+        let mut places = pass.taps.iter().map(|tap| tap.weights.as_slice()).enumerate();
+        if pass.taps.len() == rows * columns && places.all(|(tap, places)| places == [tap]) {
+            return Cow::Borrowed(self.weight);
+        }
+        let kernels = self.weight.chunks_exact(rows * columns);
+        let folded = kernels.flat_map(|kernel| {
+            pass.taps.iter().map(|tap| tap.weights.iter().map(|&place| kernel[place]).sum())
+        });
+        Cow::Owned(folded.collect())
+    }
+}
+
+/// Append the weights of the taps, those of `LANES` channels side by side; none count as zero.
+fn interleave<'a, const LANES: usize>(
+    lane: impl Fn(usize) -> &'a [f32],
+    taps: usize,
+    to: &mut Vec<f32>,
+) {
+    let lanes: [&[f32]; LANES] = array::from_fn(lane);
+    if lanes.iter().all(|lane| lane.len() == taps) {
+        (0..taps).for_each(|tap| to.extend(lanes.map(|lane| lane[tap])));
+    } else {
+        let weight = |lane: &[f32], tap: usize| lane.get(tap).copied().unwrap_or(0.0);
+        (0..taps).for_each(|tap| to.extend(lanes.map(|lane| weight(lane, tap))));
     }
 }
 
@@ -102,26 +115,29 @@ fn width(left: usize) -> usize {
 }
 
 impl Packed {
-    /// `sizes` are channels of a source, channels of a result and taps in time, and `weight` takes
-    /// a place in these.
-    fn new(
-        pass: Pass,
-        source: &Plane,
-        sizes: [usize; 3],
-        weight: impl Fn([usize; 3], &Tap) -> f32,
-    ) -> Self {
-        let [sources, results, times] = sizes;
-        let taps =
-            || (0..sources).flat_map(|source| pass.taps.iter().map(move |tap| (source, tap)));
-        let offsets = taps().map(|(channel, tap)| channel * source.channel_len() + tap.offset);
+    fn new(pass: Pass, source: &Plane, kernel: &Kernel<'_>) -> Self {
+        let [sources, results] = kernel.channels;
+        let [times, ..] = kernel.conv.kernel;
+        let offsets = (0..sources).flat_map(|channel| {
+            pass.taps.iter().map(move |tap| channel * source.channel_len() + tap.offset)
+        });
+        let folded = kernel.folded(&pass);
+        let taps = pass.taps.len();
         let mut weights =
-            Vec::with_capacity(results.next_multiple_of(BLOCK) * times * taps().count());
+            Vec::with_capacity(results.next_multiple_of(BLOCK) * times * sources * taps);
         for first in (0..results).step_by(BLOCK) {
             for time in 0..times {
-                for (source, tap) in taps() {
-                    weights.extend((first..first + width(results - first)).map(|result| {
-                        if result < results { weight([source, result, time], tap) } else { 0.0 }
-                    }));
+                for source in 0..sources {
+                    let lane = |lane: usize| {
+                        let index = (first + lane) * kernel.steps[0] + source * kernel.steps[1];
+                        let known = first + lane < results;
+                        if known { &folded[(index * times + time) * taps..][..taps] } else { &[] }
+                    };
+                    if width(results - first) == BLOCK {
+                        interleave::<BLOCK>(lane, taps, &mut weights);
+                    } else {
+                        interleave::<{ BLOCK / 2 }>(lane, taps, &mut weights);
+                    }
                 }
             }
         }
