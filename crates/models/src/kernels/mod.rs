@@ -13,6 +13,7 @@
 
 pub mod activation;
 pub mod attention;
+pub mod channel_norm;
 #[cfg(test)]
 mod check;
 pub mod conv3d;

@@ -15,12 +15,9 @@ use burn::{
 
 use super::causal_conv::{CausalConv, Past, uniform};
 use crate::kernels::{
-    activation::silu,
+    channel_norm::{channel_norm, channel_norm_silu},
     conv3d::{Space, Time, conv3d},
 };
-
-/// The smallest channel norm divided by, as in `F.normalize`.
-const SMALLEST_NORM: f64 = 1e-12;
 
 /// Scales every position to unit root mean square over its channels, then by a learnt gain.
 ///
@@ -40,10 +37,16 @@ impl<const D: usize> RmsNorm<D> {
 
     /// `[B, T, C, H, W]`, same shape out.
     fn forward(&self, frames: Tensor<5>) -> Tensor<5> {
-        let [_, _, channels, ..] = frames.dims();
-        let norm = frames.clone().square().sum_dim(2).clamp_min(SMALLEST_NORM.powi(2)).sqrt();
-        let scale = norm.recip() * (channels as f64).sqrt();
-        frames * scale * self.gamma.val().reshape([1, 1, channels, 1, 1])
+        channel_norm(frames, self.gain())
+    }
+
+    /// The same with a SiLU behind it.
+    fn activate(&self, frames: Tensor<5>) -> Tensor<5> {
+        channel_norm_silu(frames, self.gain())
+    }
+
+    fn gain(&self) -> Tensor<1> {
+        self.gamma.val().flatten(0, D - 1)
     }
 }
 
@@ -80,16 +83,16 @@ impl ResidualBlock {
 
     /// All of a clip: `[B, T, C, H, W]` to `[B, T, O, H, W]`.
     pub(super) fn forward(&self, frames: Tensor<5>) -> Tensor<5> {
-        let hidden = self.conv_in.forward(silu(self.norm_in.forward(frames.clone())));
-        let hidden = self.conv_out.forward(silu(self.norm_out.forward(hidden)));
+        let hidden = self.conv_in.forward(self.norm_in.activate(frames.clone()));
+        let hidden = self.conv_out.forward(self.norm_out.activate(hidden));
         hidden + self.shortcut(frames)
     }
 
     /// The next frames of a stream: `[B, T, C, H, W]` to `[B, T, O, H, W]`.
     pub(super) fn next(&self, frames: Tensor<5>, past: &mut ResidualPast) -> Tensor<5> {
-        let hidden = silu(self.norm_in.forward(frames.clone()));
+        let hidden = self.norm_in.activate(frames.clone());
         let hidden = self.conv_in.next(hidden, &mut past.conv_in);
-        let hidden = silu(self.norm_out.forward(hidden));
+        let hidden = self.norm_out.activate(hidden);
         self.conv_out.next(hidden, &mut past.conv_out) + self.shortcut(frames)
     }
 
@@ -231,11 +234,11 @@ impl Head {
 
     /// All of a clip: `[B, T, C, H, W]` to `[B, T, O, H, W]`.
     pub(super) fn forward(&self, frames: Tensor<5>) -> Tensor<5> {
-        self.conv.forward(silu(self.norm.forward(frames)))
+        self.conv.forward(self.norm.activate(frames))
     }
 
     /// The next frames of a stream: `[B, T, C, H, W]` to `[B, T, O, H, W]`.
     pub(super) fn next(&self, frames: Tensor<5>, past: &mut Past) -> Tensor<5> {
-        self.conv.next(silu(self.norm.forward(frames)), past)
+        self.conv.next(self.norm.activate(frames), past)
     }
 }
