@@ -19,12 +19,12 @@ const TOY: &str = include_str!("toy_model.toml");
 
 fn toy(dir: &Path) -> Bundle {
     let path = write(dir, "model.toml", TOY);
-    fresh(&path).unwrap()
+    fresh(&path).expect("the toy recipe is valid")
 }
 
 fn write(dir: &Path, name: &str, text: &str) -> PathBuf {
     let path = dir.join(name);
-    std::fs::write(&path, text).unwrap();
+    std::fs::write(&path, text).expect("a temporary folder can be written");
     path
 }
 

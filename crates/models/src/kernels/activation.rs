@@ -1,4 +1,8 @@
 //! GELU in its tanh form, and SiLU: x times a sigmoid, in one pass each way.
+//!
+//! | letter | means |
+//! |---|---|
+//! | `D` | rank of any tensor; the operations look at its values one after another |
 
 use burn::tensor::{Tensor, activation};
 
@@ -28,7 +32,7 @@ struct Gelu;
 #[inline(always)]
 fn twice_u(x: f32) -> [f32; 2] {
     /// 2√(2/π)
-    const C: f32 = 1.595_769_1;
+    const C: f32 = 1.595_769;
     const A: f32 = 0.044_715;
     let square = x * x;
     [C * x * square.mul_add(A, 1.0), C * square.mul_add(3.0 * A, 1.0)]

@@ -1,4 +1,8 @@
 //! How the tests hold a fused operation to the composition it replaces.
+//!
+//! | letter | means |
+//! |---|---|
+//! | `D` | rank of any tensor; the operations look at its values one after another |
 
 use burn::tensor::{Device, Tensor, TensorData};
 

@@ -2,6 +2,10 @@
 //!
 //! A [`Fused`] operation says what it computes from slices and what its derivative is; [`apply`]
 //! finds the slices inside the tensors and enters the operation into the graph of derivatives.
+//!
+//! | letter | means |
+//! |---|---|
+//! | `D` | rank of any tensor; the operations look at its values one after another |
 
 use std::fmt::Debug;
 
