@@ -7,44 +7,296 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 /// Streaming multi-shot video: type what happens next, and the film goes on.
 #[derive(Debug, Parser)]
 #[command(version)]
-pub struct Cli {
+pub(crate) struct Cli {
     /// What to do.
     #[command(subcommand)]
-    pub command: Command,
+    pub(crate) command: Command,
 }
 
 /// One command, one file under `commands/`.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
+    /// Make a film of a story file.
+    Generate(GenerateArgs),
+    /// Make a film of the lines that come on standard input, while they come.
+    ///
+    /// Every line is the caption of a shot. It is accepted at any moment and takes effect at the
+    /// next shot. `/cut` ends the running shot with the chunk that is being made; `/quit`, or the
+    /// end of the input, ends the film after the shots asked for.
+    Play(PlayArgs),
+    /// Print what would happen for a story, without weights. Everything counts from 0 there.
+    Plan(PlanArgs),
+    /// Measure speed and memory over a story.
+    Bench(BenchArgs),
+    /// Draw, tell and judge stories of StoryWorld, the cartoon world the tiny model knows.
+    #[command(subcommand)]
+    World(WorldCommand),
+    /// Tell what a file of weights holds.
+    Inspect(InspectArgs),
+    /// Write a model file again, with its weights stored in another form.
+    Export(ExportArgs),
     /// Train a stage of a model, from and to a model file.
     Train(TrainArgs),
 }
 
+/// Which model, and how it is run.
+#[derive(Debug, Args)]
+pub(crate) struct ModelArgs {
+    /// A model file, or `tiny` for the model this program carries.
+    #[arg(long, value_name = "PATH|tiny", default_value = "tiny")]
+    pub(crate) model: String,
+    /// Where the networks run.
+    #[arg(long, value_enum, default_value_t = DeviceName::Auto)]
+    pub(crate) device: DeviceName,
+    /// How the networks compute.
+    #[arg(long, value_enum, default_value_t = Precision::F32)]
+    pub(crate) precision: Precision,
+    /// Threads at most; the machine's cores by default. The film is the same with any number.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) threads: Option<u16>,
+}
+
+/// What a film looks like.
+#[derive(Debug, Args)]
+pub(crate) struct PictureArgs {
+    /// The seed of all noise: the same seed, story and model give the same film.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Generate pictures of another size than the model was made for.
+    #[arg(long, value_name = "WxH", value_parser = size)]
+    pub(crate) size: Option<[usize; 2]>,
+    /// Enlarge the film's pictures smoothly. Without it, pictures less than 256 pixels wide become
+    /// as large as fits 512: films store colour at half size, which spoils small pictures.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) scale: Option<u16>,
+}
+
+/// Where a device works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DeviceName {
+    /// The best there is.
+    Auto,
+    /// The processor.
+    Cpu,
+    /// An NVIDIA graphics card.
+    Cuda,
+}
+
+/// How numbers are kept while networks compute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Precision {
+    /// 32 bits.
+    F32,
+    /// 16 bits with a short mantissa.
+    Bf16,
+    /// 16 bits with a short exponent.
+    F16,
+}
+
+/// Flags of `generate`.
+#[derive(Debug, Args)]
+pub(crate) struct GenerateArgs {
+    /// The story file, JSON or TOML.
+    pub(crate) story: PathBuf,
+    /// The film, MP4; `-` for standard output. By default the story's name with .mp4, here.
+    #[arg(short, long, value_name = "FILM.mp4")]
+    pub(crate) output: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    #[command(flatten)]
+    pub(crate) picture: PictureArgs,
+    /// Write times, memory and a hash of all frames, JSON.
+    #[arg(long, value_name = "R.json")]
+    pub(crate) report: Option<PathBuf>,
+    /// Take the noise from a safetensors file: `shot{g}.initial`, `shot{g}.chunk{c}.step{k}`.
+    #[arg(long, value_name = "N.safetensors")]
+    pub(crate) noise: Option<PathBuf>,
+    /// Write every shot's latents: `shot{g}.latents`, `shot{g}.context`.
+    #[arg(long, value_name = "L.safetensors")]
+    pub(crate) save_latents: Option<PathBuf>,
+    /// Also write every frame as PNG, at the size the model makes, into a new folder.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) frames: Option<PathBuf>,
+}
+
+/// Flags of `play`.
+#[derive(Debug, Args)]
+pub(crate) struct PlayArgs {
+    /// The film, MP4; `-` for standard output, to pipe it into a player.
+    #[arg(short, long, value_name = "FILM.mp4|-")]
+    pub(crate) output: PathBuf,
+    /// What holds for the whole story; opens every prompt.
+    #[arg(long, value_name = "CAPTION", default_value = "")]
+    pub(crate) global: String,
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    #[command(flatten)]
+    pub(crate) picture: PictureArgs,
+    /// Write times, memory and a hash of all frames, JSON.
+    #[arg(long, value_name = "R.json")]
+    pub(crate) report: Option<PathBuf>,
+}
+
+/// Flags of `plan`.
+#[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    /// The story file, JSON or TOML.
+    pub(crate) story: PathBuf,
+    /// The model file whose recipe is followed, or `tiny`. Its weights are not read.
+    #[arg(long, value_name = "PATH|tiny", default_value = "tiny")]
+    pub(crate) model: String,
+    /// Generate pictures of another size than the model was made for.
+    #[arg(long, value_name = "WxH", value_parser = size)]
+    pub(crate) size: Option<[usize; 2]>,
+}
+
+/// Flags of `bench`.
+#[derive(Debug, Args)]
+pub(crate) struct BenchArgs {
+    /// How many shots the story has.
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub(crate) shots: u16,
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    #[command(flatten)]
+    pub(crate) picture: PictureArgs,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What can be done with StoryWorld.
+#[derive(Debug, Subcommand)]
+pub(crate) enum WorldCommand {
+    /// Draw a random story as a film, and write its captions as a story file beside it.
+    Draw(DrawArgs),
+    /// Print a random story as a story file.
+    Story(StoryArgs),
+    /// Draw frames of many random stories on one picture, one story a row.
+    Sheet(SheetArgs),
+    /// Let a model film unseen stories, and judge whether its frames show what the captions say.
+    Judge(JudgeArgs),
+}
+
+/// Which random story.
+#[derive(Debug, Args)]
+pub(crate) struct StoryArgs {
+    /// The seed of the story.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// How many shots it has; two to six by default.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) shots: Option<u16>,
+}
+
+/// Flags of `world draw`.
+#[derive(Debug, Args)]
+pub(crate) struct DrawArgs {
+    #[command(flatten)]
+    pub(crate) story: StoryArgs,
+    /// The film, MP4. The captions go beside it, as .json.
+    #[arg(short, long, value_name = "FILM.mp4", required_unless_present = "frames")]
+    pub(crate) output: Option<PathBuf>,
+    /// Every frame as PNG in a new folder. Without a film, the captions go beside it.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) frames: Option<PathBuf>,
+    /// Draw pictures of another size.
+    #[arg(long, value_name = "WxH", value_parser = size)]
+    pub(crate) size: Option<[usize; 2]>,
+}
+
+/// Flags of `world sheet`.
+#[derive(Debug, Args)]
+pub(crate) struct SheetArgs {
+    /// The picture.
+    #[arg(short, long, value_name = "SHEET.png")]
+    pub(crate) output: PathBuf,
+    /// The seed of the first story; the others follow it.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// How many stories.
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub(crate) stories: u16,
+}
+
+/// Flags of `world judge`.
+#[derive(Debug, Args)]
+pub(crate) struct JudgeArgs {
+    /// How many stories.
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub(crate) stories: u16,
+    /// The seed of the first story; the others follow it.
+    #[arg(long, value_name = "S", default_value_t = 1_000_000)]
+    pub(crate) seed: u64,
+    /// Drawn clips that are encoded and decoded again to measure the VAE.
+    #[arg(long, value_name = "M", default_value_t = 32)]
+    pub(crate) clips: u16,
+    /// Name the characters in the first shot only: who the hero is must then be remembered.
+    #[arg(long)]
+    pub(crate) anonymous: bool,
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Flags of `inspect`.
+#[derive(Debug, Args)]
+pub(crate) struct InspectArgs {
+    /// A model file, or any safetensors file.
+    pub(crate) file: PathBuf,
+    /// List name, form and shape of every tensor.
+    #[arg(long)]
+    pub(crate) tensors: bool,
+}
+
+/// Flags of `export`.
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// The model file to read.
+    pub(crate) from: PathBuf,
+    /// The model file to write.
+    pub(crate) to: PathBuf,
+    /// How weights are stored.
+    #[arg(long, value_enum, default_value_t = Stored::F16)]
+    pub(crate) dtype: Stored,
+}
+
+/// How weights are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Stored {
+    /// As they are computed.
+    F32,
+    /// In half the space, rounded to eleven bits.
+    F16,
+}
+
 /// Flags of `train`.
 #[derive(Debug, Args)]
-pub struct TrainArgs {
+pub(crate) struct TrainArgs {
     /// Which stage.
-    pub stage: StageName,
+    pub(crate) stage: StageName,
     /// The stage's recipe, a TOML file.
     #[arg(long)]
-    pub recipe: PathBuf,
+    pub(crate) recipe: PathBuf,
     /// The model to start from; `fresh` needs none.
     #[arg(long)]
-    pub from: Option<PathBuf>,
+    pub(crate) from: Option<PathBuf>,
     /// Folder of checkpoints, log and contact sheets; the finished model is `model.safetensors` in it.
     #[arg(long)]
-    pub dir: PathBuf,
+    pub(crate) dir: PathBuf,
     /// Continue the run that the folder holds.
     #[arg(long)]
-    pub resume: bool,
+    pub(crate) resume: bool,
     /// Threads at most; the machine's cores by default.
     #[arg(long)]
-    pub threads: Option<usize>,
+    pub(crate) threads: Option<usize>,
 }
 
 /// The stages of training, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum StageName {
+pub(crate) enum StageName {
     /// An untrained model of given dimensions.
     Fresh,
     /// The VAE.
@@ -55,4 +307,32 @@ pub enum StageName {
     OdePairs,
     /// The causal few-step student.
     OdeInit,
+}
+
+/// `832x480` to width and height.
+fn size(text: &str) -> Result<[usize; 2], String> {
+    let sides = text.split_once(['x', 'X', '×']);
+    let sides = sides.map(|(width, height)| [width.parse(), height.parse()]);
+    match sides {
+        Some([Ok(width), Ok(height)]) => Ok([width, height]),
+        _ => Err("expected width x height, such as 128x80".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_commands_do_not_contradict_each_other() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_size_is_width_and_height() {
+        assert_eq!(size("128x80"), Ok([128, 80]));
+        assert!(["128", "x80", "128x", "-1x80", "128x80x3", ""].iter().all(|s| size(s).is_err()));
+    }
 }

@@ -1,20 +1,29 @@
 //! The command line: parse, dispatch, exit code.
+//!
+//! 0 is done, 1 failed, 2 wrong use: a command line, or an input file, that cannot be meant.
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
+use crate::failure::WrongUse;
+
 mod cli;
 mod commands;
+mod failure;
+mod film;
+mod hardware;
+mod latents_file;
+mod making;
+mod model;
 mod progress;
+mod report;
+mod story;
+mod telling;
+mod whole_file;
 
-#[expect(clippy::print_stderr, reason = "the one place where an error reaches the user")]
 fn main() -> ExitCode {
-    match commands::run(cli::Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    let Err(error) = commands::run(cli::Cli::parse()) else { return ExitCode::SUCCESS };
+    progress::line(&format!("error: {}", failure::one_line(&error)));
+    if error.is::<WrongUse>() { ExitCode::from(2) } else { ExitCode::FAILURE }
 }

@@ -1,4 +1,5 @@
-//! Progress of long work: a bar on a terminal, a plain line now and then elsewhere.
+//! Progress of long work: a bar on a terminal, a plain line now and then elsewhere. All of it, and
+//! every warning, goes to standard error.
 
 use std::{
     io::{IsTerminal as _, Write as _, stderr},
@@ -11,33 +12,52 @@ use indicatif::{ProgressBar, ProgressStyle};
 const PLAIN_EVERY: Duration = Duration::from_secs(10);
 
 /// Where the user sees how far the work is.
-pub struct Progress {
+#[derive(Debug)]
+pub(crate) struct Progress {
     bar: Option<ProgressBar>,
-    last: Option<Instant>,
+    last: Instant,
 }
 
 impl Progress {
     /// A bar if standard error is a terminal.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let bar = stderr().is_terminal().then(|| {
             let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} {eta} {msg}");
             ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
         });
-        Self { bar, last: None }
+        Self { bar, last: Instant::now() }
     }
 
-    /// `done` of `all`, with some named numbers.
-    pub fn show(&mut self, done: u64, all: u64, numbers: &[(&'static str, f64)]) {
-        let numbers: Vec<_> = numbers.iter().map(|(name, x)| format!("{name} {x:.4}")).collect();
-        let numbers = numbers.join("  ");
+    /// `done` of `all`, with a few words.
+    pub(crate) fn show(&mut self, done: u64, all: u64, words: &str) {
         if let Some(bar) = &self.bar {
             bar.set_length(all);
             bar.set_position(done);
-            bar.set_message(numbers);
-        } else if done == all || self.last.is_none_or(|last| last.elapsed() >= PLAIN_EVERY) {
-            self.last = Some(Instant::now());
-            // A closed standard error is no reason to stop working.
-            let _ = writeln!(stderr(), "{done}/{all}  {numbers}");
+            bar.set_message(words.to_owned());
+        } else if done == all || PLAIN_EVERY <= self.last.elapsed() {
+            self.last = Instant::now();
+            line(&format!("{done}/{all}  {words}"));
         }
     }
+
+    /// A line that stays, above the bar.
+    pub(crate) fn say(&self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| line(text)),
+            None => line(text),
+        }
+    }
+
+    /// Take the bar away.
+    pub(crate) fn clear(self) {
+        if let Some(bar) = self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// One line to standard error.
+pub(crate) fn line(text: &str) {
+    // A closed standard error is no reason to stop working.
+    let _ = writeln!(stderr(), "{text}");
 }

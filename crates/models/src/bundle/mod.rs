@@ -136,23 +136,15 @@ impl Bundle {
         &self.config.recipe
     }
 
-    fn parse(bytes: &[u8], path: &Path, device: &Device) -> Result<Self, BundleError> {
+    /// A bundle from the bytes of its file, which errors call `path`, with its networks on
+    /// `device`.
+    ///
+    /// # Errors
+    /// When the bytes are not one whole and consistent bundle.
+    pub fn parse(bytes: &[u8], path: &Path, device: &Device) -> Result<Self, BundleError> {
         let weights = Weights::parse(bytes, path)?;
-        let entry = |key: &'static str| {
-            let no_bundle = || BundleError::NoBundle { key, path: path.to_owned() };
-            weights.metadata().get(key).ok_or_else(no_bundle)
-        };
+        let (config, tokenizer) = read_header(&weights, path)?;
         let inconsistent = |reason| BundleError::Inconsistent { reason, path: path.to_owned() };
-        let (key, expected) = FORMAT;
-        let format = entry(key)?;
-        if format != expected {
-            return Err(inconsistent(format!("format {format:?}, expected {expected:?}")));
-        }
-        let config: BundleConfig = serde_json::from_str(entry(CONFIG)?)
-            .map_err(|source| BundleError::Config { source, path: path.to_owned() })?;
-        config.check().map_err(inconsistent)?;
-        let tokenizer = Tokenizer::from_json(entry(TOKENIZER)?)
-            .map_err(|source| BundleError::Tokenizer { source, path: path.to_owned() })?;
         weights.check_prefixes(&[DIT, VAE, TEXT])?;
         let bundle = Self {
             dit: weights.load(Dit::new(&config.dit, device), Network::Dit, DIT)?,
@@ -183,4 +175,31 @@ impl Bundle {
         };
         Err(format!("{network} was not made with the sizes in the configuration"))
     }
+}
+
+/// The configuration and the tokenizer of a bundle, without building a network; `path` is what
+/// errors call the file.
+///
+/// # Errors
+/// When the file is no bundle, or its header makes no sense.
+pub fn read_header(
+    weights: &Weights<'_>,
+    path: &Path,
+) -> Result<(BundleConfig, Tokenizer), BundleError> {
+    let entry = |key: &'static str| {
+        let no_bundle = || BundleError::NoBundle { key, path: path.to_owned() };
+        weights.metadata().get(key).ok_or_else(no_bundle)
+    };
+    let inconsistent = |reason| BundleError::Inconsistent { reason, path: path.to_owned() };
+    let (key, expected) = FORMAT;
+    let format = entry(key)?;
+    if format != expected {
+        return Err(inconsistent(format!("format {format:?}, expected {expected:?}")));
+    }
+    let config: BundleConfig = serde_json::from_str(entry(CONFIG)?)
+        .map_err(|source| BundleError::Config { source, path: path.to_owned() })?;
+    config.check().map_err(inconsistent)?;
+    let tokenizer = Tokenizer::from_json(entry(TOKENIZER)?)
+        .map_err(|source| BundleError::Tokenizer { source, path: path.to_owned() })?;
+    Ok((config, tokenizer))
 }

@@ -59,6 +59,29 @@ impl<'a> Weights<'a> {
         &self.metadata
     }
 
+    /// Name, dtype and shape of every tensor as stored, in alphabetical order.
+    pub fn tensors(&self) -> impl Iterator<Item = (&str, String, &[usize])> {
+        self.tensors
+            .iter()
+            .map(|(name, tensor)| (name.as_str(), tensor.dtype().to_string(), tensor.shape()))
+    }
+
+    /// The values of one tensor of any float dtype, as f32, finite or not.
+    ///
+    /// # Errors
+    /// When there is no such tensor or it holds no floats.
+    pub fn values(&self, name: &str) -> Result<Vec<f32>, CheckpointError> {
+        let (name, path) = (name.to_owned(), self.path.clone());
+        match self.tensors.get(&name) {
+            None => Err(CheckpointError::Missing { count: 1, first: name, path }),
+            Some(tensor) if is_float(tensor.dtype()) => Ok(values(tensor).collect()),
+            Some(tensor) => {
+                let found = tensor.dtype().to_string();
+                Err(CheckpointError::DtypeMismatch { name, found, path })
+            }
+        }
+    }
+
     /// Fill a module from the tensors whose names begin with `prefix`.
     ///
     /// The module keeps its devices, its parameter ids and what requires gradients.
@@ -116,7 +139,7 @@ impl<'a> Weights<'a> {
             let (expected, found) = (slot.shape.clone(), tensor.shape().to_vec());
             return Err(CheckpointError::ShapeMismatch { name, expected, found, path });
         }
-        if !matches!(tensor.dtype(), Dtype::F32 | Dtype::F16 | Dtype::BF16) {
+        if !is_float(tensor.dtype()) {
             let found = tensor.dtype().to_string();
             return Err(CheckpointError::DtypeMismatch { name, found, path });
         }
@@ -125,6 +148,10 @@ impl<'a> Weights<'a> {
             false => Err(CheckpointError::NotFinite { name, path }),
         }
     }
+}
+
+fn is_float(dtype: Dtype) -> bool {
+    matches!(dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16)
 }
 
 /// The values of a tensor of one of the three float dtypes; of another dtype, none.

@@ -1,12 +1,39 @@
 //! One command, one file.
 
+use std::io::{self, Write as _};
+
 use crate::cli::{Cli, Command};
 
+mod bench;
+mod export;
+mod generate;
+mod inspect;
+mod plan;
+mod play;
 mod train;
+mod world;
 
 /// Run what was asked for.
-pub fn run(cli: Cli) -> anyhow::Result<()> {
+pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
+        Command::Generate(args) => generate::run(&args),
+        Command::Play(args) => play::run(&args),
+        Command::Plan(args) => plan::run(&args),
+        Command::Bench(args) => bench::run(&args),
+        Command::World(command) => world::run(&command),
+        Command::Inspect(args) => inspect::run(&args),
+        Command::Export(args) => export::run(&args),
         Command::Train(args) => train::run(&args),
+    }
+}
+
+/// Text to standard output; whoever reads it may stop early.
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(anyhow::anyhow!("cannot write to standard output: {error}"))
+        }
+        _ => Ok(()),
     }
 }

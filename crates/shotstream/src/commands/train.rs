@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::Context as _;
+use anyhow::anyhow;
 use burn::tensor::Device;
 use shotstream_models::{bundle::Bundle, checkpoint::StoredDtype};
 use shotstream_train::{
@@ -14,21 +14,28 @@ use shotstream_train::{
 
 use crate::{
     cli::{StageName, TrainArgs},
+    failure::WrongUse,
     progress::Progress,
 };
 
 /// Run the stage.
-pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
+pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<()> {
     let out = args.dir.join("model.safetensors");
     if args.stage == StageName::Fresh {
-        std::fs::create_dir_all(&args.dir).with_context(|| args.dir.display().to_string())?;
+        std::fs::create_dir_all(&args.dir).map_err(|error| {
+            anyhow!("cannot write a model here: {error}: {}", args.dir.display())
+        })?;
         return Ok(fresh::fresh(&args.recipe)?.save(&out, StoredDtype::F32)?);
     }
-    let from = args.from.as_deref().context("--from MODEL is needed: the model to start from")?;
+    let needed = || WrongUse::new("--from MODEL is needed: the model to start from");
+    let from = args.from.as_deref().ok_or_else(needed)?;
     let bundle = Bundle::from_file(from, &Device::flex())?;
     let threads = args.threads.or_else(|| Some(std::thread::available_parallelism().ok()?.get()));
     let mut progress = Progress::new();
-    let mut watch = |done: u64, all: u64, metrics: &Metrics| progress.show(done, all, metrics);
+    let mut watch = |done: u64, all: u64, metrics: &Metrics| {
+        let numbers: Vec<_> = metrics.iter().map(|(name, x)| format!("{name} {x:.4}")).collect();
+        progress.show(done, all, &numbers.join("  "));
+    };
     let mut run = Run {
         stage: stage_name(args.stage),
         dir: args.dir.clone(),

@@ -1,0 +1,54 @@
+//! What the program runs on, as far as the system tells.
+
+use std::{fs, thread};
+
+use serde::Serialize;
+
+/// The machine.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Hardware {
+    /// The processor's name, where the system tells it.
+    pub(crate) cpu: Option<String>,
+    /// Cores this program may use.
+    pub(crate) cores: usize,
+}
+
+impl Hardware {
+    /// This machine.
+    pub(crate) fn here() -> Self {
+        Self { cpu: value_of("/proc/cpuinfo", "model name"), cores: cores() }
+    }
+}
+
+/// Cores this program may use; one where the system does not tell.
+pub(crate) fn cores() -> usize {
+    thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// The most memory the program has held so far, in bytes, where the system tells.
+pub(crate) fn peak_rss_bytes() -> Option<u64> {
+    let text = value_of("/proc/self/status", "VmHWM")?;
+    let kibibytes: u64 = text.strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
+/// The first value of a key in a file of `key: value` lines.
+fn value_of(path: &str, key: &str) -> Option<String> {
+    let text = fs::read_to_string(path).ok()?;
+    let values = text.lines().filter_map(|line| line.split_once(':'));
+    let mut found = values.filter(|(name, _)| name.trim() == key);
+    found.next().map(|(_, value)| value.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_system_tells_what_the_program_has_held() {
+        if cfg!(target_os = "linux") {
+            assert!(1 << 20 < peak_rss_bytes().unwrap());
+        }
+        assert!(0 < cores());
+    }
+}

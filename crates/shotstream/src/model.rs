@@ -1,0 +1,94 @@
+//! The model a film is made with: the one this program carries, or a file.
+
+use std::{borrow::Cow, fs, path::PathBuf};
+
+use burn::tensor::Device;
+use shotstream_models::{
+    bundle::{Bundle, BundleConfig, read_header},
+    checkpoint::Weights,
+};
+use shotstream_plan::recipe::{Recipe, RecipeFile};
+
+use crate::{
+    cli::{DeviceName, ModelArgs, Precision},
+    failure::{Blame as _, WrongUse},
+};
+
+/// The model this program carries.
+const TINY: &[u8] = include_bytes!("../../../weights/tiny.safetensors");
+
+/// What `--model` calls it.
+const TINY_NAME: &str = "tiny";
+
+/// A model whose header has been read and whose networks have not been built.
+#[derive(Debug)]
+pub(crate) struct ModelFile {
+    /// What the user calls it.
+    pub(crate) name: String,
+    config: BundleConfig,
+    bytes: Cow<'static, [u8]>,
+}
+
+impl ModelFile {
+    /// Find a model: `tiny` or a path.
+    ///
+    /// # Errors
+    /// When there is no such file, or it is no model.
+    pub(crate) fn open(name: &str) -> anyhow::Result<Self> {
+        let bytes = match name {
+            TINY_NAME => Cow::Borrowed(TINY),
+            path => {
+                let read = fs::read(path);
+                Cow::Owned(
+                    read.map_err(|e| format!("cannot read the model ({e}): {path}")).wrong_use()?,
+                )
+            }
+        };
+        let path = PathBuf::from(name);
+        let weights = Weights::parse(&bytes, &path).wrong_use()?;
+        let (config, _) = read_header(&weights, &path).wrong_use()?;
+        drop(weights);
+        Ok(Self { name: name.to_owned(), config, bytes })
+    }
+
+    /// The model's recipe, for pictures of another `size` (width, height) if one is asked for.
+    ///
+    /// # Errors
+    /// When the networks cannot make pictures of this size.
+    pub(crate) fn recipe(&self, size: Option<[usize; 2]>) -> anyhow::Result<Recipe> {
+        let recipe = self.config.recipe.clone();
+        let Some([width, height]) = size else { return Ok(recipe) };
+        let geometry = recipe.geometry().with_pixels([height, width]).wrong_use()?;
+        RecipeFile { geometry, ..recipe.into() }.resolve().wrong_use()
+    }
+
+    /// Channels of a latent frame.
+    pub(crate) fn latent_channels(&self) -> usize {
+        self.config.vae.z_dim
+    }
+
+    /// Build the networks.
+    ///
+    /// # Errors
+    /// When the weights are not those the header promises.
+    pub(crate) fn load(&self) -> anyhow::Result<Bundle> {
+        Bundle::parse(&self.bytes, &PathBuf::from(&self.name), &Device::flex()).wrong_use()
+    }
+}
+
+/// The model that flags ask for, with threads set up for it.
+///
+/// # Errors
+/// When this build cannot run as asked, or there is no such model.
+pub(crate) fn open(args: &ModelArgs) -> anyhow::Result<ModelFile> {
+    if args.device == DeviceName::Cuda {
+        return Err(WrongUse::new("this build runs on the CPU only, expected --device cpu"));
+    }
+    if args.precision != Precision::F32 {
+        return Err(WrongUse::new("this build computes in f32 only, expected --precision f32"));
+    }
+    if let Some(threads) = args.threads {
+        rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global()?;
+    }
+    ModelFile::open(&args.model)
+}

@@ -1,0 +1,15 @@
+//! The real program, end to end, with the model it carries.
+
+#![expect(clippy::unwrap_used, reason = "a test stops where its promise is broken")]
+
+mod bench;
+mod examples;
+mod fixture;
+mod generate;
+mod latents;
+mod leaving;
+mod plan;
+mod play;
+mod refusals;
+mod weights;
+mod world;

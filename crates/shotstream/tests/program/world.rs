@@ -1,0 +1,56 @@
+//! `world`: drawn stories, and what a judge says of a model.
+
+use serde_json::Value;
+use shotstream_media::png::read_png;
+
+use crate::fixture::Home;
+
+#[test]
+fn a_drawn_story_is_a_film_with_its_captions_beside_it() {
+    let home = Home::new();
+    home.done(&["world", "draw", "-o", "drawn.mp4", "--seed", "4", "--shots", "2"]);
+    assert_eq!(home.files(), ["drawn.json", "drawn.mp4"]);
+    assert_eq!(home.film("drawn.mp4").len(), 2 * 33);
+    let told = home.done(&["world", "story", "--seed", "4", "--shots", "2"]);
+    assert_eq!(home.json("drawn.json"), serde_json::from_slice::<Value>(&told.stdout).unwrap());
+    let plan = home.done(&["plan", "drawn.json"]);
+    assert!(plan.text().starts_with("story: 2 shots, 66 frames"), "{}", plan.text());
+}
+
+#[test]
+fn drawn_frames_need_no_film() {
+    let home = Home::new();
+    home.done(&["world", "draw", "--frames", "drawn", "--shots", "1", "--size", "64x48"]);
+    assert_eq!(home.files(), ["drawn", "drawn.json"]);
+    let frame = read_png(&home.path("drawn/00032.png")).unwrap();
+    assert_eq!([frame.width, frame.height], [64, 48]);
+}
+
+#[test]
+fn a_sheet_shows_a_story_a_row() {
+    let home = Home::new();
+    home.done(&["world", "sheet", "-o", "sheet.png", "--stories", "2"]);
+    let sheet = read_png(&home.path("sheet.png")).unwrap();
+    assert_eq!([sheet.width, sheet.height], [2 + 8 * 130, 2 + 2 * 82]);
+}
+
+#[test]
+fn a_judge_counts_every_shot_of_every_story_the_same_way_twice() {
+    let home = Home::new();
+    let judge = ["world", "judge", "--stories", "2", "--clips", "1", "--seed", "9", "--json"];
+    let verdict: Value = serde_json::from_slice(&home.done(&judge).stdout).unwrap();
+    assert_eq!((&verdict["model"], &verdict["stories"]), (&"tiny".into(), &2.into()));
+    assert!((4..=12).contains(&verdict["scores"]["place"]["of"].as_u64().unwrap()));
+    assert!(verdict["vae_psnr_db"].as_f64().unwrap().is_finite());
+    let alone = [&judge[..], &["--threads", "1"]].concat();
+    assert_eq!(serde_json::from_slice::<Value>(&home.done(&alone).stdout).unwrap(), verdict);
+}
+
+#[test]
+fn a_verdict_is_a_table() {
+    let home = Home::new();
+    let run = home.done(&["world", "judge", "--stories", "1", "--clips", "0", "--anonymous"]);
+    let head = "model tiny, 1 stories from seed 1000000, characters named in the first shot only";
+    assert!(run.text().starts_with(head), "{}", run.text());
+    assert!(run.text().contains("\nsame character"), "{}", run.text());
+}
