@@ -74,7 +74,7 @@ impl<'a> Weights<'a> {
         let (name, path) = (name.to_owned(), self.path.clone());
         match self.tensors.get(&name) {
             None => Err(CheckpointError::Missing { count: 1, first: name, path }),
-            Some(tensor) if is_float(tensor.dtype()) => Ok(values(tensor).collect()),
+            Some(tensor) if is_float(tensor.dtype()) => Ok(values(tensor)),
             Some(tensor) => {
                 let found = tensor.dtype().to_string();
                 Err(CheckpointError::DtypeMismatch { name, found, path })
