@@ -1,6 +1,6 @@
 """Goldens of the diffusion transformer: a tiny network with seeded weights, and what it answers.
 
-    pip install torch==2.* diffusers==0.* safetensors
+    pip install -r tools/goldens/requirements.txt
     python tools/goldens/dit.py            # writes testdata/dit/*.safetensors
 
 Two sources of truth. `diffusers` runs the plain network: one caption, one timestep, every frame
@@ -27,7 +27,7 @@ FRAMES = CONTEXT + CHUNK * CHUNKS
 OUT = pathlib.Path(__file__).resolve().parents[2] / "testdata" / "dit"
 
 
-def seeded_weights(generator):
+def seeded_weights(generator, text_dim=TEXT_DIM):
     def normal(*shape, scale):
         return torch.randn(*shape, generator=generator, dtype=torch.float64) * scale
 
@@ -39,7 +39,7 @@ def seeded_weights(generator):
 
     weights["patch_embedding.weight"] = normal(DIM, CHANNELS, 1, 2, 2, scale=(4 * CHANNELS) ** -0.5)
     weights["patch_embedding.bias"] = normal(DIM, scale=0.2)
-    linear("text_embedding.0", DIM, TEXT_DIM)
+    linear("text_embedding.0", DIM, text_dim)
     linear("text_embedding.2", DIM, DIM)
     linear("time_embedding.0", DIM, FREQ)
     linear("time_embedding.2", DIM, DIM)

@@ -1,6 +1,6 @@
 """Goldens of the text encoder and of text cleaning.
 
-    pip install torch==2.* transformers==5.* ftfy==6.* safetensors
+    pip install -r tools/goldens/requirements.txt
     python tools/goldens/text.py           # writes testdata/text/*
 
 `weights.safetensors` is a tiny umT5 encoder with seeded weights under the names of the published

@@ -1,6 +1,6 @@
 """Goldens of the causal VAE: two tiny networks with seeded weights, and what they answer.
 
-    pip install torch==2.* diffusers==0.* safetensors
+    pip install -r tools/goldens/requirements.txt
     python tools/goldens/vae.py            # writes testdata/vae/*.safetensors
 
 `plain` is laid out as Wan 2.1: three halvings of space, two of time. `patched` folds squares of
