@@ -22,11 +22,14 @@ use burn::tensor::module;
 use rayon::prelude::*;
 
 use super::fused::{Array, Fused, apply};
-use super::product::{Matrix, MatrixMut, multiply, multiply_add};
+use super::product::{Matrix, MatrixMut, multiply, multiply_add, transpose};
 use super::vector::{exp2, largest, sum2, wide};
 
 /// Queries whose scores exist at a time: their rows of scores should fit the second-level cache.
 const QUERIES: usize = 120;
+
+/// Keys of the widest vector.
+const VECTOR: usize = 16;
 
 /// Queries and the keys that all of them attend to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,6 +127,39 @@ impl Sizes {
         LOG2_E / (self.width as f32).sqrt()
     }
 
+    /// Keys in a row of [`Sizes::transposed`]: whole vectors wherever a span begins.
+    fn padded(self) -> usize {
+        (self.keys + VECTOR).next_multiple_of(VECTOR)
+    }
+
+    /// The heads of keys or values turned on their sides, `[B, N, H, padded]`, which is how the
+    /// product that makes scores reads them without copying.
+    fn transposed(self, x: &[f32]) -> Vec<Vec<f32>> {
+        let heads = (0..self.batch * self.heads).into_par_iter().map(|index| {
+            let head = self.head(x, [index / self.heads, index % self.heads], self.keys);
+            transpose(self.rows(head, &(0..self.keys)), self.padded())
+        });
+        heads.collect()
+    }
+
+    /// Those of the queries `q` with the keys `span.keys` of a transposed head, times `factor`, in
+    /// rows of whole vectors: behind the last key stand products with its neighbours.
+    fn products(
+        self,
+        (q, transposed): (Matrix<'_>, &[f32]),
+        span: &Span,
+        to: &mut Vec<f32>,
+        factor: f32,
+    ) -> usize {
+        let columns = span.keys.len().next_multiple_of(VECTOR);
+        let size = [span.queries.len(), columns];
+        to.resize(size[0] * size[1], 0.0);
+        let keys =
+            Matrix::new(&transposed[span.keys.start..], [self.width, columns], self.padded());
+        multiply(MatrixMut::new(to, size, columns), q, keys, factor);
+        columns
+    }
+
     /// Rows `range` of one head, of `tokens` rows in every clip.
     fn head(self, x: &[f32], [clip, head]: [usize; 2], tokens: usize) -> &[f32] {
         &x[clip * tokens * self.stride() + head * self.width..]
@@ -165,10 +201,10 @@ impl Fused<3> for Attention {
                 tasks.push((clip, span, output, sum));
             }
         }
-        let inputs = [&q, &k, &v].map(Array::values);
+        let keys = sizes.transposed(k.values());
         tasks.into_par_iter().for_each_init(Vec::new, |scores, (clip, span, output, sums)| {
-            scores.resize(span.queries.len() * span.keys.len(), 0.0);
             for head in 0..sizes.heads {
+                let inputs = (q.values(), keys[clip * sizes.heads + head].as_slice(), v.values());
                 attend(sizes, inputs, ([clip, head], &span), scores, (output, sums));
             }
         });
@@ -178,8 +214,9 @@ impl Fused<3> for Attention {
     }
 
     fn backward(&self, saved: Attended, grad: Array, _: [bool; 3]) -> [Option<Array>; 3] {
-        let [q, k, _] = &saved.inputs;
+        let [q, k, v] = &saved.inputs;
         let sizes = Sizes::new(q, k, self.heads);
+        let turned = [k, v].map(|x| sizes.transposed(x.values()));
         let heads = (0..sizes.batch * sizes.heads).into_par_iter();
         let parts: Vec<[Vec<f32>; 3]> = heads
             .map_init(Scratch::default, |scratch, index| {
@@ -187,7 +224,9 @@ impl Fused<3> for Attention {
                 let count = |tokens| vec![0.0; tokens * sizes.width];
                 let mut grads = [sizes.queries, sizes.keys, sizes.keys].map(count);
                 for span in self.blocks() {
-                    attend_back(sizes, &saved, grad.values(), (at, &span), scratch, &mut grads);
+                    let inputs = (&saved, turned.each_ref().map(|heads| &heads[index]));
+                    let place = (at, &span);
+                    attend_back(sizes, inputs, grad.values(), place, scratch, &mut grads);
                 }
                 grads
             })
@@ -215,25 +254,23 @@ type Place<'a> = ([usize; 2], &'a Span);
 /// One head of one block of queries, forward.
 fn attend(
     sizes: Sizes,
-    [q, k, v]: [&[f32]; 3],
+    (q, keys, v): (&[f32], &[f32], &[f32]),
     (at, span): Place<'_>,
-    scores: &mut [f32],
+    scores: &mut Vec<f32>,
     (output, log_sums): (&mut [f32], &mut [f32]),
 ) {
     let size = [span.queries.len(), span.keys.len()];
     let q = sizes.rows(sizes.head(q, at, sizes.queries), &span.queries);
-    let [k, v] = [k, v].map(|x| sizes.rows(sizes.head(x, at, sizes.keys), &span.keys));
-    multiply(MatrixMut::new(scores, size, size[1]), q, k.transposed(), sizes.scale());
+    let v = sizes.rows(sizes.head(v, at, sizes.keys), &span.keys);
+    let columns = sizes.products((q, keys), span, scores, sizes.scale());
     let [_, head] = at;
     let mut sums = [0.0; QUERIES];
     wide(
         #[inline(always)]
         || {
-            for ((row, sum), log_sums) in scores
-                .chunks_exact_mut(size[1])
-                .zip(&mut sums)
-                .zip(log_sums.chunks_exact_mut(sizes.heads))
-            {
+            let rows = scores.chunks_exact_mut(columns).zip(&mut sums);
+            for ((row, sum), log_sums) in rows.zip(log_sums.chunks_exact_mut(sizes.heads)) {
+                let row = &mut row[..size[1]];
                 let top = largest(row);
                 row.iter_mut().for_each(|score| *score = exp2(*score - top));
                 *sum = super::vector::sum(row, |weight| weight);
@@ -242,7 +279,7 @@ fn attend(
         },
     );
     let output = &mut output[head * sizes.width..];
-    let weights = Matrix::new(scores, size, size[1]);
+    let weights = Matrix::new(scores, size, columns);
     let to = MatrixMut::new(output, [size[0], sizes.width], sizes.stride());
     multiply(to, weights, v, 1.0);
     for (row, sum) in output.chunks_mut(sizes.stride()).zip(sums) {
@@ -260,30 +297,28 @@ struct Scratch {
 /// One head of one block of queries, backward: adds to the gradients of queries, keys and values.
 fn attend_back(
     sizes: Sizes,
-    saved: &Attended,
+    (saved, [turned_keys, turned_values]): (&Attended, [&Vec<f32>; 2]),
     grad: &[f32],
     (at, span): Place<'_>,
     scratch: &mut Scratch,
     [dq, dk, dv]: &mut [Vec<f32>; 3],
 ) {
     let size = [span.queries.len(), span.keys.len()];
-    let [q, k, v] = saved.inputs.each_ref().map(Array::values);
+    let [q, k, _] = saved.inputs.each_ref().map(Array::values);
     let [q, y, grad] = [q, saved.output.values(), grad]
         .map(|x| &sizes.head(x, at, sizes.queries)[span.queries.start * sizes.stride()..]);
     let [queries, grads] =
         [q, grad].map(|x| Matrix::new(x, [size[0], sizes.width], sizes.stride()));
-    let [keys, values] = [k, v].map(|x| sizes.rows(sizes.head(x, at, sizes.keys), &span.keys));
+    let keys = sizes.rows(sizes.head(k, at, sizes.keys), &span.keys);
     let Scratch { weights, grads: dscores } = scratch;
-    weights.resize(size[0] * size[1], 0.0);
-    dscores.resize(size[0] * size[1], 0.0);
-    multiply(MatrixMut::new(weights, size, size[1]), queries, keys.transposed(), sizes.scale());
-    multiply(MatrixMut::new(dscores, size, size[1]), grads, values.transposed(), 1.0);
+    let columns = sizes.products((queries, turned_keys), span, weights, sizes.scale());
+    sizes.products((grads, turned_values), span, dscores, 1.0);
     let [clip, head] = at;
     let sums = &saved.log_sums[(clip * sizes.queries + span.queries.start) * sizes.heads + head..];
     wide(
         #[inline(always)]
         || {
-            let rows = weights.chunks_exact_mut(size[1]).zip(dscores.chunks_exact_mut(size[1]));
+            let rows = weights.chunks_exact_mut(columns).zip(dscores.chunks_exact_mut(columns));
             for (index, (weights, dscores)) in rows.enumerate() {
                 let log_sum = sums[index * sizes.heads];
                 let mean = {
@@ -297,8 +332,7 @@ fn attend_back(
             }
         },
     );
-    let weights = Matrix::new(weights, size, size[1]);
-    let dscores = Matrix::new(dscores, size, size[1]);
+    let [weights, dscores] = [&*weights, &*dscores].map(|x| Matrix::new(x, size, columns));
     let scale = (sizes.width as f32).sqrt().recip();
     fn part<'a>(x: &'a mut [f32], rows: &Range<usize>, width: usize) -> MatrixMut<'a> {
         MatrixMut::new(&mut x[rows.start * width..], [rows.len(), width], width)

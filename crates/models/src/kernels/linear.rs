@@ -12,7 +12,7 @@ use burn::tensor::module;
 use rayon::prelude::*;
 
 use super::fused::{Array, Fused, apply};
-use super::product::{Matrix, MatrixMut, multiply, multiply_add};
+use super::product::{Matrix, MatrixMut, multiply, multiply_add, transpose};
 use super::vector::{add, wide};
 
 /// Rows of one task going forwards and of one backwards: their products should fit the
@@ -81,12 +81,13 @@ impl Fused<3> for Projection {
 fn rows_back(weight: &Array, grad: &Array) -> Vec<f32> {
     let [from, to] = weight.shape().dims();
     let mut dx = vec![0.0; grad.values().len() / to * from];
+    let weight = transpose(Matrix::new(weight.values(), [from, to], to), from);
     let rows = grad.values().par_chunks(ROWS * to);
     dx.par_chunks_mut(ROWS * from).zip(rows).for_each(|(dx, grad)| {
         let count = grad.len() / to;
-        let weight = Matrix::new(weight.values(), [from, to], to);
+        let weight = Matrix::new(&weight, [to, from], from);
         let grad = Matrix::new(grad, [count, to], to);
-        multiply(MatrixMut::new(dx, [count, from], from), grad, weight.transposed(), 1.0);
+        multiply(MatrixMut::new(dx, [count, from], from), grad, weight, 1.0);
     });
     dx
 }

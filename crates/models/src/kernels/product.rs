@@ -24,6 +24,26 @@ impl<'a> Matrix<'a> {
     }
 }
 
+/// The transpose of `matrix` in rows of `stride` values; what is beyond its own values is 0.
+pub(super) fn transpose(matrix: Matrix<'_>, stride: usize) -> Vec<f32> {
+    /// Rows of the matrix, and so neighbours in its transpose, that are taken together.
+    const BLOCK: usize = 16;
+    let ([rows, columns], [down, right]) = (matrix.size, matrix.strides);
+    assert!(rows <= stride && right == 1, "{rows} rows to a stride of {stride}");
+    let mut transposed = vec![0.0; columns * stride];
+    for first in (0..rows).step_by(BLOCK) {
+        let count = BLOCK.min(rows - first);
+        let from = &matrix.values[first * down..];
+        for column in 0..columns {
+            let to = &mut transposed[column * stride + first..][..count];
+            for (row, to) in to.iter_mut().enumerate() {
+                *to = from[row * down + column];
+            }
+        }
+    }
+    transposed
+}
+
 /// Where a product goes: rows of values, one row every `stride` values.
 #[derive(Debug)]
 pub(super) struct MatrixMut<'a> {
@@ -103,6 +123,14 @@ mod tests {
         assert_eq!(to, [19.0, 22.0, 0.5, 0.5, 43.0, 50.0]);
         multiply_add(MatrixMut::new(&mut to, [2, 2], 4), a, b.transposed(), 2.0);
         assert_eq!(to, [19.0 + 34.0, 22.0 + 46.0, 0.5, 0.5, 43.0 + 78.0, 50.0 + 106.0]);
+    }
+
+    #[test]
+    fn a_transpose_is_padded_with_zeros() {
+        let values: Vec<f32> = (0..40).map(|value| value as f32).collect();
+        let transposed = transpose(Matrix::new(&values, [20, 1], 2), 24);
+        let expected = (0..24).map(|i| if i < 20 { 2.0 * i as f32 } else { 0.0 });
+        assert!(transposed.into_iter().eq(expected));
     }
 
     #[test]

@@ -67,10 +67,7 @@ pub(super) fn sum2(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> f32) -> f32 {
     for (lane, (&a, &b)) in lanes.iter_mut().zip(a_rest.iter().zip(b_rest)) {
         *lane += f(a, b);
     }
-    let lanes: [f32; 16] = halve(lanes);
-    let lanes: [f32; 8] = halve(lanes);
-    let [a, b, c, d]: [f32; 4] = halve(lanes);
-    (a + c) + (b + d)
+    combine(lanes, |a, b| a + b)
 }
 
 /// The largest element; −∞ if there is none.
@@ -80,19 +77,40 @@ pub(super) fn largest(x: &[f32]) -> f32 {
     let (wide, rest) = x.as_chunks::<LANES>();
     for x in wide {
         for lane in 0..LANES {
-            lanes[lane] = if lanes[lane] < x[lane] { x[lane] } else { lanes[lane] };
+            lanes[lane] = larger(lanes[lane], x[lane]);
         }
     }
-    lanes.iter().chain(rest).fold(f32::NEG_INFINITY, |top, &x| top.max(x))
+    for (lane, &x) in lanes.iter_mut().zip(rest) {
+        *lane = larger(*lane, x);
+    }
+    combine(lanes, larger)
 }
 
-/// Add the second half of `lanes` to the first.
+/// The larger number; one instruction, unlike [`f32::max`].
 #[inline(always)]
-fn halve<const N: usize, const HALF: usize>(lanes: [f32; N]) -> [f32; HALF] {
+fn larger(a: f32, b: f32) -> f32 {
+    if a < b { b } else { a }
+}
+
+/// All lanes into one.
+#[inline(always)]
+fn combine(lanes: [f32; LANES], both: impl Fn(f32, f32) -> f32) -> f32 {
+    let lanes: [f32; 16] = halve(lanes, &both);
+    let lanes: [f32; 8] = halve(lanes, &both);
+    let [a, b, c, d]: [f32; 4] = halve(lanes, &both);
+    both(both(a, c), both(b, d))
+}
+
+/// The second half of `lanes` into the first.
+#[inline(always)]
+fn halve<const N: usize, const HALF: usize>(
+    lanes: [f32; N],
+    both: impl Fn(f32, f32) -> f32,
+) -> [f32; HALF] {
     const { assert!(N == 2 * HALF) };
     std::array::from_fn(
         #[inline(always)]
-        |lane| lanes[lane] + lanes[lane + HALF],
+        |lane| both(lanes[lane], lanes[lane + HALF]),
     )
 }
 
