@@ -184,7 +184,7 @@ mod tests {
     #[test]
     fn exp_is_exact_to_two_parts_in_ten_million() {
         let x: Vec<f32> = (-86_000..88_000).map(|i| i as f32 * 1e-3).collect();
-        for (x, y) in x.iter().zip(map(&x, |x| exp(x))) {
+        for (x, y) in x.iter().zip(map(&x, exp)) {
             let exact = f64::from(*x).exp();
             assert!((f64::from(y) / exact - 1.0).abs() < 2e-7, "exp({x}) = {y}, not {exact}");
         }
@@ -193,7 +193,7 @@ mod tests {
     #[test]
     fn exp2_is_exact_to_two_parts_in_ten_million() {
         let x: Vec<f32> = (-125_000..126_000).map(|i| i as f32 * 1e-3).collect();
-        for (x, y) in x.iter().zip(map(&x, |x| exp2(x))) {
+        for (x, y) in x.iter().zip(map(&x, exp2)) {
             let exact = f64::from(*x).exp2();
             assert!((f64::from(y) / exact - 1.0).abs() < 2e-7, "exp2({x}) = {y}, not {exact}");
         }

@@ -16,8 +16,10 @@ use shotstream_engine::{
     story::StoryState,
 };
 use shotstream_models::networks::BurnNetworks;
-use shotstream_plan::{plan::Plan, script::Script};
-use shotstream_train::data::world::script;
+use shotstream_plan::{
+    plan::Plan,
+    script::{Script, ShotScript},
+};
 use shotstream_world::{Story, StoryOptions, Wording, captions};
 
 use crate::{
@@ -91,7 +93,8 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
 /// A random story of StoryWorld in words.
 fn story(seed: u64, shots: usize) -> Script {
     let options = StoryOptions { shots: shots..=shots, ..StoryOptions::default() };
-    script(captions(&Story::sample(seed, &options), seed, &Wording::default()))
+    let words = captions(&Story::sample(seed, &options), seed, &Wording::default());
+    Script { global: words.global, shots: words.shots.into_iter().map(ShotScript::new).collect() }
 }
 
 /// From asking for a cut after a shot's first chunk to the first frames of the next shot.
