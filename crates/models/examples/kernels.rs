@@ -18,7 +18,7 @@ fn main() {
     let x = random([4, 600, 512]);
     row("gelu composed", std::slice::from_ref(&x), |x| activation::gelu_approximate(x[0].clone()));
     row("gelu fused", std::slice::from_ref(&x), |x| gelu(x[0].clone()));
-    row("silu composed", &[x.clone()], |x| activation::silu(x[0].clone()));
+    row("silu composed", std::slice::from_ref(&x), |x| activation::silu(x[0].clone()));
     row("silu fused", &[x], |x| silu(x[0].clone()));
 
     let row_of = || random([4, 15, 1, 128]);

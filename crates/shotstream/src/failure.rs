@@ -16,7 +16,7 @@ impl Error for WrongUse {}
 
 impl WrongUse {
     /// Wrong use, in a sentence.
-    pub(crate) fn new(sentence: impl Into<String>) -> anyhow::Error {
+    pub(crate) fn error(sentence: impl Into<String>) -> anyhow::Error {
         anyhow::Error::new(Self(sentence.into()))
     }
 }
@@ -29,7 +29,7 @@ pub(crate) trait Blame<T> {
 
 impl<T, E: fmt::Display> Blame<T> for Result<T, E> {
     fn wrong_use(self) -> anyhow::Result<T> {
-        self.map_err(|error| WrongUse::new(error.to_string()))
+        self.map_err(|error| WrongUse::error(error.to_string()))
     }
 }
 

@@ -82,10 +82,10 @@ impl ModelFile {
 /// When this build cannot run as asked, or there is no such model.
 pub(crate) fn open(args: &ModelArgs) -> anyhow::Result<ModelFile> {
     if args.device == DeviceName::Cuda {
-        return Err(WrongUse::new("this build runs on the CPU only, expected --device cpu"));
+        return Err(WrongUse::error("this build runs on the CPU only, expected --device cpu"));
     }
     if args.precision != Precision::F32 {
-        return Err(WrongUse::new("this build computes in f32 only, expected --precision f32"));
+        return Err(WrongUse::error("this build computes in f32 only, expected --precision f32"));
     }
     if let Some(threads) = args.threads {
         rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global()?;

@@ -15,7 +15,7 @@ use crate::{
 pub(crate) fn run(args: &ExportArgs) -> anyhow::Result<()> {
     let ExportArgs { from, to, dtype } = args;
     if is_device(to) {
-        return Err(WrongUse::new(format!("a model is written to a file: {}", to.display())));
+        return Err(WrongUse::error(format!("a model is written to a file: {}", to.display())));
     }
     let bundle = read(from)?;
     let dtype = match dtype {

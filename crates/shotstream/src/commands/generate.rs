@@ -72,7 +72,8 @@ fn target(args: &GenerateArgs) -> anyhow::Result<Target> {
         return Ok(Target::of(path));
     }
     let stem = args.story.file_stem().map(Path::new);
-    let no_name = || WrongUse::new("the story file has no name for the film, expected -o FILM.mp4");
+    let no_name =
+        || WrongUse::error("the story file has no name for the film, expected -o FILM.mp4");
     let mut name = PathBuf::from(stem.ok_or_else(no_name)?).into_os_string();
     name.push(".mp4");
     Ok(Target::of(Path::new(&name)))

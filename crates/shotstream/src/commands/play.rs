@@ -60,7 +60,7 @@ pub(crate) fn run(args: &PlayArgs) -> anyhow::Result<()> {
     let telling = Telling { networks, settings, story: &mut story, commands, meter: &meter };
     telling.watch(|event| take(event, &mut output, &meter))?;
     if output.frames() == 0 {
-        return Err(WrongUse::new("no prompt came, so there is no film"));
+        return Err(WrongUse::error("no prompt came, so there is no film"));
     }
     let made = output.finish()?;
     let wall = start.elapsed();

@@ -27,7 +27,7 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<()> {
         })?;
         return Ok(fresh::fresh(&args.recipe)?.save(&out, StoredDtype::F32)?);
     }
-    let needed = || WrongUse::new("--from MODEL is needed: the model to start from");
+    let needed = || WrongUse::error("--from MODEL is needed: the model to start from");
     let from = args.from.as_deref().ok_or_else(needed)?;
     let bundle = Bundle::from_file(from, &Device::flex())?;
     let threads = args.threads.or_else(|| Some(std::thread::available_parallelism().ok()?.get()));
