@@ -56,45 +56,47 @@ const LANES: usize = 32;
 /// Sum of `f` over elements of `a` and `b` at the same place, in a fixed order.
 #[inline(always)]
 pub(super) fn sum2(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> f32) -> f32 {
-    let mut lanes = [0.0; LANES];
-    let (a_wide, a_rest) = a.as_chunks::<LANES>();
-    let (b_wide, b_rest) = b.as_chunks::<LANES>();
-    for (a, b) in a_wide.iter().zip(b_wide) {
-        for lane in 0..LANES {
-            lanes[lane] += f(a[lane], b[lane]);
-        }
-    }
-    for (lane, (&a, &b)) in lanes.iter_mut().zip(a_rest.iter().zip(b_rest)) {
-        *lane += f(a, b);
-    }
-    combine(lanes, |a, b| a + b)
+    fold((a, b), 0.0, f, |sum, term| sum + term)
+}
+
+/// Sum of `f` over the elements, in a fixed order.
+#[inline(always)]
+pub(super) fn sum(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
+    sum2(x, x, |x, _| f(x))
 }
 
 /// The largest element; −∞ if there is none.
 #[inline(always)]
 pub(super) fn largest(x: &[f32]) -> f32 {
-    let mut lanes = [f32::NEG_INFINITY; LANES];
-    let (wide, rest) = x.as_chunks::<LANES>();
-    for x in wide {
+    fold((x, x), f32::NEG_INFINITY, |x, _| x, |a, b| if a < b { b } else { a })
+}
+
+/// All `f` of elements of `a` and `b` at the same place, combined by `both`, in a fixed order.
+#[inline(always)]
+fn fold(
+    (a, b): (&[f32], &[f32]),
+    neutral: f32,
+    f: impl Fn(f32, f32) -> f32,
+    both: impl Fn(f32, f32) -> f32,
+) -> f32 {
+    let (a_wide, a_rest) = a.as_chunks::<LANES>();
+    let (b_wide, b_rest) = b.as_chunks::<LANES>();
+    let mut lanes = [neutral; LANES];
+    for (a, b) in a_wide.iter().zip(b_wide) {
         for lane in 0..LANES {
-            lanes[lane] = larger(lanes[lane], x[lane]);
+            lanes[lane] = both(lanes[lane], f(a[lane], b[lane]));
         }
     }
-    for (lane, &x) in lanes.iter_mut().zip(rest) {
-        *lane = larger(*lane, x);
+    if !a_rest.is_empty() {
+        // Through an array of its own, or the lanes would not stay in registers.
+        let mut rest = [neutral; LANES];
+        for (rest, (&a, &b)) in rest.iter_mut().zip(a_rest.iter().zip(b_rest)) {
+            *rest = f(a, b);
+        }
+        for lane in 0..LANES {
+            lanes[lane] = both(lanes[lane], rest[lane]);
+        }
     }
-    combine(lanes, larger)
-}
-
-/// The larger number; one instruction, unlike [`f32::max`].
-#[inline(always)]
-fn larger(a: f32, b: f32) -> f32 {
-    if a < b { b } else { a }
-}
-
-/// All lanes into one.
-#[inline(always)]
-fn combine(lanes: [f32; LANES], both: impl Fn(f32, f32) -> f32) -> f32 {
     let lanes: [f32; 16] = halve(lanes, &both);
     let lanes: [f32; 8] = halve(lanes, &both);
     let [a, b, c, d]: [f32; 4] = halve(lanes, &both);
@@ -111,17 +113,6 @@ fn halve<const N: usize, const HALF: usize>(
     std::array::from_fn(
         #[inline(always)]
         |lane| both(lanes[lane], lanes[lane + HALF]),
-    )
-}
-
-/// Sum of `f` over the elements, in a fixed order.
-#[inline(always)]
-pub(super) fn sum(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
-    sum2(
-        x,
-        x,
-        #[inline(always)]
-        |x, _| f(x),
     )
 }
 
