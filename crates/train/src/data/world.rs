@@ -37,13 +37,15 @@ pub fn story(rng: &mut ChaCha8Rng, shots: usize) -> Story {
     Story::sample(rng.next_u64(), &options)
 }
 
-/// Prompts of `count` random stories: what a tokenizer is made from.
+/// Prompts of `count` random stories, and every digit a shot's label may need: what a tokenizer is
+/// made from.
 pub fn sample_prompts(rng: &mut ChaCha8Rng, count: usize) -> Vec<String> {
     let told = (0..count).map(|_| {
         let story = story(rng, 4);
         tell(rng, story, 0.4)
     });
-    told.flat_map(|told| told.prompts).collect()
+    let labels = (0..10).map(|shot| prompt("", shot, ""));
+    told.flat_map(|told| told.prompts).chain(labels).collect()
 }
 
 /// Pixels of some frames, `[T, 3, H, W]` in [−1, 1], cut to a window of `size` at `corner`.
