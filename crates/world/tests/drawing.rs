@@ -36,18 +36,18 @@ fn pictures_do_not_change_by_accident() {
         }
     }
     expect![[r#"
-        0  0 dec1061d88df4ee6
-        0 20 a9b4f78978d17707
-        1  0 d6fa569233f57a10
-        1 20 011fd59a071b35b0
-        2  0 de2e100d86845db8
-        2 20 715d7f4b1a6708c0
-        3  0 ea969fb61d1a5eb8
-        3 20 d37760be4a52a909
-        4  0 106738e9c32c6202
-        4 20 2b60923fa1e661ce
-        5  0 7e4ed5fadd9947af
-        5 20 2ce077506bbdf4d0
+        0  0 8167a7abf1b8f23d
+        0 20 eb4d0674a0717f35
+        1  0 52edcd9a229f5406
+        1 20 12f8b6b64550f861
+        2  0 5365018a36513aa4
+        2 20 4cc7699219d7f240
+        3  0 789ab02ede724660
+        3 20 527ae11fcd44f2e9
+        4  0 9820d4ceda75aa03
+        4 20 f1967fc623d9baae
+        5  0 730181f673d5512b
+        5 20 b3ca686916ff36ef
     "#]]
     .assert_eq(&hashes);
 }

@@ -2,7 +2,7 @@
 
 use tiny_skia_path::{LineCap, LineJoin, Path, PathBuilder, Stroke, Transform};
 
-use super::palette::{INK, Light, Rgb};
+use super::palette::{Light, Rgb, line_around};
 use super::raster::{Filler, Picture};
 
 /// A point in local units; y grows downwards.
@@ -29,7 +29,7 @@ impl Brush<'_> {
     /// Fills a shape and draws its ink line.
     pub(super) fn inked(&mut self, path: &Path, colour: Rgb) {
         self.fill(path, colour);
-        self.stroke(path, self.ink, INK);
+        self.stroke(path, self.ink, line_around(colour));
     }
 
     /// Draws along a path.
@@ -47,7 +47,7 @@ impl Brush<'_> {
 
     /// A limb: a thick line with an ink line around it.
     pub(super) fn limb(&mut self, path: &Path, width: f32, colour: Rgb) {
-        self.stroke(path, width + self.ink, INK);
+        self.stroke(path, width + self.ink, line_around(colour));
         self.stroke(path, width - self.ink, colour);
     }
 }

@@ -5,8 +5,14 @@ use crate::attributes::{Colour, Time};
 /// Red, green and blue, 0 to 255.
 pub(super) type Rgb = [f32; 3];
 
-/// The line around characters.
+/// The darkest colour: eyes, noses, mouths.
 pub(super) const INK: Rgb = [30.0, 24.0, 38.0];
+
+/// The line around a shape of some colour: that colour, darker. A black line would be one pixel of
+/// hard contrast in a small picture, which costs a learner more than all the rest.
+pub(super) fn line_around(colour: Rgb) -> Rgb {
+    mix(colour, INK, 0.45)
+}
 
 /// The colours of one character: its coat and what is lighter and darker of it.
 #[derive(Clone, Copy, Debug)]

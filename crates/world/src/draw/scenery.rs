@@ -244,15 +244,15 @@ fn city_middle(b: &mut Brush, time: Time) {
         if lit {
             b.light = Light::none();
         }
-        let columns = ((width - 2.0) / 6.0).floor();
-        let gap = (width - columns * 3.2) / (columns + 1.0);
+        let columns = ((width - 2.0) / 8.5).floor();
+        let gap = (width - columns * 4.8) / (columns + 1.0);
         let mut y = top + 4.0;
-        while y < 54.0 {
+        while y < 53.0 {
             for column in 0..columns as usize {
-                let x = left + gap + column as f32 * (3.2 + gap);
-                b.fill(&block(x, y, x + 3.2, y + 4.2, 0.1), glass);
+                let x = left + gap + column as f32 * (4.8 + gap);
+                b.fill(&block(x, y, x + 4.8, y + 5.4, 0.1), glass);
             }
-            y += 8.0;
+            y += 10.0;
         }
         b.light = light;
     }

@@ -1,6 +1,6 @@
 //! What a shot shows, read off its frames by drawing: the nearest drawing wins.
 //!
-//! Frames are compared with drawings at a reduced size, at a few moments of the shot. First the
+//! Frames are compared with drawings at a reduced size, both softened, at a few moments of the shot. First the
 //! setting is found, behind whoever stands in front of it; then each character from a grid of
 //! species, colours and actions; then one attribute after the other is exchanged as long as that
 //! brings the drawing nearer. Nothing is learnt, so the judge cannot favour a model.
@@ -13,7 +13,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use shotstream_media::Frame;
 
-use self::compare::{reduce, reduction, unlikeness};
+use self::compare::{reduce, reduction, soften, unlikeness};
 pub use self::score::{Scores, Tally};
 use self::search::Search;
 use crate::attributes::{Accessory, Action, CameraSize, Colour, Pan, Place, Species, Time};
@@ -77,7 +77,9 @@ impl Judge {
             for time in Time::ALL {
                 for camera in CameraSize::ALL {
                     let setting = Setting { place, time, size: camera, pan: Pan::None };
-                    settings.push((setting, Stage::new(setting, small, 1).background(0)));
+                    let mut empty = Stage::new(setting, small, 1).background(0);
+                    soften(&mut empty);
+                    settings.push((setting, empty));
                 }
             }
         }

@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 use std::ops::Range;
 
-use super::compare::unlikeness;
+use super::compare::{soften, unlikeness};
 use super::{CharacterReading, Reading};
 use crate::attributes::{Accessory, Action, CameraSize, Colour, Pan, Place, Species, Time};
 use crate::draw::{Actor, Filler, Picture, Setting, Stage};
@@ -210,15 +210,12 @@ impl<'a> Search<'a> {
             self.moments.iter().zip(&scene.backgrounds).step_by(part.every)
         {
             let background = background.get_or_init(|| scene.stage.background(*frame));
-            sum += if cast.is_empty() {
-                unlikeness(shown, background, part.columns.clone())
-            } else {
-                self.drawn.rgba.copy_from_slice(&background.rgba);
-                for actor in cast {
-                    scene.stage.paint(&mut self.drawn, &mut self.filler, actor, *frame);
-                }
-                unlikeness(shown, &self.drawn, part.columns.clone())
-            };
+            self.drawn.rgba.copy_from_slice(&background.rgba);
+            for actor in cast {
+                scene.stage.paint(&mut self.drawn, &mut self.filler, actor, *frame);
+            }
+            soften(&mut self.drawn);
+            sum += unlikeness(shown, &self.drawn, part.columns.clone());
             if sum > limit {
                 break;
             }
