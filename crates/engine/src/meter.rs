@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use shotstream_plan::layout::FrameSlot;
 
-use crate::network::{Denoiser, Latents, Memory, NetworkError};
+use crate::network::{Denoiser, Latents, Memory, NetworkError, StoryDenoiser};
 
 /// Durations kept of each kind; of longer sessions, the newest.
 const KEPT: usize = 4096;
@@ -171,31 +171,9 @@ pub(crate) struct Metered<'a, D> {
 
 impl<D: Denoiser> Denoiser for Metered<'_, D> {
     type Latents = D::Latents;
-    type Embedding = D::Embedding;
     type TextCache = D::TextCache;
     type ContextCache = D::ContextCache;
     type LocalCache = D::LocalCache;
-
-    fn upload(&self, latents: &Latents) -> D::Latents {
-        self.inner.upload(latents)
-    }
-
-    fn download(&self, latents: &D::Latents) -> Latents {
-        self.inner.download(latents)
-    }
-
-    fn cache_text(&self, embedding: &D::Embedding) -> Result<D::TextCache, NetworkError> {
-        self.inner.cache_text(embedding)
-    }
-
-    fn encode_context(
-        &self,
-        context: &D::Latents,
-        slots: &[FrameSlot],
-        texts: &[D::TextCache],
-    ) -> Result<D::ContextCache, NetworkError> {
-        self.meter.time(Stage::Context, || self.inner.encode_context(context, slots, texts))
-    }
 
     fn empty_local(&self) -> D::LocalCache {
         self.inner.empty_local()
@@ -222,6 +200,31 @@ impl<D: Denoiser> Denoiser for Metered<'_, D> {
         local: &mut D::LocalCache,
     ) -> Result<(), NetworkError> {
         self.meter.time(Stage::Commit, || self.inner.commit(clean, slots, text, context, local))
+    }
+}
+
+impl<D: StoryDenoiser> StoryDenoiser for Metered<'_, D> {
+    type Embedding = D::Embedding;
+
+    fn upload(&self, latents: &Latents) -> D::Latents {
+        self.inner.upload(latents)
+    }
+
+    fn download(&self, latents: &D::Latents) -> Latents {
+        self.inner.download(latents)
+    }
+
+    fn cache_text(&self, embedding: &D::Embedding) -> Result<D::TextCache, NetworkError> {
+        self.inner.cache_text(embedding)
+    }
+
+    fn encode_context(
+        &self,
+        context: &D::Latents,
+        slots: &[FrameSlot],
+        texts: &[D::TextCache],
+    ) -> Result<D::ContextCache, NetworkError> {
+        self.meter.time(Stage::Context, || self.inner.encode_context(context, slots, texts))
     }
 }
 

@@ -153,37 +153,12 @@ impl<C, L> Copy for Memory<'_, C, L> {}
 pub trait Denoiser {
     /// Latents `[F, C, h, w]` where the network computes (training adds a batch of its own).
     type Latents: Blend + Send;
-    /// What the text encoder makes.
-    type Embedding;
     /// Cross-attention keys and values of one caption.
     type TextCache: Clone;
     /// Keys and values of the context frames.
     type ContextCache;
     /// Keys and values of the committed chunks of the current shot.
     type LocalCache;
-
-    /// Host latents to where the network computes.
-    fn upload(&self, latents: &Latents) -> Self::Latents;
-
-    /// The network's latents to the host.
-    fn download(&self, latents: &Self::Latents) -> Latents;
-
-    /// Cross-attention keys and values of one caption.
-    ///
-    /// # Errors
-    /// When the network fails.
-    fn cache_text(&self, embedding: &Self::Embedding) -> Result<Self::TextCache, NetworkError>;
-
-    /// The context pass: timestep 0, all context frames at once; a slot's caption indexes `texts`.
-    ///
-    /// # Errors
-    /// When the network fails or sizes do not agree.
-    fn encode_context(
-        &self,
-        context: &Self::Latents,
-        slots: &[FrameSlot],
-        texts: &[Self::TextCache],
-    ) -> Result<Self::ContextCache, NetworkError>;
 
     /// The local cache of a shot with no committed chunk.
     fn empty_local(&self) -> Self::LocalCache;
@@ -213,6 +188,35 @@ pub trait Denoiser {
         context: &Self::ContextCache,
         local: &mut Self::LocalCache,
     ) -> Result<(), NetworkError>;
+}
+
+/// A denoiser that a story can be told with: what lies between the shots, besides the shots.
+pub trait StoryDenoiser: Denoiser {
+    /// What the text encoder makes.
+    type Embedding;
+
+    /// Host latents to where the network computes.
+    fn upload(&self, latents: &Latents) -> Self::Latents;
+
+    /// The network's latents to the host.
+    fn download(&self, latents: &Self::Latents) -> Latents;
+
+    /// Cross-attention keys and values of one caption.
+    ///
+    /// # Errors
+    /// When the network fails.
+    fn cache_text(&self, embedding: &Self::Embedding) -> Result<Self::TextCache, NetworkError>;
+
+    /// The context pass: timestep 0, all context frames at once; a slot's caption indexes `texts`.
+    ///
+    /// # Errors
+    /// When the network fails or sizes do not agree.
+    fn encode_context(
+        &self,
+        context: &Self::Latents,
+        slots: &[FrameSlot],
+        texts: &[Self::TextCache],
+    ) -> Result<Self::ContextCache, NetworkError>;
 }
 
 /// Clean latents in, frames out, chunk by chunk.

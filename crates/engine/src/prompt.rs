@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use crate::meter::{Meter, Stage};
-use crate::network::{Denoiser, NetworkError, TextEncoder};
+use crate::network::{Denoiser, NetworkError, StoryDenoiser, TextEncoder};
 
 /// A prompt ready for the denoiser.
 #[derive(Clone, Debug)]
@@ -29,7 +29,7 @@ pub(crate) struct PromptCache<'a, T, D: Denoiser> {
 
 impl<'a, T, D> PromptCache<'a, T, D>
 where
-    D: Denoiser,
+    D: StoryDenoiser,
     T: TextEncoder<Embedding = D::Embedding>,
 {
     /// A cache of at most `capacity` prompts.

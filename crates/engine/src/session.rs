@@ -22,7 +22,7 @@ use crate::error::{SessionError, Stop};
 use crate::event::{Command, Event, EventSender, ViewerLeft};
 use crate::inbox::Inbox;
 use crate::meter::{Meter, Metered};
-use crate::network::{Decoder, Denoiser, FrameEncoder, Latents, TextEncoder};
+use crate::network::{Decoder, Denoiser, FrameEncoder, Latents, StoryDenoiser, TextEncoder};
 use crate::noise::{Noise, NoiseAddress};
 use crate::prompt::{Prompt, PromptCache};
 use crate::rollout::{ShotInput, rollout};
@@ -79,7 +79,7 @@ pub fn run<T, D, V, E>(
 ) -> Ending
 where
     T: TextEncoder<Embedding = D::Embedding>,
-    D: Denoiser,
+    D: StoryDenoiser,
     V: Decoder<Latents = D::Latents>,
     E: FrameEncoder,
 {
@@ -148,7 +148,7 @@ struct Teller<'a, T, D: Denoiser> {
 impl<T, D> Teller<'_, T, D>
 where
     T: TextEncoder<Embedding = D::Embedding>,
-    D: Denoiser,
+    D: StoryDenoiser,
 {
     /// Tell the story to its end.
     fn tell(mut self, story: &mut StoryState) -> Result<(), Stop> {

@@ -20,7 +20,7 @@ use burn::{
 };
 use shotstream_engine::network::{
     Blend, Decoder, Denoiser, Embedded, FrameEncoder, Latents, Memory, NetworkError, Pixels,
-    TextEncoder,
+    StoryDenoiser, TextEncoder,
 };
 use shotstream_plan::layout::FrameSlot;
 
@@ -145,40 +145,9 @@ impl BurnDenoiser {
 
 impl Denoiser for BurnDenoiser {
     type Latents = BurnLatents;
-    type Embedding = BurnEmbedding;
     type TextCache = TextCache;
     type ContextCache = ContextCache;
     type LocalCache = LocalCache;
-
-    /// # Panics
-    /// When the latents do not hold as many values as their shape says.
-    fn upload(&self, latents: &Latents) -> BurnLatents {
-        let data = TensorData::new(latents.data.clone(), latents.shape);
-        let frames = Tensor::<4>::from_data(data, &self.device);
-        BurnLatents(frames.swap_dims(0, 1).unsqueeze())
-    }
-
-    fn download(&self, latents: &BurnLatents) -> Latents {
-        let frames: Tensor<4> = latents.0.clone().squeeze_dim::<4>(0).swap_dims(0, 1);
-        host_latents(frames)
-    }
-
-    fn cache_text(&self, embedding: &BurnEmbedding) -> Result<TextCache, NetworkError> {
-        let found = embedding.0.dims();
-        let [_, tokens, _] = found;
-        check_shape("an embedding", &[1, tokens, self.dit.config().text_dim], &found)?;
-        Ok(self.dit.text_cache(embedding.0.clone().unsqueeze_dim(1)))
-    }
-
-    fn encode_context(
-        &self,
-        context: &BurnLatents,
-        slots: &[FrameSlot],
-        texts: &[TextCache],
-    ) -> Result<ContextCache, NetworkError> {
-        let latents = self.checked("context latents", context, slots, texts.len())?;
-        Ok(self.dit.encode_context(latents, slots, &TextCache::concat(texts)))
-    }
 
     fn empty_local(&self) -> LocalCache {
         LocalCache::default()
@@ -211,6 +180,40 @@ impl Denoiser for BurnDenoiser {
         let latents = self.checked("clean latents", clean, &slots, 1)?;
         self.dit.commit(latents, &slots, text, context, local);
         Ok(())
+    }
+}
+
+impl StoryDenoiser for BurnDenoiser {
+    type Embedding = BurnEmbedding;
+
+    /// # Panics
+    /// When the latents do not hold as many values as their shape says.
+    fn upload(&self, latents: &Latents) -> BurnLatents {
+        let data = TensorData::new(latents.data.clone(), latents.shape);
+        let frames = Tensor::<4>::from_data(data, &self.device);
+        BurnLatents(frames.swap_dims(0, 1).unsqueeze())
+    }
+
+    fn download(&self, latents: &BurnLatents) -> Latents {
+        let frames: Tensor<4> = latents.0.clone().squeeze_dim::<4>(0).swap_dims(0, 1);
+        host_latents(frames)
+    }
+
+    fn cache_text(&self, embedding: &BurnEmbedding) -> Result<TextCache, NetworkError> {
+        let found = embedding.0.dims();
+        let [_, tokens, _] = found;
+        check_shape("an embedding", &[1, tokens, self.dit.config().text_dim], &found)?;
+        Ok(self.dit.text_cache(embedding.0.clone().unsqueeze_dim(1)))
+    }
+
+    fn encode_context(
+        &self,
+        context: &BurnLatents,
+        slots: &[FrameSlot],
+        texts: &[TextCache],
+    ) -> Result<ContextCache, NetworkError> {
+        let latents = self.checked("context latents", context, slots, texts.len())?;
+        Ok(self.dit.encode_context(latents, slots, &TextCache::concat(texts)))
     }
 }
 

@@ -3,7 +3,8 @@
 mod tiny;
 
 use shotstream_engine::network::{
-    Blend, Decoder, Denoiser, FrameEncoder, Latents, Memory, NetworkError, Pixels, TextEncoder,
+    Blend, Decoder, Denoiser, FrameEncoder, Latents, Memory, NetworkError, Pixels, StoryDenoiser,
+    TextEncoder,
 };
 use shotstream_models::networks::BurnNetworks;
 use shotstream_plan::layout::FrameSlot;

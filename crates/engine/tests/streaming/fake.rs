@@ -10,7 +10,7 @@ use shotstream_engine::event::{Command, Event, EventReceiver, channel};
 use shotstream_engine::meter::Meter;
 use shotstream_engine::network::{
     Blend, Decoder, Denoiser, Embedded, FrameEncoder, Latents, Memory, NetworkError, Pixels,
-    TextEncoder,
+    StoryDenoiser, TextEncoder,
 };
 use shotstream_engine::noise::Noise;
 use shotstream_engine::session::{Ending, Networks, Settings, run};
@@ -119,37 +119,9 @@ fn slot_text(slots: &[FrameSlot]) -> String {
 
 impl Denoiser for Fake {
     type Latents = Latents;
-    type Embedding = String;
     type TextCache = Arc<String>;
     type ContextCache = f32;
     type LocalCache = Vec<f32>;
-
-    fn upload(&self, latents: &Latents) -> Latents {
-        latents.clone()
-    }
-
-    fn download(&self, latents: &Latents) -> Latents {
-        latents.clone()
-    }
-
-    fn cache_text(&self, embedding: &String) -> Result<Arc<String>, NetworkError> {
-        let cache = Arc::new(embedding.clone());
-        self.text_caches.lock().unwrap().push(Arc::downgrade(&cache));
-        Ok(cache)
-    }
-
-    fn encode_context(
-        &self,
-        context: &Latents,
-        slots: &[FrameSlot],
-        texts: &[Arc<String>],
-    ) -> Result<f32, NetworkError> {
-        assert_eq!(context.shape, [6, CHANNELS, 2, 2]);
-        let captions: String = slots.iter().map(|slot| slot.caption.to_string()).collect();
-        let line = format!("context {} captions {captions} of {texts:?}", slot_text(slots));
-        self.note(&self.diary, line)?;
-        Ok(mean(&context.data))
-    }
 
     fn empty_local(&self) -> Vec<f32> {
         Vec::new()
@@ -183,6 +155,37 @@ impl Denoiser for Fake {
         self.note(&self.diary, format!("commit {}", slot_text(slots)))?;
         local.push(mean(&clean.data));
         Ok(())
+    }
+}
+
+impl StoryDenoiser for Fake {
+    type Embedding = String;
+
+    fn upload(&self, latents: &Latents) -> Latents {
+        latents.clone()
+    }
+
+    fn download(&self, latents: &Latents) -> Latents {
+        latents.clone()
+    }
+
+    fn cache_text(&self, embedding: &String) -> Result<Arc<String>, NetworkError> {
+        let cache = Arc::new(embedding.clone());
+        self.text_caches.lock().unwrap().push(Arc::downgrade(&cache));
+        Ok(cache)
+    }
+
+    fn encode_context(
+        &self,
+        context: &Latents,
+        slots: &[FrameSlot],
+        texts: &[Arc<String>],
+    ) -> Result<f32, NetworkError> {
+        assert_eq!(context.shape, [6, CHANNELS, 2, 2]);
+        let captions: String = slots.iter().map(|slot| slot.caption.to_string()).collect();
+        let line = format!("context {} captions {captions} of {texts:?}", slot_text(slots));
+        self.note(&self.diary, line)?;
+        Ok(mean(&context.data))
     }
 }
 

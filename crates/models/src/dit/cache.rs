@@ -22,6 +22,11 @@ pub struct KeyValue {
 }
 
 impl KeyValue {
+    /// The same values, as constants of a graph.
+    fn autodiff(&self) -> Self {
+        Self { key: self.key.clone().autodiff(), value: self.value.clone().autodiff() }
+    }
+
     /// All of `parts`, one after the other.
     pub(super) fn concat(parts: Vec<Self>) -> Self {
         let (keys, values) = parts.into_iter().map(|part| (part.key, part.value)).unzip();
@@ -42,6 +47,12 @@ pub struct ContextCache {
 }
 
 impl ContextCache {
+    /// The same values as constants of a graph, for a pass that learns.
+    #[must_use]
+    pub fn autodiff(&self) -> Self {
+        Self { layers: self.layers.iter().map(KeyValue::autodiff).collect() }
+    }
+
     /// Tokens remembered.
     pub fn tokens(&self) -> usize {
         self.layers.first().map_or(0, KeyValue::tokens)
@@ -55,6 +66,12 @@ pub struct LocalCache {
 }
 
 impl LocalCache {
+    /// The same values as constants of a graph, for a pass that learns.
+    #[must_use]
+    pub fn autodiff(&self) -> Self {
+        Self { layers: self.layers.iter().map(KeyValue::autodiff).collect() }
+    }
+
     /// Tokens remembered.
     pub fn tokens(&self) -> usize {
         self.layers.first().map_or(0, KeyValue::tokens)
