@@ -307,6 +307,8 @@ pub(crate) enum StageName {
     OdePairs,
     /// The causal few-step student.
     OdeInit,
+    /// The student, learning from its own films.
+    SelfForcing,
 }
 
 /// `832x480` to width and height.

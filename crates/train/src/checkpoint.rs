@@ -9,6 +9,7 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
 use crate::{
     error::TrainError,
+    files,
     optimizer::Optimizer,
     params::{ParamSpec, Vectors},
 };
@@ -51,10 +52,7 @@ pub fn save(
     let metadata = HashMap::from([("step".to_owned(), step.to_string())]);
     let bytes =
         safetensors::serialize(views, Some(metadata)).expect("f32 tensors always serialise");
-    let write_error = |source| TrainError::Write { source, path: path.to_owned() };
-    let partial = path.with_extension("tmp");
-    std::fs::write(&partial, bytes).map_err(write_error)?;
-    std::fs::rename(&partial, path).map_err(write_error)
+    files::replace(path, &bytes)
 }
 
 /// Read a state written by [`save`] for the same parameters.

@@ -26,6 +26,10 @@ pub enum TrainError {
     Bundle(#[from] shotstream_models::bundle::BundleError),
     #[error(transparent)]
     Tokenizer(#[from] shotstream_models::tokenizer::TokenizerError),
-    #[error("the stored trajectories are not usable: {reason}: {}", path.display())]
-    Pairs { reason: String, path: PathBuf },
+    #[error("the recipe asks for what this stage cannot do: {reason}")]
+    Stage { reason: String },
+    #[error("the teacher does not fit the student: {reason}: {}", path.display())]
+    Teacher { reason: String, path: PathBuf },
+    #[error("what is stored here is not usable: {reason}: {}", path.display())]
+    Stored { reason: String, path: PathBuf },
 }

@@ -1,16 +1,19 @@
 //! The stages that make a model, each a file that reads like its algorithm, over one trainer loop.
 //!
-//! `vae` → `teacher` (with the text encoder) → `ode_pairs` → `ode_init`: every stage reads a
+//! `vae` → `teacher` (with the text encoder) → `ode_pairs` → `ode_init` → `self_forcing`, inside a
+//! shot and then across shots: every stage reads a
 //! [`shotstream_models::bundle::Bundle`] and leaves a better one.
 
 pub mod checkpoint;
 pub mod data;
 pub mod error;
+pub mod files;
 pub mod log;
 pub mod loss;
 pub mod optimizer;
 pub mod params;
 pub mod recipe;
+pub mod rollout;
 pub mod stages;
 pub mod trainer;
 pub mod workers;

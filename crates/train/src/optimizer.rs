@@ -57,6 +57,15 @@ enum Rule {
     Frozen,
 }
 
+/// A parameter's part in an update.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Turn {
+    /// Updates it has had before.
+    pub updates: u64,
+    /// Its learning rate over the recipe's.
+    pub rate: f32,
+}
+
 /// The optimiser's memory: moments and averages beside the parameters they belong to.
 #[derive(Debug)]
 pub struct Optimizer {
@@ -92,30 +101,29 @@ impl Optimizer {
 
     /// One update of `values` by `gradients` at `scale` times the recipe's rates.
     ///
-    /// `step` counts from 0. Returns the global norm of the gradient before clipping.
+    /// `turns` has an entry for every parameter; those without a turn, and what is remembered of
+    /// them, stay as they are. Returns the global norm of the gradient before clipping.
     pub fn step(
         &mut self,
         values: &mut Vectors,
         gradients: &Vectors,
         scale: f32,
-        step: u64,
+        turns: &[Option<Turn>],
     ) -> f32 {
-        let norm = global_norm(gradients, &self.rules);
+        let norm = global_norm(gradients, turns);
         let shrink = (self.recipe.clip / norm.max(f32::MIN_POSITIVE)).min(1.0);
-        for index in 0..values.len() {
-            let gradient = &gradients[index];
+        for (index, turn) in turns.iter().enumerate() {
+            let Some(Turn { updates, rate }) = *turn else { continue };
+            let (value, gradient) = (&mut values[index], &gradients[index]);
+            let scale = scale * rate;
             match self.rules[index] {
-                Rule::Frozen => {}
-                Rule::AdamW => {
-                    self.adamw(index, &mut values[index], gradient, [scale, shrink], step)
-                }
-                Rule::Muon { rows } => self.muon(index, &mut values[index], gradient, scale, rows),
+                Rule::Frozen => continue,
+                Rule::AdamW => self.adamw(index, value, gradient, [scale, shrink], updates),
+                Rule::Muon { rows } => self.muon(index, value, gradient, scale, rows),
             }
-        }
-        // A young average follows closely, an old one slowly.
-        let decay = self.recipe.ema.min((1.0 + step as f32) / (10.0 + step as f32));
-        for (average, value) in self.ema.iter_mut().zip(values.iter()) {
-            for (a, &v) in average.iter_mut().zip(value) {
+            // A young average follows closely, an old one slowly.
+            let decay = self.recipe.ema.min((1.0 + updates as f32) / (10.0 + updates as f32));
+            for (a, &v) in self.ema[index].iter_mut().zip(value.iter()) {
                 *a = decay * *a + (1.0 - decay) * v;
             }
         }
@@ -128,10 +136,10 @@ impl Optimizer {
         value: &mut [f32],
         gradient: &[f32],
         [scale, shrink]: [f32; 2],
-        step: u64,
+        updates: u64,
     ) {
         let [beta1, beta2] = self.recipe.betas;
-        let steps = i32::try_from(step + 1).unwrap_or(i32::MAX);
+        let steps = i32::try_from(updates + 1).unwrap_or(i32::MAX);
         let (unbias1, unbias2) = (1.0 - beta1.powi(steps), 1.0 - beta2.powi(steps));
         let rate = self.recipe.adamw_lr * scale;
         let (first, second) = (&mut self.first[index], &mut self.second[index]);
@@ -179,8 +187,8 @@ fn rule_of(spec: &ParamSpec, muon_lr: f32, trainable: &impl Fn(&str) -> bool) ->
     }
 }
 
-fn global_norm(gradients: &Vectors, rules: &[Rule]) -> f32 {
-    let learning = gradients.iter().zip(rules).filter(|(_, rule)| **rule != Rule::Frozen);
+fn global_norm(gradients: &Vectors, turns: &[Option<Turn>]) -> f32 {
+    let learning = gradients.iter().zip(turns).filter(|(_, turn)| turn.is_some());
     let squares =
         learning.map(|(g, _)| g.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>());
     squares.sum::<f64>().sqrt() as f32
@@ -229,7 +237,8 @@ mod tests {
             ema: 0.9,
         };
         let mut optimizer = Optimizer::new(recipe, &specs, &values, |name| name.starts_with('a'));
-        optimizer.step(&mut values, &vec![vec![5.0, -5.0]; 2], 1.0, 0);
+        let turns = [Some(Turn { updates: 0, rate: 1.0 }), None];
+        optimizer.step(&mut values, &vec![vec![5.0, -5.0]; 2], 1.0, &turns);
         assert!((values[0][0] - 0.9).abs() < 1e-4 && (values[0][1] + 0.9).abs() < 1e-4);
         assert_eq!(values[1], [1.0, -1.0]);
     }

@@ -14,7 +14,7 @@ use crate::{
     checkpoint,
     error::TrainError,
     log::{Log, Metrics},
-    optimizer::{Optimizer, OptimizerRecipe},
+    optimizer::{Optimizer, OptimizerRecipe, Turn},
     params::{self, ParamSpec, Vectors},
     recipe::LoopRecipe,
     workers::Workers,
@@ -44,9 +44,14 @@ pub trait Objective: Sync {
     /// A picture of what the model can do, from averaged weights on a plain device.
     fn sheet(&self, model: &Self::Model) -> Option<Frame>;
 
-    /// Whether a parameter learns.
+    /// Whether a parameter ever learns.
     fn trainable(&self, _name: &str) -> bool {
         true
+    }
+
+    /// The part that a parameter which learns has in the update of `step`, if any.
+    fn turn(&self, _name: &str, step: u64) -> Option<Turn> {
+        Some(Turn { updates: step, rate: 1.0 })
     }
 }
 
@@ -102,7 +107,11 @@ pub fn train<O: Objective>(
             return Err(TrainError::NotFinite { step: state.step, loss });
         }
         let rate = recipe.rate(state.step);
-        let norm = state.optimizer.step(&mut state.values, &gradients, rate, state.step);
+        let turn = |spec: &ParamSpec| {
+            objective.turn(&spec.name, state.step).filter(|_| objective.trainable(&spec.name))
+        };
+        let turns: Vec<_> = state.specs.iter().map(turn).collect();
+        let norm = state.optimizer.step(&mut state.values, &gradients, rate, &turns);
         metrics.extend([
             ("grad_norm", f64::from(norm)),
             ("rate", f64::from(rate)),

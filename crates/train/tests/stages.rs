@@ -1,71 +1,45 @@
 //! What the stages promise: recipes resolve, losses fall, a resumed run equals one never stopped.
 
-use std::path::{Path, PathBuf};
+mod common;
 
-use shotstream_models::bundle::Bundle;
+use std::path::Path;
+
+use common::{loop_of, losses, mean, toy, write};
 use shotstream_train::{
     error::TrainError,
     recipe::{StageRecipe, read_toml},
     stages::{
-        fresh::{FreshRecipe, fresh},
+        fresh::FreshRecipe,
         ode_init,
         ode_pairs::{self, OdePairsRecipe},
+        self_forcing::SelfForcingStage,
         teacher, vae,
     },
     trainer::Run,
 };
 
-const TOY: &str = include_str!("toy_model.toml");
-
-fn toy(dir: &Path) -> Bundle {
-    let path = write(dir, "model.toml", TOY);
-    fresh(&path).expect("the toy recipe is valid")
-}
-
-fn write(dir: &Path, name: &str, text: &str) -> PathBuf {
-    let path = dir.join(name);
-    std::fs::write(&path, text).expect("a temporary folder can be written");
-    path
-}
-
-fn loop_of(steps: u64, batch: usize) -> String {
-    format!(
-        "[loop]\nseed = 5\nsteps = {steps}\nwarmup = 1\ndecay = 0.0\nparts = 2\nbatch = {batch}\n\
-         save_every = 3\nsheet_every = 1000\n\
-         [optimizer]\nadamw_lr = 3e-3\nmuon_lr = 5e-3\n"
-    )
-}
-
-const VAE_STAGE: &str = "[stage]\ncrop = [5, 16, 16]\ndivergence = 1e-3\n";
+const VAE_STAGE: &str = "[stage]\ncrop = [5, 16, 16]\ndivergence = 1e-3\n\
+    [stage.errors]\nabsolute = 1.0\nsquared = 0.5\ndifferences = 0.5\n";
 
 const TEACHER_STAGE: &str = "[stage]\nshift = 3.0\ntext_dropout = 0.1\n\
     [stage.data]\nseed = 6\nstories = 2\nshots = 2\ncontext_dropout = 0.1\ncontext_noise = 0.1\n\
     anonymous = 0.5\n[stage.sampler]\nsubsteps = 1\nguidance = 2.0\n";
 
-/// Run something in a folder with its losses written down.
-fn losses<T>(dir: &Path, resume: bool, work: impl FnOnce(&mut Run<'_>) -> T) -> (T, Vec<f64>) {
-    let mut losses = Vec::new();
-    let mut watch = |_, _, metrics: &Vec<(&'static str, f64)>| {
-        losses.extend(metrics.iter().filter(|(name, _)| *name == "loss").map(|m| m.1));
-    };
-    let mut run = Run { stage: "test", dir: dir.to_owned(), resume, threads: 2, watch: &mut watch };
-    (work(&mut run), losses)
-}
-
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
-}
-
 #[test]
 fn every_committed_recipe_resolves() {
     let recipes = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes");
     read_toml::<FreshRecipe>(&recipes.join("tiny_model.toml")).unwrap();
-    StageRecipe::<vae::VaeStage>::read(&recipes.join("tiny_vae.toml")).unwrap();
+    for name in ["tiny_vae_pictures.toml", "tiny_vae.toml", "tiny_decoder.toml"] {
+        StageRecipe::<vae::VaeStage>::read(&recipes.join(name)).unwrap();
+    }
     for name in ["tiny_first_frames.toml", "tiny_teacher.toml"] {
         StageRecipe::<teacher::TeacherStage>::read(&recipes.join(name)).unwrap();
     }
     read_toml::<OdePairsRecipe>(&recipes.join("tiny_ode_pairs.toml")).unwrap();
     StageRecipe::<ode_init::OdeInitStage>::read(&recipes.join("tiny_ode_init.toml")).unwrap();
+    for name in ["tiny_intra_shot.toml", "tiny_inter_shot.toml"] {
+        StageRecipe::<SelfForcingStage>::read(&recipes.join(name)).unwrap();
+    }
 }
 
 #[test]

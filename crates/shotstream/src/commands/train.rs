@@ -8,7 +8,7 @@ use shotstream_models::{bundle::Bundle, checkpoint::StoredDtype};
 use shotstream_train::{
     log::Metrics,
     recipe::{StageRecipe, read_toml},
-    stages::{fresh, ode_init, ode_pairs, teacher, vae},
+    stages::{fresh, ode_init, ode_pairs, self_forcing, teacher, vae},
     trainer::Run,
 };
 
@@ -62,6 +62,7 @@ fn stage(
             bundle
         }
         StageName::OdeInit => ode_init::run(bundle, &StageRecipe::read(recipe)?, run)?,
+        StageName::SelfForcing => self_forcing::run(bundle, &StageRecipe::read(recipe)?, run)?,
     })
 }
 
@@ -72,5 +73,6 @@ fn stage_name(stage: StageName) -> &'static str {
         StageName::Teacher => "teacher",
         StageName::OdePairs => "ode-pairs",
         StageName::OdeInit => "ode-init",
+        StageName::SelfForcing => "self-forcing",
     }
 }

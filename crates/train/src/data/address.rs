@@ -21,6 +21,11 @@ pub fn shared_rng_of(at: BatchAddress) -> ChaCha8Rng {
     rng_of(at, usize::MAX)
 }
 
+/// The generator of what all parts of a step share.
+pub fn step_rng_of(at: BatchAddress) -> ChaCha8Rng {
+    shared_rng_of(BatchAddress { part: usize::MAX, ..at })
+}
+
 /// A uniform number in `[0, 1)`.
 pub fn uniform(rng: &mut ChaCha8Rng) -> f32 {
     (rng.next_u32() >> 8) as f32 / (1 << 24) as f32

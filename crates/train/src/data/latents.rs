@@ -2,7 +2,8 @@
 //!
 //! A shard is a safetensors file with `clips` `[N, S, F, C, h, w]` and `frames`
 //! `[N, S, K, C, h, w]` in f16: every shot of `N` stories as a clip, and its `K` frames that a later
-//! shot may remember, encoded alone. A story is its seed, so only the first seed is kept with them.
+//! shot may remember, encoded alone. A story is its seed, so only the first seed is kept with them,
+//! and the encoder's fingerprint: latents of another encoder mean something else.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -10,9 +11,8 @@ use std::{
 };
 
 use burn::tensor::{Device, Tensor, TensorData};
-use half::f16;
 use rand_chacha::ChaCha8Rng;
-use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use sha2::{Digest as _, Sha256};
 use shotstream_models::vae::Vae;
 use shotstream_plan::{
     context::{ContextFrame, select_context},
@@ -22,9 +22,13 @@ use shotstream_plan::{
 use shotstream_world::{ShotPainter, Story, StoryOptions};
 
 use crate::{
-    data::{address::below, world::pixels},
+    data::{
+        address::below,
+        halves::{self, Halves},
+        world::pixels,
+    },
     error::TrainError,
-    params::host,
+    params::{self, host},
     workers::Workers,
 };
 
@@ -64,7 +68,8 @@ pub struct Example {
 pub struct LatentStore {
     set: LatentSet,
     frames: Vec<usize>,
-    shards: Vec<(Vec<f16>, Vec<f16>)>,
+    /// Clips and frames.
+    shards: Vec<[Halves; 2]>,
     /// Latent frames, channels, height and width of a clip.
     pub clip_shape: [usize; 4],
 }
@@ -106,11 +111,17 @@ impl LatentStore {
         let frames = set.remembered();
         let workers = Workers::new(threads, threads)?;
         let count = set.stories.div_ceil(SHARD);
+        let encoder = fingerprint(vae);
         let missing: Vec<_> =
             (0..count).filter(|&shard| !shard_path(dir, shard).exists()).collect();
         for group in missing.chunks(threads) {
             let results = workers.map(|part| match group.get(part) {
-                Some(&shard) => encode_shard(&set, &frames, vae, shard, &shard_path(dir, shard)),
+                Some(&shard) => {
+                    let tensors = encode_shard(&set, &frames, vae, shard);
+                    let facts = facts(&set, &encoder, shard);
+                    let named = [("clips", &tensors[0]), ("frames", &tensors[1])];
+                    halves::write(&shard_path(dir, shard), &named, facts)
+                }
                 None => Ok(()),
             });
             results.into_iter().collect::<Result<Vec<_>, _>>()?;
@@ -118,35 +129,25 @@ impl LatentStore {
         }
         let mut store = Self { set, frames, shards: Vec::new(), clip_shape: [0; 4] };
         for shard in 0..count {
-            store.load(&shard_path(dir, shard))?;
+            store.load(&shard_path(dir, shard), &facts(&store.set, &encoder, shard))?;
         }
         Ok(store)
     }
 
-    fn load(&mut self, path: &Path) -> Result<(), TrainError> {
-        let refuse = |reason: String| TrainError::Pairs { reason, path: path.to_owned() };
-        let bytes = std::fs::read(path)
-            .map_err(|source| TrainError::Read { source, path: path.to_owned() })?;
-        let file = SafeTensors::deserialize(&bytes).map_err(|e| refuse(e.to_string()))?;
-        let read = |name| -> Result<(Vec<f16>, Vec<usize>), TrainError> {
-            let tensor = file.tensor(name).map_err(|e| refuse(e.to_string()))?;
-            let halves = tensor.data().chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]));
-            Ok((halves.collect(), tensor.shape().to_vec()))
-        };
-        let (clips, shape) = read("clips")?;
-        let (frames, _) = read("frames")?;
-        let [_, shots, rest @ ..] = shape.as_slice() else {
+    fn load(&mut self, path: &Path, expected: &HashMap<String, String>) -> Result<(), TrainError> {
+        let refuse = |reason: String| TrainError::Stored { reason, path: path.to_owned() };
+        let (tensors, found) = halves::read(path, ["clips", "frames"])?;
+        if found != *expected {
+            let reason = "it was made by another VAE or of other stories, remove the folder";
+            return Err(refuse(reason.into()));
+        }
+        let shape = &tensors[0].shape;
+        let [_, _, clip @ ..] = shape.as_slice() else {
             return Err(refuse(format!("clips have shape {shape:?}")));
         };
-        if *shots != self.set.shots {
-            return Err(refuse(format!(
-                "its stories have {shots} shots, expected {}",
-                self.set.shots
-            )));
-        }
         self.clip_shape =
-            rest.try_into().map_err(|_| refuse(format!("clips have shape {shape:?}")))?;
-        self.shards.push((clips, frames));
+            clip.try_into().map_err(|_| refuse(format!("clips have shape {shape:?}")))?;
+        self.shards.push(tensors);
         Ok(())
     }
 
@@ -158,22 +159,19 @@ impl LatentStore {
     /// Shot `shot` of a random story.
     pub fn draw(&self, rng: &mut ChaCha8Rng, shot: usize) -> Example {
         let story = below(rng, self.set.stories);
-        let (clips, frames) = &self.shards[story / SHARD];
+        let [clips, frames] = &self.shards[story / SHARD];
         let base = (story % SHARD) * self.set.shots;
         let [latent_frames, cell @ ..] = self.clip_shape;
         let cell: usize = cell.iter().product();
-        let slice = |from: &[f16], index: usize, len: usize| -> Vec<f32> {
-            from[index * len..(index + 1) * len].iter().map(|x| x.to_f32()).collect()
-        };
         let context = self.set.context(shot).into_iter().flat_map(|pick| {
             let place = self.frames.iter().position(|&f| f == pick.frame);
             let place = place.expect("every remembered frame is stored");
-            slice(frames, (base + pick.shot) * self.frames.len() + place, cell)
+            frames.block((base + pick.shot) * self.frames.len() + place, cell)
         });
         Example {
             seed: self.set.first_seed + story as u64,
             context: context.collect(),
-            clip: slice(clips, base + shot, latent_frames * cell),
+            clip: clips.block(base + shot, latent_frames * cell).collect(),
         }
     }
 }
@@ -182,45 +180,46 @@ fn shard_path(dir: &Path, shard: usize) -> PathBuf {
     dir.join(format!("latents-{shard:05}.safetensors"))
 }
 
-fn encode_shard(
-    set: &LatentSet,
-    frames: &[usize],
-    vae: &Vae,
-    shard: usize,
-    path: &Path,
-) -> Result<(), TrainError> {
+/// What a shard says of itself: which stories it holds and which encoder made it.
+fn facts(set: &LatentSet, encoder: &str, shard: usize) -> HashMap<String, String> {
+    let stories = format!("{}, {} shots each", set.first_seed + (shard * SHARD) as u64, set.shots);
+    let pictures = format!("{} frames of {:?}", set.shot_frames.0, set.picture);
+    [("stories", stories), ("pictures", pictures), ("encoder", encoder.to_owned())]
+        .map(|(key, value)| (key.to_owned(), value))
+        .into()
+}
+
+/// A hash of everything that latents depend on: the encoder and its statistics.
+fn fingerprint(vae: &Vae) -> String {
+    let (specs, vectors) = params::values(vae);
+    let mut hash = Sha256::new();
+    let encoder = |name: &str| name.starts_with("encoder") || name.starts_with("conv1");
+    for (spec, vector) in specs.iter().zip(&vectors).filter(|(spec, _)| encoder(&spec.name)) {
+        hash.update(&spec.name);
+        vector.iter().for_each(|x| hash.update(x.to_le_bytes()));
+    }
+    let config = vae.config();
+    for x in config.latents_mean.iter().chain(&config.latents_std) {
+        hash.update(x.to_le_bytes());
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Clips and remembered frames of a shard's stories.
+fn encode_shard(set: &LatentSet, frames: &[usize], vae: &Vae, shard: usize) -> [Halves; 2] {
     let stories = SHARD.min(set.stories - shard * SHARD);
-    let (mut clips, mut singles) = (Vec::new(), Vec::new());
-    let (mut clip_shape, mut single_shape) = (Vec::new(), Vec::new());
+    let mut tensors: [(Vec<f32>, Vec<usize>); 2] = Default::default();
     for story in 0..stories {
-        let seed = set.first_seed + (shard * SHARD + story) as u64;
-        let story = set.story(seed);
+        let story = set.story(set.first_seed + (shard * SHARD + story) as u64);
         for shot in 0..set.shots {
             let (clip, single) = encode_shot(set, frames, vae, &story, shot);
-            clip_shape = vec![
-                stories,
-                set.shots,
-                clip.dims()[0],
-                clip.dims()[1],
-                clip.dims()[2],
-                clip.dims()[3],
-            ];
-            single_shape = clip_shape.clone();
-            single_shape[2] = frames.len();
-            clips.extend(host(clip).into_iter().flat_map(|x| f16::from_f32(x).to_le_bytes()));
-            singles.extend(host(single).into_iter().flat_map(|x| f16::from_f32(x).to_le_bytes()));
+            for ((values, shape), part) in tensors.iter_mut().zip([clip, single]) {
+                *shape = [[stories, set.shots].as_slice(), &part.dims()].concat();
+                values.extend(host(part));
+            }
         }
     }
-    let view =
-        |shape, bytes| TensorView::new(Dtype::F16, shape, bytes).expect("shape matches the bytes");
-    let views = [("clips", view(clip_shape, &clips)), ("frames", view(single_shape, &singles))];
-    let metadata = HashMap::from([("first_seed".to_owned(), set.first_seed.to_string())]);
-    let bytes =
-        safetensors::serialize(views, Some(metadata)).expect("f16 tensors always serialise");
-    let partial = path.with_extension("tmp");
-    let write = |source| TrainError::Write { source, path: path.to_owned() };
-    std::fs::write(&partial, bytes).map_err(write)?;
-    std::fs::rename(&partial, path).map_err(write)
+    tensors.map(|(values, shape)| Halves::new(&values, shape))
 }
 
 /// A shot's clip `[F, C, h, w]` and its remembered frames `[K, C, h, w]`.

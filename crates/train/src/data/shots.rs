@@ -9,6 +9,8 @@
 //! | `K`, `F` | context frames, the shot's latent frames |
 //! | `C`, `h`, `w` | latent channels, height, width |
 
+use std::num::NonZeroUsize;
+
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 use shotstream_models::{bundle::Bundle, tokenizer::Tokenizer, umt5::Umt5, vae::Vae};
@@ -23,7 +25,7 @@ use shotstream_world::ShotPainter;
 
 use crate::{
     data::{
-        address::{below, normals, rng_of, uniform},
+        address::{below, normals, rng_of, step_rng_of, uniform},
         latents::{LatentSet, LatentStore},
         world,
     },
@@ -41,7 +43,11 @@ pub struct ShotsRecipe {
     pub stories: usize,
     /// Shots of each story.
     pub shots: usize,
-    /// Share of later shots that see the null context instead of their past.
+    /// Latent frames that clips are cut to, one length drawn for every step; none leaves clips whole.
+    #[serde(default)]
+    pub lengths: Vec<NonZeroUsize>,
+    /// Share of later shots that see the null context instead of their past; 1 leaves the context's
+    /// frames out altogether, which costs least.
     pub context_dropout: f32,
     /// Noise on context latents, uniform below this: the student's own past is not perfect.
     pub context_noise: f32,
@@ -52,10 +58,17 @@ pub struct ShotsRecipe {
 /// Samples of one part, on the host side of the graph.
 #[derive(Debug)]
 pub struct Batch {
-    /// `[B, C, K, h, w]`, absent for first frames.
+    /// `[B, C, K, h, w]`, absent where the recipe leaves it out.
     pub context: Option<Tensor<5>>,
     /// `[B, C, F, h, w]`.
     pub clip: Tensor<5>,
+    /// What the samples are told.
+    pub script: Script,
+}
+
+/// What the samples of a part are told, and where their frames stand.
+#[derive(Clone, Debug)]
+pub struct Script {
     /// `B × N` prompts.
     pub prompts: Vec<String>,
     /// Captions of each sample.
@@ -121,7 +134,19 @@ impl ShotSource {
     pub fn batch(&self, at: BatchAddress, shot: usize, device: &Device) -> Batch {
         match &self.store {
             None => self.first_frames(at, device),
-            Some(store) => self.shots(store, at, shot, device),
+            Some(store) => self.shots(store, at, (shot, store.clip_shape[0]), device),
+        }
+    }
+
+    /// The same, cut to the length that the recipe draws for this step.
+    pub fn cut_batch(&self, at: BatchAddress, shot: usize, device: &Device) -> Batch {
+        match &self.store {
+            Some(store) if !self.data.lengths.is_empty() => {
+                let length =
+                    self.data.lengths[below(&mut step_rng_of(at), self.data.lengths.len())];
+                self.shots(store, at, (shot, length.get().min(store.clip_shape[0])), device)
+            }
+            _ => self.batch(at, shot, device),
         }
     }
 
@@ -142,15 +167,25 @@ impl ShotSource {
         let latents = self.vae.encode_frames(Tensor::from_data(frames, &Device::flex()));
         let clip = Tensor::<4>::from_data(latents.into_data(), device).unsqueeze_dim(2);
         let slots = vec![FrameSlot { position: self.set.budget as u32, phase: 1, caption: 0 }];
-        Batch { context: None, clip, prompts, captions: 1, slots }
+        Batch { context: None, clip, script: Script { prompts, captions: 1, slots } }
     }
 
-    fn shots(&self, store: &LatentStore, at: BatchAddress, shot: usize, device: &Device) -> Batch {
+    fn shots(
+        &self,
+        store: &LatentStore,
+        at: BatchAddress,
+        (shot, frames): (usize, usize),
+        device: &Device,
+    ) -> Batch {
         let (mut clips, mut context, mut prompts) = (Vec::new(), Vec::new(), Vec::new());
-        let [frames, channels, height, width] = store.clip_shape;
+        let [_, channels, height, width] = store.clip_shape;
         let budget = self.set.budget;
         let cells = budget * channels * height * width;
-        let layout = sequence(&self.recipe, shot, frames);
+        let mut layout = sequence(&self.recipe, shot, frames);
+        let with_context = self.data.context_dropout < 1.0;
+        if !with_context {
+            layout = alone(layout, budget);
+        }
         for index in 0..at.batch {
             let rng = &mut rng_of(at, index);
             let example = store.draw(rng, shot);
@@ -164,27 +199,66 @@ impl ShotSource {
             } else {
                 context.resize(context.len() + cells, 0.0);
             }
-            clips.extend(example.clip);
+            clips.extend(&example.clip[..frames * channels * height * width]);
         }
         let tensor = |data, frames| {
             let data = TensorData::new(data, [at.batch, frames, channels, height, width]);
             Tensor::<5>::from_data(data, device).swap_dims(1, 2)
         };
         Batch {
-            context: Some(tensor(context, budget)),
+            context: with_context.then(|| tensor(context, budget)),
             clip: tensor(clips, frames),
-            prompts,
-            captions: layout.captions.len(),
-            slots: layout.slots,
+            script: Script { prompts, captions: layout.captions.len(), slots: layout.slots },
         }
     }
 
-    /// Text embeddings `[B, N, L, D]` of a batch.
-    pub fn embed(&self, text: &Umt5, batch: &Batch, device: &Device) -> Tensor<4> {
-        embed(text, &self.tokenizer, self.text_len, (&batch.prompts, batch.captions), device)
+    /// What shot number `shot` of random stories is told; the same stories for every shot.
+    pub fn script(&self, at: BatchAddress, shot: usize, frames: usize) -> Script {
+        let layout = sequence(&self.recipe, shot, frames);
+        let told = (0..at.batch).map(|index| {
+            let rng = &mut rng_of(at, index);
+            let story = world::story(rng, self.set.shots);
+            world::tell(rng, story, self.data.anonymous)
+        });
+        let prompts = told.flat_map(|told| {
+            layout.captions.iter().map(|&shot| told.prompts[shot].clone()).collect::<Vec<_>>()
+        });
+        Script {
+            prompts: prompts.collect(),
+            captions: layout.captions.len(),
+            slots: layout.slots.clone(),
+        }
     }
 
-    /// Frames of latents `[1, C, F, h, w]`, `[1, T, 3, H, W]`.
+    /// Context latents `[B, C, K, h, w]` of the shot that follows `films`, each `[B, T, 3, H, W]` in
+    /// [−1, 1]; zeros where there are none, and for as many samples as the recipe drops.
+    pub fn remember(&self, films: &[Tensor<5>], at: BatchAddress) -> Tensor<5> {
+        let device = Device::flex();
+        let [_, rows, columns] = self.vae.config().stride();
+        let [height, width] = self.set.picture;
+        let channels = self.vae.config().z_dim;
+        let (budget, [h, w]) = (self.set.budget, [height / rows, width / columns]);
+        if films.is_empty() {
+            return Tensor::zeros([at.batch, channels, budget, h, w], &device);
+        }
+        let picks = self.set.context(films.len());
+        let frames: Vec<_> =
+            picks.iter().map(|pick| films[pick.shot].clone().narrow(1, pick.frame, 1)).collect();
+        let frames = Tensor::cat(frames, 1).reshape([at.batch * budget, 3, height, width]);
+        let context = self.vae.encode_frames(frames);
+        let rng = &mut step_rng_of(at);
+        let kept = (0..at.batch).map(|_| uniform(rng) >= self.data.context_dropout);
+        let kept: Vec<f32> = kept.map(|kept| f32::from(u8::from(kept))).collect();
+        let kept = Tensor::<5>::from_data(TensorData::new(kept, [at.batch, 1, 1, 1, 1]), &device);
+        context.reshape([at.batch, budget, channels, h, w]).swap_dims(1, 2) * kept
+    }
+
+    /// Text embeddings `[B, N, L, D]` of a script.
+    pub fn embed(&self, text: &Umt5, script: &Script, device: &Device) -> Tensor<4> {
+        embed(text, &self.tokenizer, self.text_len, (&script.prompts, script.captions), device)
+    }
+
+    /// Frames of latents `[B, C, F, h, w]`, `[B, T, 3, H, W]`.
     pub fn decode(&self, latents: Tensor<5>) -> Tensor<5> {
         self.vae.decode(latents).swap_dims(1, 2)
     }
@@ -209,6 +283,15 @@ pub fn embed(
     let embedded = text.forward(ids, &lengths);
     let width = embedded.dims()[2];
     embedded.reshape([prompts.len() / captions, captions, length, width])
+}
+
+/// The same shot without its `budget` context frames, and with its own caption only.
+fn alone(layout: SequenceLayout, budget: usize) -> SequenceLayout {
+    let own = |slot: &FrameSlot| FrameSlot { caption: 0, ..*slot };
+    SequenceLayout {
+        slots: layout.slots[budget..].iter().map(own).collect(),
+        captions: layout.captions.into_iter().next_back().into_iter().collect(),
+    }
 }
 
 /// Where the frames of shot `shot` and its context stand, in a story of shots of equal length.

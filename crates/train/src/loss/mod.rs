@@ -1,4 +1,5 @@
 //! What the stages minimise, one loss a file.
 
+pub mod distribution_matching;
 pub mod flow_matching;
 pub mod reconstruction;

@@ -7,20 +7,43 @@
 //! | `T`, `F` | pixel frames, latent frames |
 //! | `H`, `W` | height and width |
 //!
-//! Flat drawings have few edges and much stillness, so differences along each axis are compared
+//! Flat drawings have few edges and much stillness, so differences along each axis may be compared
 //! too: edges come out sharp, and what stands still does not flicker.
 
 use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
 
-/// L1 + ½ L2 + ½ L1 of the differences along height and width + ½ L1 of those along time, of
-/// `[B, C, T, H, W]`.
-pub fn reconstruction(output: Tensor<5>, target: Tensor<5>) -> Tensor<1> {
+/// What an error of one kind costs.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ErrorWeights {
+    /// Mean absolute error.
+    pub absolute: f32,
+    /// Mean squared error.
+    pub squared: f32,
+    /// Mean absolute error of the differences between neighbours along height, width and time.
+    pub differences: f32,
+}
+
+/// The weighted errors of `[B, C, T, H, W]`, and the plain mean squared error for the log.
+pub fn reconstruction(
+    output: Tensor<5>,
+    target: Tensor<5>,
+    weights: &ErrorWeights,
+) -> (Tensor<1>, Tensor<1>) {
     let error = output - target;
     let [_, _, frames, ..] = error.dims();
-    let plain = error.clone().abs().mean() + error.clone().square().mean().mul_scalar(0.5);
-    let edges = step(error.clone(), 3).abs().mean() + step(error.clone(), 4).abs().mean();
-    let loss = plain + edges.mul_scalar(0.5);
-    if frames == 1 { loss } else { loss + step(error, 2).abs().mean().mul_scalar(0.5) }
+    let squared = error.clone().square().mean();
+    let mut loss = error.clone().abs().mean().mul_scalar(weights.absolute)
+        + squared.clone().mul_scalar(weights.squared);
+    if weights.differences > 0.0 {
+        let axes = if frames == 1 { 3..5 } else { 2..5 };
+        for axis in axes {
+            let differences = step(error.clone(), axis).abs().mean();
+            loss = loss + differences.mul_scalar(weights.differences);
+        }
+    }
+    (loss, squared)
 }
 
 /// Differences of neighbours along an axis.

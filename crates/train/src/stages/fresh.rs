@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use burn::module::Module as _;
 use burn::tensor::Device;
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
@@ -14,7 +15,7 @@ use shotstream_models::{
     vae::Vae,
 };
 
-use crate::{data::world::sample_prompts, error::TrainError, recipe::read_toml};
+use crate::{data::world::sample_prompts, error::TrainError, params, recipe::read_toml};
 
 /// An untrained model, as written in a recipe.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -43,9 +44,41 @@ pub fn fresh(path: &Path) -> Result<Bundle, TrainError> {
     config.text.vocab_size = tokenizer.vocab_size();
     Ok(Bundle {
         dit: Dit::new(&config.dit, &device),
-        vae: Vae::new(&config.vae, &device),
+        vae: timeless(Vae::new(&config.vae, &device)),
         text: Umt5::new(&config.text, &device),
         tokenizer,
         config,
     })
+}
+
+/// A VAE that takes a clip for a series of pictures: the taps of its kernels that reach into the
+/// past are silent, halving time drops every second frame, doubling it repeats them.
+///
+/// What is learnt from single pictures, of which a second brings many, then serves clips from the
+/// first step on, and clips only have to teach what changes.
+fn timeless(vae: Vae) -> Vae {
+    let (specs, mut vectors) = params::values(&vae);
+    for (spec, vector) in specs.iter().zip(&mut vectors) {
+        let resamples_time = spec.name.contains("time_conv");
+        let [_, channels_in, time, height, width] = spec.shape[..] else {
+            if resamples_time {
+                vector.fill(0.0);
+            }
+            continue;
+        };
+        let taps = time * height * width;
+        for (index, kernel) in vector.chunks_mut(taps).enumerate() {
+            let (past, present) = kernel.split_at_mut(taps - height * width);
+            past.fill(0.0);
+            let (to, from) = (index / channels_in, index % channels_in);
+            for weight in present {
+                // The fewer the inputs that speak, the louder each.
+                *weight *= (time as f32).sqrt();
+                if resamples_time {
+                    *weight = f32::from(u8::from(to % channels_in == from));
+                }
+            }
+        }
+    }
+    params::with_values(vae, &vectors, &Device::flex().autodiff()).valid()
 }

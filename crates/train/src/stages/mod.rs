@@ -3,5 +3,6 @@
 pub mod fresh;
 pub mod ode_init;
 pub mod ode_pairs;
+pub mod self_forcing;
 pub mod teacher;
 pub mod vae;

@@ -101,7 +101,7 @@ impl Sampler {
                     x.clone(),
                     &vec![pair[0]; samples],
                     &batch.context,
-                    &batch.slots,
+                    &batch.script.slots,
                     text,
                 )
             };
@@ -177,9 +177,10 @@ fn sample_shard(
     let batch = source.batch(at, shot, &device);
     let noise = normals(&mut shared_rng_of(at), batch.clip.shape().num_elements());
     let noise = Tensor::<5>::from_data(TensorData::new(noise, batch.clip.dims()), &device);
-    let text = source.embed(&bundle.text, &batch, &device);
+    let text = source.embed(&bundle.text, &batch.script, &device);
     let made = recipe.sampler.sample(&bundle.dit, grid, noise, &batch, text);
-    let prompts = batch.prompts.chunks(batch.captions).map(<[String]>::to_vec).collect();
+    let prompts =
+        batch.script.prompts.chunks(batch.script.captions).map(<[String]>::to_vec).collect();
     let context = batch.context.expect("whole shots come with context");
     PairShard::new(shot, prompts, [made.states, vec![made.clean]].concat(), context)
 }

@@ -76,7 +76,7 @@ impl Objective for TeacherObjective<'_> {
     fn loss(&self, model: &Conditioned, at: BatchAddress) -> (Tensor<1>, Metrics) {
         let device = Device::flex().autodiff();
         let rng = &mut shared_rng_of(at);
-        let batch = self.source.batch(at, below(rng, self.source.num_shots()), &device);
+        let batch = self.source.cut_batch(at, below(rng, self.source.num_shots()), &device);
         let dims = batch.clip.dims();
         let samples = dims[0];
         let levels: Vec<_> =
@@ -88,9 +88,10 @@ impl Objective for TeacherObjective<'_> {
         let noise = Tensor::<5>::from_data(noise, &device);
         let sigma = TensorData::new(levels.clone(), [samples, 1, 1, 1, 1]);
         let input = noisy(batch.clip.clone(), noise.clone(), Tensor::from_data(sigma, &device));
-        let text = self.source.embed(&model.text, &batch, &device);
+        let text = self.source.embed(&model.text, &batch.script, &device);
         let text = model.dit.text_cache(text * Tensor::<4>::from_data(kept, &device));
-        let velocity = velocity(&model.dit, input, &levels, &batch.context, &batch.slots, &text);
+        let velocity =
+            velocity(&model.dit, input, &levels, &batch.context, &batch.script.slots, &text);
         (velocity_error(velocity, batch.clip, noise), Vec::new())
     }
 
@@ -98,7 +99,7 @@ impl Objective for TeacherObjective<'_> {
         let at = BatchAddress { seed: 3 << 40, step: 0, part: 0, batch: 6 };
         let device = Device::flex();
         let batch = self.source.batch(at, 1, &device);
-        let text = self.source.embed(&model.text, &batch, &device);
+        let text = self.source.embed(&model.text, &batch.script, &device);
         let noise = normals(&mut shared_rng_of(at), batch.clip.shape().num_elements());
         let noise = Tensor::<5>::from_data(TensorData::new(noise, batch.clip.dims()), &device);
         let made = self.stage.sampler.sample(&model.dit, &self.grid, noise, &batch, text);

@@ -23,7 +23,7 @@ use crate::{
     },
     error::TrainError,
     log::Metrics,
-    loss::reconstruction::{divergence, reconstruction},
+    loss::reconstruction::{ErrorWeights, divergence, reconstruction},
     params,
     recipe::StageRecipe,
     trainer::{BatchAddress, Objective, Run, train},
@@ -35,6 +35,8 @@ use crate::{
 pub struct VaeStage {
     /// Pixel frames, height and width of a crop; 1 + 4k frames, multiples of 8 pixels.
     pub crop: [usize; 3],
+    /// What a wrong pixel costs.
+    pub errors: ErrorWeights,
     /// Weight of the divergence of the latents from a unit normal.
     pub divergence: f32,
     /// Train the decoder alone.
@@ -78,15 +80,16 @@ impl Objective for VaeObjective<'_> {
             let scale = self.stage.latent_noise * uniform(rng);
             let noise = Tensor::<5>::from_data(noise, &latents.device()).mul_scalar(scale);
             let latents = Tensor::from_data((latents + noise).into_data(), &device);
-            return (reconstruction(model.decode(latents), clips), Vec::new());
+            let (error, squared) = reconstruction(model.decode(latents), clips, &self.stage.errors);
+            return (error, vec![("squared", scalar(&squared))]);
         }
         let (mean, log_variance) = model.posterior(clips.clone());
         let noise = TensorData::new(normals(rng, mean.shape().num_elements()), mean.dims());
         let noise = Tensor::<5>::from_data(noise, &device);
         let latents = mean.clone() + log_variance.clone().mul_scalar(0.5).exp() * noise;
         let divergence = divergence(mean, log_variance);
-        let error = reconstruction(model.decode_raw(latents), clips);
-        let metrics = vec![("error", scalar(&error)), ("divergence", scalar(&divergence))];
+        let (error, squared) = reconstruction(model.decode_raw(latents), clips, &self.stage.errors);
+        let metrics = vec![("squared", scalar(&squared)), ("divergence", scalar(&divergence))];
         (error + divergence.mul_scalar(self.stage.divergence), metrics)
     }
 

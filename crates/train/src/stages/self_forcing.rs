@@ -1,0 +1,323 @@
+//! Stages 3 and 4: the student learns from films of its own, first behind a true past, then behind
+//! its own.
+//!
+//! | letter | means |
+//! |---|---|
+//! | `B` | samples |
+//! | `N`, `L`, `D` | captions, tokens of a caption, width of a text embedding |
+//! | `C` | latent channels |
+//! | `K`, `F` | context frames, the shot's latent frames |
+//! | `h`, `w` | latent height and width |
+//! | `T`, `H`, `W` | pixel frames, height and width of the picture |
+//!
+//! Every `period`th update is the student's: it makes a shot, stopping at a random step, and is
+//! moved by distribution matching from where the critic finds such shots likely to where the teacher
+//! finds shots likely. The updates between are the critic's: by flow matching on shots that the
+//! student makes now, it learns what those are like. Teacher and critic see the whole shot at once,
+//! behind the same context and captions as the student (ShotStream, arXiv 2603.25746, section 3.3).
+//!
+//! With `history = "own"` a story is filmed from its first shot on, with all steps and without a
+//! gradient, until the shot that is learnt from; every update does so anew with the weights of the
+//! moment, so a resumed run needs no films kept. The reference's history is whatever its random step
+//! gave; a real film remembers finished shots, so ours are finished.
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor, TensorData};
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+use shotstream_engine::schedule::Schedule;
+use shotstream_media::{Frame, sheet::contact_sheet};
+use shotstream_models::{
+    bundle::Bundle,
+    dit::{Dit, TextCache},
+    umt5::Umt5,
+};
+use shotstream_plan::{
+    context::select_context,
+    layout::{FrameSlot, layout_context},
+    recipe::Recipe,
+    timeline::Timeline,
+};
+
+use crate::{
+    data::{
+        address::{below, normals, shared_rng_of, step_rng_of, uniform},
+        shots::{Script, ShotSource, ShotsRecipe},
+    },
+    error::TrainError,
+    log::Metrics,
+    loss::{
+        distribution_matching::{direction, matching_loss},
+        flow_matching::{noisy, shifted, velocity_error},
+    },
+    optimizer::Turn,
+    recipe::StageRecipe,
+    rollout::{Scene, Student},
+    stages::{teacher::velocity, vae::frame_of},
+    trainer::{BatchAddress, Objective, Run, train},
+};
+
+/// Levels at which teacher and critic look, as the reference clamps them.
+const LEVELS: [f32; 2] = [0.02, 0.98];
+
+/// What only this stage knows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SelfForcingStage {
+    /// Folder of the teacher's run, beside the run's own.
+    pub teacher: String,
+    /// What the student's shots follow.
+    pub history: History,
+    /// Every how many updates one is the student's; the others are the critic's.
+    pub period: u64,
+    /// The critic's learning rate over the student's.
+    pub critic_rate: f32,
+    /// Weight of the teacher's conditional estimate; 1 is no guidance.
+    pub guidance: f32,
+    /// Shift of the levels at which teacher and critic look, towards noise.
+    pub shift: f32,
+    /// Where stories, context and captions come from.
+    pub data: ShotsRecipe,
+}
+
+/// What a shot follows while the student learns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum History {
+    /// Drawn shots: the stage inside a shot.
+    True,
+    /// The student's own shots: the stage across shots.
+    Own,
+}
+
+/// The networks that learn in turns.
+#[derive(Module, Debug)]
+pub struct Players {
+    /// Makes shots.
+    pub student: Dit,
+    /// Knows what the student's shots are like.
+    pub critic: Dit,
+}
+
+struct SelfForcingObjective<'a> {
+    stage: &'a SelfForcingStage,
+    source: ShotSource,
+    recipe: Recipe,
+    schedule: Schedule,
+    /// Latent frames of a shot.
+    frames: usize,
+    teacher: Dit,
+    text: Umt5,
+}
+
+/// A shot of a batch, ready to be filmed.
+struct Told<'a> {
+    scene: Scene<'a>,
+    /// Context frames, then the shot's.
+    slots: Vec<FrameSlot>,
+}
+
+impl SelfForcingObjective<'_> {
+    fn is_students(&self, step: u64) -> bool {
+        step.is_multiple_of(self.stage.period)
+    }
+
+    /// Shot `shot` of the step's stories behind the past that the recipe asks for.
+    fn told(&self, student: &Dit, at: BatchAddress, shot: usize) -> Told<'_> {
+        if self.stage.history == History::True {
+            let batch = self.source.batch(at, shot, &Device::flex());
+            let context = batch.context.expect("whole shots come with context");
+            return self.scene(batch.script, shot, context);
+        }
+        let worker = Student::at_work(student);
+        let mut films: Vec<Tensor<5>> = Vec::new();
+        loop {
+            let now = films.len();
+            let script = self.source.script(at, now, self.frames);
+            let told = self.scene(script, now, self.source.remember(&films, at));
+            if now == shot {
+                return told;
+            }
+            let rng = &mut shared_rng_of(BatchAddress { seed: !at.seed - now as u64, ..at });
+            let clip = self.roll(&worker, &told.scene, &self.schedule, rng);
+            films.push(self.source.decode(clip).clamp(-1.0, 1.0));
+        }
+    }
+
+    fn scene(&self, script: Script, shot: usize, context: Tensor<5>) -> Told<'_> {
+        let past: Timeline = std::iter::repeat_n(self.recipe.shot_frames(), shot).collect();
+        let picks = select_context(self.recipe.context_frames(), &past);
+        let scene = Scene {
+            recipe: &self.recipe,
+            chunks: self.frames / self.recipe.geometry().chunk.0,
+            layout: layout_context(&self.recipe, shot, picks),
+            context,
+            embeddings: self.source.embed(&self.text, &script, &Device::flex()),
+        };
+        Told { scene, slots: script.slots }
+    }
+
+    /// A shot from random noise, `[B, C, F, h, w]`.
+    fn roll(
+        &self,
+        student: &Student<'_>,
+        scene: &Scene<'_>,
+        schedule: &Schedule,
+        rng: &mut ChaCha8Rng,
+    ) -> Tensor<5> {
+        let [samples, channels, _, height, width] = scene.context.dims();
+        let chunk = [samples, channels, self.recipe.geometry().chunk.0, height, width];
+        student.roll(scene, schedule, |_, _| gaussian(rng, chunk))
+    }
+
+    /// The clean estimate of a network that sees the whole noisy shot at once.
+    fn estimate(&self, dit: &Dit, look: &Look<'_>, text: &TextCache) -> Tensor<5> {
+        let context = Some(look.told.scene.context.clone());
+        let velocity =
+            velocity(dit, look.noisy.clone(), &look.levels, &context, &look.told.slots, text);
+        look.noisy.clone() - velocity * look.sigma.clone()
+    }
+
+    /// Where the student's shot should not go, as critic and teacher see it.
+    fn direction(&self, critic: &Dit, clip: Tensor<5>, look: &Look<'_>) -> Tensor<5> {
+        let embeddings = &look.told.scene.embeddings;
+        let critic = critic.valid();
+        let likely = self.estimate(&critic, look, &critic.text_cache(embeddings.clone()));
+        let prompted = self.teacher.text_cache(embeddings.clone());
+        let mut wanted = self.estimate(&self.teacher, look, &prompted);
+        if self.stage.guidance != 1.0 {
+            let free = self.teacher.text_cache(embeddings.zeros_like());
+            let free = self.estimate(&self.teacher, look, &free);
+            wanted = free.clone() + (wanted - free).mul_scalar(self.stage.guidance);
+        }
+        direction(clip, likely, wanted)
+    }
+}
+
+/// A shot with noise on it, one level a sample, all on a plain device.
+struct Look<'a> {
+    told: &'a Told<'a>,
+    noise: Tensor<5>,
+    noisy: Tensor<5>,
+    levels: Vec<f32>,
+    /// The levels, `[B, 1, 1, 1, 1]`.
+    sigma: Tensor<5>,
+}
+
+impl<'a> Look<'a> {
+    fn new(told: &'a Told<'a>, clip: Tensor<5>, shift: f32, rng: &mut ChaCha8Rng) -> Self {
+        let [samples, ..] = clip.dims();
+        let level = |_| shifted(uniform(rng), shift).clamp(LEVELS[0], LEVELS[1]);
+        let levels: Vec<f32> = (0..samples).map(level).collect();
+        let sigma = TensorData::new(levels.clone(), [samples, 1, 1, 1, 1]);
+        let sigma = Tensor::<5>::from_data(sigma, &Device::flex());
+        let noise = gaussian(rng, clip.dims());
+        Self { told, noisy: noisy(clip, noise.clone(), sigma.clone()), noise, levels, sigma }
+    }
+}
+
+/// Standard normal numbers.
+fn gaussian(rng: &mut ChaCha8Rng, shape: [usize; 5]) -> Tensor<5> {
+    let numbers = normals(rng, shape.iter().product());
+    Tensor::from_data(TensorData::new(numbers, shape), &Device::flex())
+}
+
+impl Objective for SelfForcingObjective<'_> {
+    type Model = Players;
+
+    fn loss(&self, model: &Players, at: BatchAddress) -> (Tensor<1>, Metrics) {
+        // One exit for all parts and all chunks; everything else is each part's own.
+        let exit = 1 + below(&mut step_rng_of(at), self.schedule.steps().len());
+        let schedule = self.schedule.first(exit);
+        let rng = &mut shared_rng_of(at);
+        let shot = below(rng, self.source.num_shots());
+        let told = self.told(&model.student, at, shot);
+        if self.is_students(at.step) {
+            let student = Student::learning(&model.student, &schedule);
+            let clip = self.roll(&student, &told.scene, &schedule, rng);
+            let plain = clip.clone().inner();
+            let look = Look::new(&told, plain.clone(), self.stage.shift, rng);
+            let loss = matching_loss(clip, self.direction(&model.critic, plain, &look));
+            return (loss, Vec::new());
+        }
+        let clip = self.roll(&Student::at_work(&model.student), &told.scene, &schedule, rng);
+        let look = Look::new(&told, clip.clone(), self.stage.shift, rng);
+        let text = model.critic.text_cache(told.scene.embeddings.clone().autodiff());
+        let context = Some(told.scene.context.clone().autodiff());
+        let noisy = look.noisy.autodiff();
+        let velocity = velocity(&model.critic, noisy, &look.levels, &context, &told.slots, &text);
+        (velocity_error(velocity, clip.autodiff(), look.noise.autodiff()), Vec::new())
+    }
+
+    fn sheet(&self, model: &Players) -> Option<Frame> {
+        let at = BatchAddress { seed: 4 << 40, step: 0, part: 0, batch: 4 };
+        let worker = Student::at_work(&model.student);
+        let mut frames = Vec::new();
+        for shot in 0..self.source.num_shots() {
+            let told = self.told(&model.student, at, shot);
+            let clip = self.roll(&worker, &told.scene, &self.schedule, &mut shared_rng_of(at));
+            let videos = self.source.decode(clip);
+            let last = videos.dims()[1] - 1;
+            for sample in 0..at.batch {
+                let video = videos.clone().narrow(0, sample, 1);
+                frames.extend([0, last].map(|frame| frame_of(&video, frame)));
+            }
+        }
+        Some(contact_sheet(&frames, 2 * at.batch, 2))
+    }
+
+    fn turn(&self, name: &str, step: u64) -> Option<Turn> {
+        let students = step / self.stage.period;
+        match (name.starts_with("student"), self.is_students(step)) {
+            (true, true) => Some(Turn { updates: students, rate: 1.0 }),
+            (false, false) => {
+                Some(Turn { updates: step - students - 1, rate: self.stage.critic_rate })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Run the stage: `bundle` comes with a causal student and leaves with a better one.
+///
+/// # Errors
+/// As [`train`], and if the teacher cannot be read, is of other sizes, or the data set cannot be
+/// stored.
+pub fn run(
+    mut bundle: Bundle,
+    recipe: &StageRecipe<SelfForcingStage>,
+    run: &mut Run<'_>,
+) -> Result<Bundle, TrainError> {
+    let stage = &recipe.stage;
+    let path = run.dir.with_file_name(&stage.teacher).join("model.safetensors");
+    let teacher = Bundle::from_file(&path, &Device::flex())?;
+    if teacher.config.dit != bundle.config.dit {
+        let reason = "its transformer has other sizes than the student's".into();
+        return Err(TrainError::Teacher { reason, path });
+    }
+    if stage.period < 2 {
+        let reason = format!("stage.period must be at least 2, found {}", stage.period);
+        return Err(TrainError::Stage { reason });
+    }
+    if stage.history == History::True && stage.data.stories == 0 {
+        let reason = "a true history needs stored stories, and data.stories is 0".into();
+        return Err(TrainError::Stage { reason });
+    }
+    let generation = bundle.recipe().clone();
+    let frames = generation
+        .geometry()
+        .latent_from_pixel(generation.shot_frames())
+        .expect("a resolved recipe's shots are whole chunks");
+    let objective = SelfForcingObjective {
+        stage,
+        source: ShotSource::new(&bundle, &stage.data, run)?,
+        schedule: Schedule::of(&generation),
+        frames: frames.0,
+        recipe: generation,
+        teacher: teacher.dit.clone(),
+        text: bundle.text.clone(),
+    };
+    let players = Players { student: bundle.dit, critic: teacher.dit };
+    bundle.dit = train(&objective, players, &recipe.run, &recipe.optimizer, run)?.student;
+    Ok(bundle)
+}
