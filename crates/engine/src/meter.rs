@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use shotstream_plan::geometry::LatentFrames;
 use shotstream_plan::layout::FrameSlot;
 
 use crate::network::{Denoiser, Latents, Memory, NetworkError, StoryDenoiser};
@@ -177,6 +178,10 @@ impl<D: Denoiser> Denoiser for Metered<'_, D> {
 
     fn empty_local(&self) -> D::LocalCache {
         self.inner.empty_local()
+    }
+
+    fn forget(&self, local: &mut D::LocalCache, latents: LatentFrames) {
+        self.inner.forget(local, latents);
     }
 
     fn velocity(

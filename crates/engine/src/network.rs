@@ -6,7 +6,7 @@
 use std::error::Error as StdError;
 use std::ops::Range;
 
-use shotstream_plan::layout::FrameSlot;
+use shotstream_plan::{geometry::LatentFrames, layout::FrameSlot};
 use thiserror::Error;
 
 /// Latents on the host: noise on its way in, clean latents on their way out.
@@ -162,6 +162,9 @@ pub trait Denoiser {
 
     /// The local cache of a shot with no committed chunk.
     fn empty_local(&self) -> Self::LocalCache;
+
+    /// Forget the oldest of the committed chunks, so that `latents` latent frames are left.
+    fn forget(&self, local: &mut Self::LocalCache, latents: LatentFrames);
 
     /// The denoising pass: the velocity of one noisy chunk.
     ///

@@ -4,7 +4,10 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ops::ControlFlow;
 
-use shotstream_plan::layout::{ChunkLayout, FrameSlot};
+use shotstream_plan::{
+    geometry::LatentFrames,
+    layout::{ChunkLayout, FrameSlot},
+};
 
 use crate::network::{Denoiser, Memory, NetworkError};
 use crate::sampler::{VelocityField, denoise};
@@ -30,7 +33,8 @@ impl<D: Denoiser> fmt::Debug for ShotInput<'_, D> {
 ///
 /// `noise(chunk, step)` supplies all randomness and is asked right before its step; an error of it
 /// stops there. Inference streams from `emit`; training collects there; `Break` ends the shot
-/// after the chunk just handed out. A chunk is committed only when another one follows it. Which
+/// after the chunk just handed out. A chunk is committed only when another one follows it, and
+/// forgotten when the window has left it. Which
 /// steps carry gradients is the denoiser's business.
 ///
 /// # Errors
@@ -45,6 +49,7 @@ pub fn rollout<D: Denoiser, E: From<NetworkError>>(
     let mut local = denoiser.empty_local();
     for (index, layout) in shot.chunks.iter().enumerate() {
         let slots = &layout.slots;
+        denoiser.forget(&mut local, LatentFrames(layout.latents.start - layout.window.start));
         let memory = Memory { context: shot.context, local: &local };
         let field = Chunk { denoiser, slots, text: shot.text, memory, error: PhantomData };
         let clean = denoise(&field, schedule, |step| noise(layout.chunk, step))?;

@@ -22,7 +22,7 @@ use shotstream_engine::network::{
     Blend, Decoder, Denoiser, Embedded, FrameEncoder, Latents, Memory, NetworkError, Pixels,
     StoryDenoiser, TextEncoder,
 };
-use shotstream_plan::layout::FrameSlot;
+use shotstream_plan::{geometry::LatentFrames, layout::FrameSlot};
 
 use crate::{
     bundle::Bundle,
@@ -151,6 +151,10 @@ impl Denoiser for BurnDenoiser {
 
     fn empty_local(&self) -> LocalCache {
         LocalCache::default()
+    }
+
+    fn forget(&self, local: &mut LocalCache, LatentFrames(latents): LatentFrames) {
+        local.keep(latents);
     }
 
     fn velocity(

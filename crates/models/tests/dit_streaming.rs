@@ -246,3 +246,34 @@ fn a_cache_counts_its_tokens() {
     dit.commit(frames(&clip, CONTEXT, CHUNK), chunk, &text, &context, &mut local);
     assert_eq!(local.tokens(), CHUNK * 6);
 }
+
+#[test]
+fn chunks_that_are_forgotten_are_not_attended_to() {
+    let dit = network();
+    let (clip, text, slots) = (latents(1, FRAMES), captions(&dit, 2), slots());
+    let context = dit.encode_context(frames(&clip, 0, CONTEXT), &slots[..CONTEXT], &text);
+    let mut local = LocalCache::default();
+    for from in [CONTEXT, CONTEXT + CHUNK] {
+        let chunk = &slots[from..from + CHUNK];
+        dit.commit(frames(&clip, from, CHUNK), chunk, &text, &context, &mut local);
+    }
+    let tokens = local.tokens();
+    let from = FRAMES - CHUNK;
+    let mut seen_with = |latents| {
+        local.keep(latents);
+        let noisy = (frames(&clip, from, CHUNK), timesteps(&[500.0; CHUNK]));
+        let velocity = dit.denoise(noisy.0, noisy.1, &slots[from..], &text, &context, &local);
+        (velocity, local.tokens())
+    };
+    let (all, kept) = seen_with(2 * CHUNK);
+    assert_eq!(kept, tokens);
+    let (newest, kept) = seen_with(CHUNK);
+    assert_eq!(kept, tokens / 2);
+    assert!(distance(newest, all) > 1e-3);
+    let (none, kept) = seen_with(0);
+    assert_eq!(kept, 0);
+    let noisy = (frames(&clip, from, CHUNK), timesteps(&[500.0; CHUNK]));
+    let empty = LocalCache::default();
+    let alone = dit.denoise(noisy.0, noisy.1, &slots[from..], &text, &context, &empty);
+    assert!(distance(none, alone) < TOLERANCE);
+}

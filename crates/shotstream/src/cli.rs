@@ -234,6 +234,9 @@ pub(crate) struct JudgeArgs {
     /// Name the characters in the first shot only: who the hero is must then be remembered.
     #[arg(long)]
     pub(crate) anonymous: bool,
+    /// Two frames of each shot of the first stories on one picture, one story a row.
+    #[arg(long, value_name = "SHEET.png")]
+    pub(crate) sheet: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) model: ModelArgs,
     /// Print JSON.
@@ -277,16 +280,17 @@ pub(crate) enum Stored {
 pub(crate) struct TrainArgs {
     /// Which stage.
     pub(crate) stage: StageName,
-    /// The stage's recipe, a TOML file.
+    /// The stage's recipe, or the road of `all`: a TOML file.
     #[arg(long)]
     pub(crate) recipe: PathBuf,
     /// The model to start from; `fresh` needs none.
     #[arg(long)]
     pub(crate) from: Option<PathBuf>,
-    /// Folder of checkpoints, log and contact sheets; the finished model is `model.safetensors` in it.
+    /// Folder of checkpoints, log and contact sheets; the finished model is `model.safetensors` in
+    /// it. Of `all`, the folder of all these folders.
     #[arg(long)]
     pub(crate) dir: PathBuf,
-    /// Continue the run that the folder holds.
+    /// Continue the run that the folder holds; `all` always does.
     #[arg(long)]
     pub(crate) resume: bool,
     /// Threads at most; the machine's cores by default.
@@ -294,7 +298,7 @@ pub(crate) struct TrainArgs {
     pub(crate) threads: Option<usize>,
 }
 
-/// The stages of training, in order.
+/// The stages of training, in order, and all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum StageName {
     /// An untrained model of given dimensions.
@@ -309,6 +313,8 @@ pub(crate) enum StageName {
     OdeInit,
     /// The student, learning from its own films.
     SelfForcing,
+    /// Every stage of a road file, from wherever an earlier walk stopped.
+    All,
 }
 
 /// `832x480` to width and height.

@@ -13,6 +13,7 @@ pub mod loss;
 pub mod optimizer;
 pub mod params;
 pub mod recipe;
+pub mod road;
 pub mod rollout;
 pub mod stages;
 pub mod trainer;

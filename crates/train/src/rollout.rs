@@ -27,6 +27,7 @@ use shotstream_engine::{
 };
 use shotstream_models::dit::{ContextCache, Dit, LocalCache, TextCache};
 use shotstream_plan::{
+    geometry::LatentFrames,
     layout::{ContextLayout, FrameSlot, layout_chunk},
     recipe::Recipe,
 };
@@ -132,6 +133,10 @@ impl Denoiser for Student<'_> {
 
     fn empty_local(&self) -> LocalCache {
         LocalCache::default()
+    }
+
+    fn forget(&self, local: &mut LocalCache, LatentFrames(latents): LatentFrames) {
+        local.keep(latents);
     }
 
     fn velocity(

@@ -1,14 +1,15 @@
 //! What the stages promise: recipes resolve, losses fall, a resumed run equals one never stopped.
 
-mod common;
+mod toys;
 
 use std::path::Path;
 
-use common::{loop_of, losses, mean, toy, write};
 use shotstream_train::{
     error::TrainError,
     recipe::{StageRecipe, read_toml},
+    road::{Leg, Road},
     stages::{
+        MODEL,
         fresh::FreshRecipe,
         ode_init,
         ode_pairs::{self, OdePairsRecipe},
@@ -17,6 +18,7 @@ use shotstream_train::{
     },
     trainer::Run,
 };
+use toys::{loop_of, losses, mean, toy, write};
 
 const VAE_STAGE: &str = "[stage]\ncrop = [5, 16, 16]\ndivergence = 1e-3\n\
     [stage.errors]\nabsolute = 1.0\nsquared = 0.5\ndifferences = 0.5\n";
@@ -28,6 +30,8 @@ const TEACHER_STAGE: &str = "[stage]\nshift = 3.0\ntext_dropout = 0.1\n\
 #[test]
 fn every_committed_recipe_resolves() {
     let recipes = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes");
+    let road: Road = read_toml(&recipes.join("tiny.toml")).unwrap();
+    assert!(road.leg.iter().all(|leg| recipes.join(&leg.recipe).exists()), "{road:?}");
     read_toml::<FreshRecipe>(&recipes.join("tiny_model.toml")).unwrap();
     for name in ["tiny_vae_pictures.toml", "tiny_vae.toml", "tiny_decoder.toml"] {
         StageRecipe::<vae::VaeStage>::read(&recipes.join(name)).unwrap();
@@ -113,4 +117,28 @@ fn a_student_without_trajectories_says_how_to_make_them() {
     let work = |run: &mut Run<'_>| ode_init::run(toy(dir.path()), &recipe, run);
     let (result, _) = losses(&dir.path().join("student"), false, work);
     assert!(result.unwrap_err().to_string().contains("train ode-pairs"));
+}
+
+#[test]
+fn a_road_passes_by_what_is_finished() {
+    let dir = tempfile::tempdir().unwrap();
+    toy(dir.path());
+    write(dir.path(), "vae.toml", &format!("{}{VAE_STAGE}", loop_of(2, 1)));
+    let road = "[[leg]]\nstage = \"fresh\"\nrecipe = \"model.toml\"\ndir = \"fresh\"\n\
+        [[leg]]\nstage = \"vae\"\nrecipe = \"vae.toml\"\ndir = \"vae\"\n";
+    let file = write(dir.path(), "road.toml", road);
+    let runs = dir.path().join("runs");
+    let walk = || {
+        let road: Road = read_toml(&file).unwrap();
+        let mut begun = Vec::new();
+        let mut announce = |leg: usize, of: usize, next: &Leg| {
+            begun.push(format!("{leg}/{of} {}", next.dir));
+        };
+        road.walk((&file, &runs), 2, &mut announce, &mut |_, _, _| ()).unwrap();
+        begun
+    };
+    assert_eq!(walk(), ["1/2 fresh", "2/2 vae"]);
+    assert!(walk().is_empty());
+    std::fs::remove_file(runs.join("vae").join(MODEL)).unwrap();
+    assert_eq!(walk(), ["2/2 vae"]);
 }

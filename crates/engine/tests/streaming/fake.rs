@@ -16,6 +16,7 @@ use shotstream_engine::noise::Noise;
 use shotstream_engine::session::{Ending, Networks, Settings, run};
 use shotstream_engine::story::StoryState;
 use shotstream_plan::geometry::Geometry;
+use shotstream_plan::geometry::LatentFrames;
 use shotstream_plan::layout::FrameSlot;
 use shotstream_plan::recipe::{Recipe, RecipeFile};
 
@@ -125,6 +126,10 @@ impl Denoiser for Fake {
 
     fn empty_local(&self) -> Vec<f32> {
         Vec::new()
+    }
+
+    fn forget(&self, local: &mut Vec<f32>, LatentFrames(latents): LatentFrames) {
+        local.drain(..local.len() - latents / 3);
     }
 
     fn velocity(

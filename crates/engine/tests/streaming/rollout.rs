@@ -7,6 +7,7 @@ use expect_test::expect;
 use shotstream_engine::network::{Latents, NetworkError};
 use shotstream_engine::rollout::{ShotInput, rollout};
 use shotstream_engine::schedule::Schedule;
+use shotstream_plan::geometry::PixelFrames;
 use shotstream_plan::plan::plan_shot;
 use shotstream_plan::timeline::Timeline;
 
@@ -14,8 +15,13 @@ use crate::fake::{CHANNELS, Fake, recipe};
 
 /// Roll a shot out, with the network's diary and how many chunks came out.
 fn roll(steps: usize, keep: usize) -> (String, usize) {
+    roll_frames(recipe().shot_frames(), steps, keep)
+}
+
+/// The same for a shot of any length.
+fn roll_frames(frames: PixelFrames, steps: usize, keep: usize) -> (String, usize) {
     let (fake, recipe) = (Fake::default(), recipe());
-    let plan = plan_shot(&recipe, &Timeline::default(), recipe.shot_frames()).unwrap();
+    let plan = plan_shot(&recipe, &Timeline::default(), frames).unwrap();
     let text = Arc::new("a cat".to_owned());
     let input = ShotInput { chunks: &plan.chunks, text: &text, context: &0.5 };
     let mut made = Vec::new();
@@ -57,4 +63,12 @@ fn a_rollout_may_be_broken_off_after_a_chunk_which_is_then_not_committed() {
         denoise 1000 positions 9..=11 phases 111 sees 1
     "#]]
     .assert_eq(&diary);
+}
+
+#[test]
+fn a_shot_that_outgrows_the_window_forgets_its_oldest_chunk_before_the_next() {
+    let (diary, made) = roll_frames(PixelFrames(57), 1, 99);
+    assert_eq!(made, 5);
+    let seen: Vec<_> = diary.lines().filter_map(|line| line.split("sees ").nth(1)).collect();
+    assert_eq!(seen, ["0", "1", "2", "2", "2"]);
 }

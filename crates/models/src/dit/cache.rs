@@ -33,6 +33,13 @@ impl KeyValue {
         Self { key: Tensor::cat(keys, 1), value: Tensor::cat(values, 1) }
     }
 
+    /// The last `tokens` tokens.
+    fn newest(&self, tokens: usize) -> Self {
+        let first = self.tokens() - tokens;
+        let cut = |tensor: &Tensor<3>| tensor.clone().narrow(1, first, tokens);
+        Self { key: cut(&self.key), value: cut(&self.value) }
+    }
+
     /// Number of tokens `L`.
     pub(super) fn tokens(&self) -> usize {
         let [_, tokens, _] = self.key.dims();
@@ -63,18 +70,36 @@ impl ContextCache {
 #[derive(Clone, Debug, Default)]
 pub struct LocalCache {
     pub(super) layers: Vec<KeyValue>,
+    /// Latent frames remembered.
+    pub(super) latents: usize,
 }
 
 impl LocalCache {
     /// The same values as constants of a graph, for a pass that learns.
     #[must_use]
     pub fn autodiff(&self) -> Self {
-        Self { layers: self.layers.iter().map(KeyValue::autodiff).collect() }
+        Self { layers: self.layers.iter().map(KeyValue::autodiff).collect(), ..*self }
     }
 
     /// Tokens remembered.
     pub fn tokens(&self) -> usize {
         self.layers.first().map_or(0, KeyValue::tokens)
+    }
+
+    /// Forget the oldest latent frames, so that at most `latents` are left.
+    pub fn keep(&mut self, latents: usize) {
+        if latents >= self.latents {
+            return;
+        }
+        if latents == 0 {
+            *self = Self::default();
+            return;
+        }
+        let tokens = self.tokens() / self.latents * latents;
+        for layer in &mut self.layers {
+            *layer = layer.newest(tokens);
+        }
+        self.latents = latents;
     }
 
     /// Append the newest tokens of block `layer`.

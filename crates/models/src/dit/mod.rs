@@ -249,6 +249,7 @@ impl Dit {
         let timesteps = clean_timesteps(&latents);
         let frames = Frames { latents, timesteps, slots, text };
         self.fill(frames, Pass::Commit { context, local });
+        local.latents += slots.len();
     }
 
     /// Run every block and the head.

@@ -1,8 +1,91 @@
 //! The stages, in the order in which a model passes through them.
 
+use std::path::Path;
+
+use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
+use shotstream_models::{bundle::Bundle, checkpoint::StoredDtype};
+
+use crate::{
+    error::TrainError,
+    recipe::{StageRecipe, read_toml},
+    trainer::Run,
+};
+
 pub mod fresh;
 pub mod ode_init;
 pub mod ode_pairs;
 pub mod self_forcing;
 pub mod teacher;
 pub mod vae;
+
+/// A stage by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// An untrained model of given dimensions.
+    Fresh,
+    /// The VAE.
+    Vae,
+    /// The bidirectional teacher, with the text encoder.
+    Teacher,
+    /// The teacher's trajectories.
+    OdePairs,
+    /// The causal few-step student.
+    OdeInit,
+    /// The student, learning from its own films.
+    SelfForcing,
+}
+
+impl Stage {
+    /// The name in recipes and on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Fresh => "fresh",
+            Self::Vae => "vae",
+            Self::Teacher => "teacher",
+            Self::OdePairs => "ode-pairs",
+            Self::OdeInit => "ode-init",
+            Self::SelfForcing => "self-forcing",
+        }
+    }
+
+    /// Run the stage by a recipe file; the finished model is `model.safetensors` in the run's
+    /// folder. `from` is the model to start from, which only [`Stage::Fresh`] does without.
+    ///
+    /// # Errors
+    /// If a file cannot be read or written or does not fit, or the stage itself fails.
+    pub fn run(
+        self,
+        from: Option<&Path>,
+        recipe: &Path,
+        run: &mut Run<'_>,
+    ) -> Result<(), TrainError> {
+        let start = || {
+            let needed = || TrainError::Stage {
+                reason: format!("{} needs a model to start from", self.name()),
+            };
+            Ok::<_, TrainError>(Bundle::from_file(from.ok_or_else(needed)?, &Device::flex())?)
+        };
+        let finished = match self {
+            Self::Fresh => {
+                std::fs::create_dir_all(&run.dir)
+                    .map_err(|source| TrainError::Write { source, path: run.dir.clone() })?;
+                fresh::fresh(recipe)?
+            }
+            Self::Vae => vae::run(start()?, &StageRecipe::read(recipe)?, run)?,
+            Self::Teacher => teacher::run(start()?, &StageRecipe::read(recipe)?, run)?,
+            Self::OdePairs => {
+                let bundle = start()?;
+                ode_pairs::run(&bundle, &read_toml(recipe)?, run)?;
+                bundle
+            }
+            Self::OdeInit => ode_init::run(start()?, &StageRecipe::read(recipe)?, run)?,
+            Self::SelfForcing => self_forcing::run(start()?, &StageRecipe::read(recipe)?, run)?,
+        };
+        Ok(finished.save(&run.dir.join(MODEL), StoredDtype::F32)?)
+    }
+}
+
+/// The finished model in a run's folder.
+pub const MODEL: &str = "model.safetensors";

@@ -22,7 +22,7 @@ use shotstream_engine::{
     session::Settings,
     story::StoryState,
 };
-use shotstream_media::Frame;
+use shotstream_media::{Frame, png::write_png, sheet::contact_sheet};
 use shotstream_models::{networks::BurnNetworks, vae::Vae};
 use shotstream_plan::recipe::Recipe;
 use shotstream_train::data::world::pixels;
@@ -31,6 +31,11 @@ use shotstream_world::{
 };
 
 use crate::{cli::JudgeArgs, hardware::cores, model, progress::Progress, telling::Telling};
+
+/// The colour of shots that a story does not have.
+const BLANK: [u8; 3] = [24, 24, 28];
+/// Pixels between the frames of a sheet.
+const GAP: usize = 2;
 
 /// What was found.
 #[derive(Debug, Serialize)]
@@ -61,7 +66,9 @@ pub(crate) fn run(args: &JudgeArgs) -> anyhow::Result<()> {
         settings,
         anonymous: args.anonymous,
     };
-    let scores = court.hear(args.seed, args.stories.into(), args.model.threads.map(usize::from))?;
+    let heard = court.hear(args.seed, args.stories.into(), args.model.threads.map(usize::from))?;
+    let mut scores = Scores::default();
+    heard.iter().for_each(|film| scores.add(&film.story, &film.readings));
     let verdict = Verdict {
         model: file.name.clone(),
         stories: args.stories,
@@ -74,7 +81,12 @@ pub(crate) fn run(args: &JudgeArgs) -> anyhow::Result<()> {
         serde_json::to_string_pretty(&verdict)? + "\n"
     } else {
         table(&verdict)
-    })
+    })?;
+    // Last, so that a picture that cannot be written does not cost the numbers.
+    match &args.sheet {
+        Some(path) => Ok(write_png(path, &sheet(&heard))?),
+        None => Ok(()),
+    }
 }
 
 fn table(verdict: &Verdict) -> String {
@@ -95,11 +107,35 @@ struct Court {
     anonymous: bool,
 }
 
-type Heard = (usize, anyhow::Result<(Story, Vec<Reading>)>);
+/// A story that was filmed.
+#[derive(Clone)]
+struct Film {
+    story: Story,
+    /// What each of its shots shows.
+    readings: Vec<Reading>,
+    /// Two frames of each of its shots.
+    glimpses: Vec<[Frame; 2]>,
+}
+
+type Heard = (usize, anyhow::Result<Film>);
+
+/// Stories and shots of each that fit on a sheet.
+const SHEET: [usize; 2] = [10, 4];
+
+/// The first shots of the first stories, one story a row.
+fn sheet(films: &[Film]) -> Frame {
+    let films = &films[..films.len().min(SHEET[0])];
+    let glimpses = films.iter().flat_map(|film| {
+        let blank =
+            film.glimpses[0].clone().map(|frame| Frame::filled(frame.width, frame.height, BLANK));
+        film.glimpses.iter().cloned().chain(std::iter::repeat(blank)).take(SHEET[1])
+    });
+    contact_sheet(&glimpses.flatten().collect::<Vec<_>>(), 2 * SHEET[1], GAP)
+}
 
 impl Court {
     /// Film and read `count` stories, as many at a time as there are threads.
-    fn hear(&self, seed: u64, count: usize, threads: Option<usize>) -> anyhow::Result<Scores> {
+    fn hear(&self, seed: u64, count: usize, threads: Option<usize>) -> anyhow::Result<Vec<Film>> {
         let next = AtomicUsize::new(0);
         let workers = threads.unwrap_or_else(cores).clamp(1, count);
         let (sender, results) = sync_channel(workers);
@@ -120,13 +156,8 @@ impl Court {
                 progress.show(done, count as u64, "stories");
             }
             progress.clear();
-            let mut scores = Scores::default();
-            for story in heard {
-                let unheard = || anyhow!("a story was not heard to its end, this is a defect");
-                let (story, readings) = story.ok_or_else(unheard)?;
-                scores.add(&story, &readings);
-            }
-            Ok(scores)
+            let unheard = || anyhow!("a story was not heard to its end, this is a defect");
+            heard.into_iter().map(|film| film.ok_or_else(unheard)).collect()
         })
     }
 
@@ -137,27 +168,27 @@ impl Court {
                 return;
             }
             let story = Story::sample(seed + index as u64, &StoryOptions::default());
-            let heard = self.film(&story, seed + index as u64).map(|readings| (story, readings));
-            if results.send((index, heard)).is_err() {
+            if results.send((index, self.film(story, seed + index as u64))).is_err() {
                 return;
             }
         }
     }
 
     /// Film a story shot by shot, and read every shot.
-    fn film(&self, story: &Story, seed: u64) -> anyhow::Result<Vec<Reading>> {
+    fn film(&self, story: Story, seed: u64) -> anyhow::Result<Film> {
         let anonymous_from = self.anonymous.then_some(1);
-        let told = captions(story, seed, &Wording { anonymous_from });
+        let told = captions(&story, seed, &Wording { anonymous_from });
         let mut state = StoryState::new(told.global, seed);
-        let mut readings = Vec::new();
+        let (mut readings, mut glimpses) = (Vec::new(), Vec::new());
         for (shot, caption) in told.shots.into_iter().enumerate() {
             if self.anonymous && 0 < shot {
                 state.global.clone_from(&told.anonymous_global);
             }
             let frames = self.shoot(&mut state, caption)?;
             readings.push(self.judge.read(&frames, story.shots[shot].cast.len()));
+            glimpses.push([0, frames.len() * 2 / 3].map(|frame| frames[frame].clone()));
         }
-        Ok(readings)
+        Ok(Film { story, readings, glimpses })
     }
 
     /// The frames of the next shot of a story.
