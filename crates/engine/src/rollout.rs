@@ -34,8 +34,7 @@ impl<D: Denoiser> fmt::Debug for ShotInput<'_, D> {
 /// `noise(chunk, step)` supplies all randomness and is asked right before its step; an error of it
 /// stops there. Inference streams from `emit`; training collects there; `Break` ends the shot
 /// after the chunk just handed out. A chunk is committed only when another one follows it, and
-/// forgotten when the window has left it. Which
-/// steps carry gradients is the denoiser's business.
+/// forgotten when the window has left it. Which steps carry gradients is the denoiser's business.
 ///
 /// # Errors
 /// Those of the denoiser, of `noise` and of `emit`.

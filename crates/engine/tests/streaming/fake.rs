@@ -15,8 +15,7 @@ use shotstream_engine::network::{
 use shotstream_engine::noise::Noise;
 use shotstream_engine::session::{Ending, Networks, Settings, run};
 use shotstream_engine::story::StoryState;
-use shotstream_plan::geometry::Geometry;
-use shotstream_plan::geometry::LatentFrames;
+use shotstream_plan::geometry::{Geometry, LatentFrames};
 use shotstream_plan::layout::FrameSlot;
 use shotstream_plan::recipe::{Recipe, RecipeFile};
 

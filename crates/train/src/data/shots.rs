@@ -12,6 +12,7 @@
 use std::num::NonZeroUsize;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use shotstream_models::{bundle::Bundle, tokenizer::Tokenizer, umt5::Umt5, vae::Vae};
 use shotstream_plan::{
@@ -53,6 +54,23 @@ pub struct ShotsRecipe {
     pub context_noise: f32,
     /// Share of stories whose later captions do not say what the characters look like.
     pub anonymous: f32,
+}
+
+impl ShotsRecipe {
+    /// That batches come with whole shots and their context, which not every stage can do without.
+    ///
+    /// # Errors
+    /// If nothing is stored, or the context is left out altogether.
+    pub fn require_context(&self) -> Result<(), TrainError> {
+        let refuse = |reason: &str| Err(TrainError::Stage { reason: reason.into() });
+        if self.stories == 0 {
+            return refuse("it needs stored stories, and data.stories is 0");
+        }
+        if self.context_dropout >= 1.0 {
+            return refuse("it needs the context, and data.context_dropout leaves it out");
+        }
+        Ok(())
+    }
 }
 
 /// Samples of one part, on the host side of the graph.
@@ -231,7 +249,7 @@ impl ShotSource {
     }
 
     /// Context latents `[B, C, K, h, w]` of the shot that follows `films`, each `[B, T, 3, H, W]` in
-    /// [−1, 1]; zeros where there are none, and for as many samples as the recipe drops.
+    /// [−1, 1]; zeros where there are none.
     pub fn remember(&self, films: &[Tensor<5>], at: BatchAddress) -> Tensor<5> {
         let device = Device::flex();
         let [_, rows, columns] = self.vae.config().stride();
@@ -246,11 +264,16 @@ impl ShotSource {
             picks.iter().map(|pick| films[pick.shot].clone().narrow(1, pick.frame, 1)).collect();
         let frames = Tensor::cat(frames, 1).reshape([at.batch * budget, 3, height, width]);
         let context = self.vae.encode_frames(frames);
-        let rng = &mut step_rng_of(at);
-        let kept = (0..at.batch).map(|_| uniform(rng) >= self.data.context_dropout);
+        context.reshape([at.batch, budget, channels, h, w]).swap_dims(1, 2)
+    }
+
+    /// The same context `[B, C, K, h, w]`, null for as many samples as the recipe drops.
+    pub fn dropped(&self, context: Tensor<5>, rng: &mut ChaCha8Rng) -> Tensor<5> {
+        let [samples, ..] = context.dims();
+        let kept = (0..samples).map(|_| uniform(rng) >= self.data.context_dropout);
         let kept: Vec<f32> = kept.map(|kept| f32::from(u8::from(kept))).collect();
-        let kept = Tensor::<5>::from_data(TensorData::new(kept, [at.batch, 1, 1, 1, 1]), &device);
-        context.reshape([at.batch, budget, channels, h, w]).swap_dims(1, 2) * kept
+        let kept = TensorData::new(kept, [samples, 1, 1, 1, 1]);
+        context * Tensor::<5>::from_data(kept, &Device::flex())
     }
 
     /// Text embeddings `[B, N, L, D]` of a script.

@@ -137,6 +137,7 @@ pub struct OdePairsRecipe {
 /// # Errors
 /// If a folder cannot be written or read.
 pub fn run(bundle: &Bundle, recipe: &OdePairsRecipe, run: &mut Run<'_>) -> Result<(), TrainError> {
+    recipe.data.require_context()?;
     std::fs::create_dir_all(&run.dir)
         .map_err(|source| TrainError::Write { source, path: run.dir.clone() })?;
     let source = ShotSource::new(bundle, &recipe.data, run)?;

@@ -129,19 +129,18 @@ impl SelfForcingObjective<'_> {
             let context = batch.context.expect("whole shots come with context");
             return self.scene(batch.script, shot, context);
         }
+        // Numbers of its own: as many are drawn as the story is long.
+        let rng = &mut shared_rng_of(BatchAddress { seed: !at.seed, ..at });
         let worker = Student::at_work(student);
         let mut films: Vec<Tensor<5>> = Vec::new();
-        loop {
-            let now = films.len();
+        for now in 0..shot {
             let script = self.source.script(at, now, self.frames);
             let told = self.scene(script, now, self.source.remember(&films, at));
-            if now == shot {
-                return told;
-            }
-            let rng = &mut shared_rng_of(BatchAddress { seed: !at.seed - now as u64, ..at });
             let clip = self.roll(&worker, &told.scene, &self.schedule, rng);
             films.push(self.source.decode(clip).clamp(-1.0, 1.0));
         }
+        let context = self.source.dropped(self.source.remember(&films, at), rng);
+        self.scene(self.source.script(at, shot, self.frames), shot, context)
     }
 
     fn scene(&self, script: Script, shot: usize, context: Tensor<5>) -> Told<'_> {
@@ -299,9 +298,8 @@ pub fn run(
         let reason = format!("stage.period must be at least 2, found {}", stage.period);
         return Err(TrainError::Stage { reason });
     }
-    if stage.history == History::True && stage.data.stories == 0 {
-        let reason = "a true history needs stored stories, and data.stories is 0".into();
-        return Err(TrainError::Stage { reason });
+    if stage.history == History::True {
+        stage.data.require_context()?;
     }
     let generation = bundle.recipe().clone();
     let frames = generation

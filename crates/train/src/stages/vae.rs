@@ -6,8 +6,8 @@
 //! | `T`, `F` | pixel frames, latent frames |
 //! | `H`, `W` | height and width of the crop |
 //!
-//! The network is convolutional, so it learns from small crops of short clips, many of them, and is
-//! then used on whole pictures. With `freeze_encoder` only the decoder learns, on latents with a
+//! Whole single pictures first, of which a second brings many, then clips. Smaller windows can be
+//! had, but the network uses where it is in the picture, and they teach it something else. With `freeze_encoder` only the decoder learns, on latents with a
 //! little noise, and every network that was trained on the encoder's latents stays valid.
 
 use burn::module::Module as _;

@@ -1,9 +1,9 @@
 //! What a shot shows, read off its frames by drawing: the nearest drawing wins.
 //!
-//! Frames are compared with drawings at a reduced size, both softened, at a few moments of the shot. First the
-//! setting is found, behind whoever stands in front of it; then each character from a grid of
-//! species, colours and actions; then one attribute after the other is exchanged as long as that
-//! brings the drawing nearer. Nothing is learnt, so the judge cannot favour a model.
+//! Frames are compared with drawings at a reduced size, both softened, at a few moments of the
+//! shot. First the setting is found, behind whoever stands in front of it; then each character from
+//! a grid of species, colours and actions; then one attribute after the other is exchanged as long
+//! as that brings the drawing nearer. Nothing is learnt, so the judge cannot favour a model.
 
 mod compare;
 mod score;

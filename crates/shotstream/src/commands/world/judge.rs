@@ -32,8 +32,6 @@ use shotstream_world::{
 
 use crate::{cli::JudgeArgs, hardware::cores, model, progress::Progress, telling::Telling};
 
-/// The colour of shots that a story does not have.
-const BLANK: [u8; 3] = [24, 24, 28];
 /// Pixels between the frames of a sheet.
 const GAP: usize = 2;
 
@@ -113,7 +111,7 @@ struct Film {
     story: Story,
     /// What each of its shots shows.
     readings: Vec<Reading>,
-    /// Two frames of each of its shots.
+    /// Two frames of each of its shots, if it is to be on the sheet.
     glimpses: Vec<[Frame; 2]>,
 }
 
@@ -124,10 +122,9 @@ const SHEET: [usize; 2] = [10, 4];
 
 /// The first shots of the first stories, one story a row.
 fn sheet(films: &[Film]) -> Frame {
-    let films = &films[..films.len().min(SHEET[0])];
-    let glimpses = films.iter().flat_map(|film| {
-        let blank =
-            film.glimpses[0].clone().map(|frame| Frame::filled(frame.width, frame.height, BLANK));
+    let nothing = Frame { width: 0, height: 0, rgb: Vec::new() };
+    let glimpses = films.iter().take(SHEET[0]).flat_map(|film| {
+        let blank = [nothing.clone(), nothing.clone()];
         film.glimpses.iter().cloned().chain(std::iter::repeat(blank)).take(SHEET[1])
     });
     contact_sheet(&glimpses.flatten().collect::<Vec<_>>(), 2 * SHEET[1], GAP)
@@ -168,14 +165,15 @@ impl Court {
                 return;
             }
             let story = Story::sample(seed + index as u64, &StoryOptions::default());
-            if results.send((index, self.film(story, seed + index as u64))).is_err() {
+            let film = self.film(story, seed + index as u64, index < SHEET[0]);
+            if results.send((index, film)).is_err() {
                 return;
             }
         }
     }
 
-    /// Film a story shot by shot, and read every shot.
-    fn film(&self, story: Story, seed: u64) -> anyhow::Result<Film> {
+    /// Film a story shot by shot, and read every shot; `shown` keeps glimpses of it.
+    fn film(&self, story: Story, seed: u64, shown: bool) -> anyhow::Result<Film> {
         let anonymous_from = self.anonymous.then_some(1);
         let told = captions(&story, seed, &Wording { anonymous_from });
         let mut state = StoryState::new(told.global, seed);
@@ -186,7 +184,9 @@ impl Court {
             }
             let frames = self.shoot(&mut state, caption)?;
             readings.push(self.judge.read(&frames, story.shots[shot].cast.len()));
-            glimpses.push([0, frames.len() * 2 / 3].map(|frame| frames[frame].clone()));
+            if shown {
+                glimpses.push([0, frames.len() * 2 / 3].map(|frame| frames[frame].clone()));
+            }
         }
         Ok(Film { story, readings, glimpses })
     }
