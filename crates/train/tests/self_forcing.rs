@@ -29,13 +29,13 @@ use shotstream_train::{
 use toys::{loop_of, losses, mean, toy, write};
 
 const TEACHER_STAGE: &str = "[stage]\nshift = 3.0\ntext_dropout = 0.1\n\
-    [stage.data]\nseed = 6\nstories = 2\nshots = 2\ncontext_dropout = 0.1\ncontext_noise = 0.1\n\
+    [stage.data]\nseed = 6\nstories = 2\nshots = 2\npairs = 0.2\ncontext_dropout = 0.1\ncontext_noise = 0.1\n\
     anonymous = 0.5\n[stage.sampler]\nsubsteps = 1\nguidance = 2.0\n";
 
 fn stage(history: &str, stories: usize) -> String {
     format!(
         "[stage]\nteacher = \"teacher\"\nhistory = \"{history}\"\nperiod = 3\ncritic_rate = 1.0\n\
-         guidance = 1.0\nshift = 3.0\n[stage.data]\nseed = 6\nstories = {stories}\nshots = 2\n\
+         guidance = 1.0\nshift = 3.0\n[stage.data]\nseed = 6\nstories = {stories}\nshots = 2\npairs = 0.2\n\
          context_dropout = 0.1\ncontext_noise = 0.0\nanonymous = 0.0\n"
     )
 }

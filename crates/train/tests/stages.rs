@@ -24,7 +24,7 @@ const VAE_STAGE: &str = "[stage]\ncrop = [5, 16, 16]\ndivergence = 1e-3\n\
     [stage.errors]\nabsolute = 1.0\nsquared = 0.5\ndifferences = 0.5\n";
 
 const TEACHER_STAGE: &str = "[stage]\nshift = 3.0\ntext_dropout = 0.1\n\
-    [stage.data]\nseed = 6\nstories = 2\nshots = 2\ncontext_dropout = 0.1\ncontext_noise = 0.1\n\
+    [stage.data]\nseed = 6\nstories = 2\nshots = 2\npairs = 0.2\ncontext_dropout = 0.1\ncontext_noise = 0.1\n\
     anonymous = 0.5\n[stage.sampler]\nsubsteps = 1\nguidance = 2.0\n";
 
 #[test]
@@ -93,7 +93,7 @@ fn teacher_trajectories_and_student_follow_each_other() {
     assert!(mean(&taught[50..]) < mean(&taught[..10]), "{taught:?}");
 
     let text = "seed = 7\nshards = 2\nsamples = 2\n[sampler]\nsubsteps = 1\nguidance = 2.0\n\
-        [data]\nseed = 6\nstories = 2\nshots = 2\ncontext_dropout = 0.0\ncontext_noise = 0.0\n\
+        [data]\nseed = 6\nstories = 2\nshots = 2\npairs = 0.2\ncontext_dropout = 0.0\ncontext_noise = 0.0\n\
         anonymous = 0.0\n";
     let recipe: OdePairsRecipe = read_toml(&write(dir.path(), "pairs.toml", text)).unwrap();
     let work = |run: &mut Run<'_>| ode_pairs::run(&bundle, &recipe, run);

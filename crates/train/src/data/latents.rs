@@ -44,6 +44,8 @@ pub struct LatentSet {
     pub stories: usize,
     /// Shots of every story.
     pub shots: usize,
+    /// Share of stories with two characters.
+    pub pairs: f64,
     /// Pixel frames of every shot.
     pub shot_frames: PixelFrames,
     /// Height and width of the picture.
@@ -89,7 +91,7 @@ impl LatentSet {
 
     /// The story of a seed.
     pub fn story(&self, seed: u64) -> Story {
-        let options = StoryOptions { shots: self.shots..=self.shots, ..StoryOptions::default() };
+        let options = StoryOptions { shots: self.shots..=self.shots, pairs: self.pairs };
         Story::sample(seed, &options)
     }
 }
@@ -182,7 +184,8 @@ fn shard_path(dir: &Path, shard: usize) -> PathBuf {
 
 /// What a shard says of itself: which stories it holds and which encoder made it.
 fn facts(set: &LatentSet, encoder: &str, shard: usize) -> HashMap<String, String> {
-    let stories = format!("{}, {} shots each", set.first_seed + (shard * SHARD) as u64, set.shots);
+    let first = set.first_seed + (shard * SHARD) as u64;
+    let stories = format!("{first}, {} shots each, {} with pairs", set.shots, set.pairs);
     let pictures = format!("{} frames of {:?}", set.shot_frames.0, set.picture);
     [("stories", stories), ("pictures", pictures), ("encoder", encoder.to_owned())]
         .map(|(key, value)| (key.to_owned(), value))

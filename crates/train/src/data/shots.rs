@@ -44,6 +44,8 @@ pub struct ShotsRecipe {
     pub stories: usize,
     /// Shots of each story.
     pub shots: usize,
+    /// Share of stories with two characters.
+    pub pairs: f64,
     /// Latent frames that clips are cut to, one length drawn for every step; none leaves clips whole.
     #[serde(default)]
     pub lengths: Vec<NonZeroUsize>,
@@ -121,6 +123,7 @@ impl ShotSource {
             first_seed: recipe.seed << 32,
             stories: recipe.stories,
             shots: recipe.shots,
+            pairs: recipe.pairs,
             shot_frames: bundle.recipe().shot_frames(),
             picture: bundle.recipe().geometry().pixels,
             budget: bundle.recipe().context_frames(),
@@ -173,7 +176,7 @@ impl ShotSource {
         let (mut data, mut prompts) = (Vec::new(), Vec::new());
         for index in 0..at.batch {
             let rng = &mut rng_of(at, index);
-            let story = world::story(rng, self.set.shots);
+            let story = world::story(rng, self.set.shots, self.set.pairs);
             let told = world::tell(rng, story, 0.0);
             let shot = below(rng, self.set.shots);
             let painter =
@@ -235,7 +238,7 @@ impl ShotSource {
         let layout = sequence(&self.recipe, shot, frames);
         let told = (0..at.batch).map(|index| {
             let rng = &mut rng_of(at, index);
-            let story = world::story(rng, self.set.shots);
+            let story = world::story(rng, self.set.shots, self.set.pairs);
             world::tell(rng, story, self.data.anonymous)
         });
         let prompts = told.flat_map(|told| {

@@ -8,6 +8,9 @@ use shotstream_world::{ShotPainter, Story, StoryOptions, Wording, captions};
 
 use crate::data::address::{below, uniform};
 
+/// Share of stories with two characters among those that teach words and pictures.
+const PAIRS: f64 = 0.2;
+
 /// A story and what the model is told about it.
 #[derive(Clone, Debug)]
 pub struct Told {
@@ -31,9 +34,9 @@ pub fn tell(rng: &mut ChaCha8Rng, story: Story, anonymous: f32) -> Told {
     Told { story, prompts }
 }
 
-/// A random story of exactly `shots` shots.
-pub fn story(rng: &mut ChaCha8Rng, shots: usize) -> Story {
-    let options = StoryOptions { shots: shots..=shots, ..StoryOptions::default() };
+/// A random story of exactly `shots` shots, with two characters at a chance of `pairs`.
+pub fn story(rng: &mut ChaCha8Rng, shots: usize, pairs: f64) -> Story {
+    let options = StoryOptions { shots: shots..=shots, pairs };
     Story::sample(rng.next_u64(), &options)
 }
 
@@ -41,7 +44,7 @@ pub fn story(rng: &mut ChaCha8Rng, shots: usize) -> Story {
 /// made from.
 pub fn sample_prompts(rng: &mut ChaCha8Rng, count: usize) -> Vec<String> {
     let told = (0..count).map(|_| {
-        let story = story(rng, 4);
+        let story = story(rng, 4, PAIRS);
         tell(rng, story, 0.4)
     });
     let labels = (0..10).map(|shot| prompt("", shot, ""));
@@ -70,7 +73,7 @@ pub fn crop(
     window: [usize; 3],
     shot_frames: usize,
 ) -> Vec<f32> {
-    let story = story(rng, 2);
+    let story = story(rng, 2, PAIRS);
     let [frames, height, width] = window;
     let painter = ShotPainter::new(&story, below(rng, 2), picture, shot_frames);
     let start = below(rng, shot_frames - frames + 1);
