@@ -8,6 +8,7 @@ pub mod checkpoint;
 pub mod data;
 pub mod error;
 pub mod files;
+pub mod guidance;
 pub mod log;
 pub mod loss;
 pub mod optimizer;

@@ -8,8 +8,8 @@
 //! | `C`, `h`, `w` | latent channels, height, width |
 //!
 //! Euler steps along the probability-flow ODE with classifier-free guidance (Ho & Salimans 2022);
-//! the unconditional branch sees zero text and the same context. Between two of the student's
-//! levels lie `substeps` steps, so the levels are always points of the trajectory.
+//! the unguided branch sees zero text, or a negative prompt, and the same context. Between two of
+//! the student's levels lie `substeps` steps, so the levels are always points of the trajectory.
 
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
@@ -23,6 +23,7 @@ use crate::{
         shots::{Batch, ShotSource, ShotsRecipe},
     },
     error::TrainError,
+    guidance::{free_text, guided},
     loss::flow_matching::shifted,
     stages::teacher::velocity,
     trainer::{BatchAddress, Run},
@@ -30,13 +31,16 @@ use crate::{
 };
 
 /// How the teacher samples.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sampler {
     /// Steps from each of the student's levels to the next.
     pub substeps: usize,
     /// Weight of the conditional velocity; 1 is no guidance.
     pub guidance: f32,
+    /// What the unguided branch reads; without it, zeros.
+    #[serde(default)]
+    pub negative: Option<String>,
 }
 
 /// Noise levels of a trajectory, from noise to clean.
@@ -77,18 +81,18 @@ impl Grid {
 }
 
 impl Sampler {
-    /// Follow the teacher from `noise` along `grid`; `text` is `[B, N, L, D]`.
+    /// Follow the teacher from `noise` along `grid`; the captions' embeddings and those of no caption
+    /// are `[B, N, L, D]`.
     pub fn sample(
         &self,
         dit: &Dit,
         grid: &Grid,
         noise: Tensor<5>,
         batch: &Batch,
-        text: Tensor<4>,
+        [text, free]: [Tensor<4>; 2],
     ) -> Trajectory {
         let samples = noise.dims()[0];
-        let conditional = dit.text_cache(text.clone());
-        let unconditional = dit.text_cache(text.zeros_like());
+        let [conditional, unconditional] = [text, free].map(|text| dit.text_cache(text));
         let mut x = noise;
         let mut states = Vec::new();
         for (step, pair) in grid.sigmas.windows(2).enumerate() {
@@ -105,11 +109,7 @@ impl Sampler {
                     text,
                 )
             };
-            let mut v = toward(&conditional);
-            if self.guidance != 1.0 {
-                let free = toward(&unconditional);
-                v = free.clone() + (v - free).mul_scalar(self.guidance);
-            }
+            let v = guided(toward(&conditional), self.guidance, || toward(&unconditional));
             x = x + v.mul_scalar(pair[1] - pair[0]);
         }
         Trajectory { states, clean: x }
@@ -179,7 +179,8 @@ fn sample_shard(
     let noise = normals(&mut shared_rng_of(at), batch.clip.shape().num_elements());
     let noise = Tensor::<5>::from_data(TensorData::new(noise, batch.clip.dims()), &device);
     let text = source.embed(&bundle.text, &batch.script, &device);
-    let made = recipe.sampler.sample(&bundle.dit, grid, noise, &batch, text);
+    let free = free_text(source, &bundle.text, &text, recipe.sampler.negative.as_deref());
+    let made = recipe.sampler.sample(&bundle.dit, grid, noise, &batch, [text, free]);
     let prompts =
         batch.script.prompts.chunks(batch.script.captions).map(<[String]>::to_vec).collect();
     let context = batch.context.expect("whole shots come with context");

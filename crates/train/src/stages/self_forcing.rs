@@ -45,6 +45,7 @@ use crate::{
         shots::{Script, ShotSource, ShotsRecipe},
     },
     error::TrainError,
+    guidance::{free_text, guided},
     log::Metrics,
     loss::{
         distribution_matching::{direction, matching_loss},
@@ -74,6 +75,9 @@ pub struct SelfForcingStage {
     pub critic_rate: f32,
     /// Weight of the teacher's conditional estimate; 1 is no guidance.
     pub guidance: f32,
+    /// What the teacher's unguided estimate reads; without it, zeros.
+    #[serde(default)]
+    pub negative: Option<String>,
     /// Shift of the levels at which teacher and critic look, towards noise.
     pub shift: f32,
     /// Where stories, context and captions come from.
@@ -183,12 +187,12 @@ impl SelfForcingObjective<'_> {
         let critic = critic.valid();
         let likely = self.estimate(&critic, look, &critic.text_cache(embeddings.clone()));
         let prompted = self.teacher.text_cache(embeddings.clone());
-        let mut wanted = self.estimate(&self.teacher, look, &prompted);
-        if self.stage.guidance != 1.0 {
-            let free = self.teacher.text_cache(embeddings.zeros_like());
-            let free = self.estimate(&self.teacher, look, &free);
-            wanted = free.clone() + (wanted - free).mul_scalar(self.stage.guidance);
-        }
+        let told = self.estimate(&self.teacher, look, &prompted);
+        let wanted = guided(told, self.stage.guidance, || {
+            let negative = self.stage.negative.as_deref();
+            let free = free_text(&self.source, &self.text, embeddings, negative);
+            self.estimate(&self.teacher, look, &self.teacher.text_cache(free))
+        });
         direction(clip, likely, wanted)
     }
 }

@@ -31,6 +31,7 @@ use crate::{
         shots::{ShotSource, ShotsRecipe},
     },
     error::TrainError,
+    guidance::free_text,
     log::Metrics,
     loss::flow_matching::{noisy, shifted, velocity_error},
     recipe::StageRecipe,
@@ -53,6 +54,20 @@ pub struct TeacherStage {
     pub text_dropout: f32,
     /// How the contact sheet is sampled.
     pub sampler: Sampler,
+    /// Which parameters learn; all of them by default.
+    #[serde(default)]
+    pub learns: Learns,
+}
+
+/// Which parameters of the teacher learn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Learns {
+    /// Transformer and text encoder, as a model needs that starts from nothing.
+    #[default]
+    All,
+    /// The transformer's self-attention alone, as ShotStream continues a model that can draw already.
+    SelfAttention,
 }
 
 /// The two networks that learn together.
@@ -102,7 +117,9 @@ impl Objective for TeacherObjective<'_> {
         let text = self.source.embed(&model.text, &batch.script, &device);
         let noise = normals(&mut shared_rng_of(at), batch.clip.shape().num_elements());
         let noise = Tensor::<5>::from_data(TensorData::new(noise, batch.clip.dims()), &device);
-        let made = self.stage.sampler.sample(&model.dit, &self.grid, noise, &batch, text);
+        let sampler = &self.stage.sampler;
+        let free = free_text(&self.source, &model.text, &text, sampler.negative.as_deref());
+        let made = sampler.sample(&model.dit, &self.grid, noise, &batch, [text, free]);
         let mut frames = Vec::new();
         for sample in 0..at.batch {
             let videos = [&batch.clip, &made.clean]
@@ -113,6 +130,13 @@ impl Objective for TeacherObjective<'_> {
             }
         }
         Some(contact_sheet(&frames, 6, 2))
+    }
+
+    fn trainable(&self, name: &str) -> bool {
+        match self.stage.learns {
+            Learns::All => true,
+            Learns::SelfAttention => name.contains("self_attn"),
+        }
     }
 }
 
