@@ -25,6 +25,8 @@ pub enum TrainError {
     #[error(transparent)]
     Bundle(#[from] shotstream_models::bundle::BundleError),
     #[error(transparent)]
+    Court(#[from] crate::court::CourtError),
+    #[error(transparent)]
     Tokenizer(#[from] shotstream_models::tokenizer::TokenizerError),
     #[error("the recipe asks for what this stage cannot do: {reason}")]
     Stage { reason: String },

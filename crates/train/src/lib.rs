@@ -5,6 +5,7 @@
 //! [`shotstream_models::bundle::Bundle`] and leaves a better one.
 
 pub mod checkpoint;
+pub mod court;
 pub mod data;
 pub mod error;
 pub mod files;
