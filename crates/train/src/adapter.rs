@@ -96,11 +96,13 @@ impl Space {
     /// has as its fields `roots`. Comes with the names and first values of what learns.
     ///
     /// # Errors
-    /// If there is no transformer, or a target is none of its projections.
+    /// If there is no transformer, a target is none of its projections, or a layer is one that the
+    /// stage never lets learn.
     pub fn open<M: Module>(
         model: &M,
         lora: Option<&LoraRecipe>,
         roots: &[&'static str],
+        trainable: impl Fn(&str) -> bool,
         seed: u64,
     ) -> Result<(Self, Vec<ParamSpec>, Vectors), TrainError> {
         let (specs, base) = params::values(model);
@@ -120,6 +122,10 @@ impl Space {
                 spec("lora_A", vec![recipe.rank, *inputs]),
                 spec("lora_B", vec![*outputs, recipe.rank]),
             ]);
+        }
+        if let Some(frozen) = specs.iter().find(|spec| !trainable(&spec.name)) {
+            let reason = format!("lora.targets has what the stage keeps frozen: {}", frozen.name);
+            return Err(TrainError::Stage { reason });
         }
         Ok((Self::Factors(Adapter { base, config, targets }), specs, values))
     }

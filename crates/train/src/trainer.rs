@@ -205,8 +205,9 @@ impl State {
     ) -> Result<Self, TrainError> {
         let path = run.dir.join("resume.safetensors");
         let (lora, seed) = (recipe.lora.as_ref(), recipe.run.seed);
-        let (space, specs, mut values) = Space::open(model, lora, objective.transformers(), seed)?;
         let trainable = |name: &str| objective.trainable(name);
+        let (space, specs, mut values) =
+            Space::open(model, lora, objective.transformers(), trainable, seed)?;
         let mut optimizer = Optimizer::new(recipe.optimizer.clone(), &specs, &values, trainable);
         let mut step = 0;
         if path.exists() && !run.resume {

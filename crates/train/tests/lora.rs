@@ -156,6 +156,13 @@ fn an_adapter_that_cannot_be_meant_is_refused_with_its_key() {
     let error = teach(&awake(dir.path()), dir.path(), ("none", &lora), 1, false).0.unwrap_err();
     assert!(error.to_string().contains("lora.targets has attn.q"), "{error}");
 
+    let stage = TEACHER_STAGE.replace("[stage]\n", "[stage]\nlearns = \"self-attention\"\n");
+    let path = write(dir.path(), "teacher.toml", &format!("{}{LORA}{stage}", loop_of(1, 1)));
+    let recipe: StageRecipe<TeacherStage> = StageRecipe::read(&path).unwrap();
+    let work = |run: &mut Run<'_>| teacher::run(awake(dir.path()), &recipe, run);
+    let error = losses(&dir.path().join("frozen"), false, work).0.unwrap_err();
+    assert!(error.to_string().contains("frozen: dit.blocks.0.ffn.0.lora_A"), "{error}");
+
     let text = format!("{}{LORA}{VAE_STAGE}", loop_of(1, 1));
     let recipe: StageRecipe<VaeStage> =
         StageRecipe::read(&write(dir.path(), "vae.toml", &text)).unwrap();
@@ -190,7 +197,8 @@ fn gradients_through_a_network_are_slopes_of_its_loss() {
     let model = Conditioned { dit: shaken(shaken(dit, 5), 6), text };
     let targets = ["self_attn.q", "cross_attn.v", "ffn.2"].map(str::to_owned).to_vec();
     let recipe = LoraRecipe { rank: 4, alpha: 8.0, targets };
-    let (space, specs, mut values) = Space::open(&model, Some(&recipe), &["dit"], 1).unwrap();
+    let (space, specs, mut values) =
+        Space::open(&model, Some(&recipe), &["dit"], |_| true, 1).unwrap();
     for (index, vector) in values.iter_mut().enumerate() {
         let noise = normals(&mut rng_of(address(7), index), vector.len());
         vector.iter_mut().zip(noise).for_each(|(x, n)| *x += 0.1 * n);
