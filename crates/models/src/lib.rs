@@ -5,6 +5,7 @@ pub mod checkpoint;
 pub mod clean;
 pub mod dit;
 pub mod kernels;
+pub mod lora;
 pub mod networks;
 pub mod tokenizer;
 pub mod umt5;

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::lora::LoraArgs;
+
 /// Streaming multi-shot video: type what happens next, and the film goes on.
 #[derive(Debug, Parser)]
 #[command(version)]
@@ -33,7 +35,7 @@ pub(crate) enum Command {
     World(WorldCommand),
     /// Tell what a file of weights holds.
     Inspect(InspectArgs),
-    /// Write a model file again, with its weights stored in another form.
+    /// Write a model file again: with its weights stored in another form, with adapters merged.
     Export(ExportArgs),
     /// Train a stage of a model, from and to a model file.
     Train(TrainArgs),
@@ -45,6 +47,8 @@ pub(crate) struct ModelArgs {
     /// A model file, or `tiny` for the model this program carries.
     #[arg(long, value_name = "PATH|tiny", default_value = "tiny")]
     pub(crate) model: String,
+    #[command(flatten)]
+    pub(crate) loras: LoraArgs,
     /// Where the networks run.
     #[arg(long, value_enum, default_value_t = DeviceName::Auto)]
     pub(crate) device: DeviceName,
@@ -261,6 +265,8 @@ pub(crate) struct ExportArgs {
     pub(crate) from: PathBuf,
     /// The model file to write.
     pub(crate) to: PathBuf,
+    #[command(flatten)]
+    pub(crate) loras: LoraArgs,
     /// How weights are stored.
     #[arg(long, value_enum, default_value_t = Stored::F16)]
     pub(crate) dtype: Stored,

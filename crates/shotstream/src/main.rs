@@ -14,6 +14,7 @@ mod failure;
 mod film;
 mod hardware;
 mod latents_file;
+mod lora;
 mod making;
 mod model;
 mod progress;

@@ -12,6 +12,7 @@ use shotstream_plan::recipe::{Recipe, RecipeFile};
 use crate::{
     cli::{DeviceName, ModelArgs, Precision},
     failure::{Blame as _, WrongUse},
+    lora::{LoraArg, merged},
 };
 
 /// The model this program carries.
@@ -23,8 +24,10 @@ const TINY_NAME: &str = "tiny";
 /// A model whose header has been read and whose networks have not been built.
 #[derive(Debug)]
 pub(crate) struct ModelFile {
-    /// What the user calls it.
+    /// What the user calls it, adapters included.
     pub(crate) name: String,
+    path: PathBuf,
+    loras: Vec<LoraArg>,
     config: BundleConfig,
     bytes: Cow<'static, [u8]>,
 }
@@ -48,7 +51,7 @@ impl ModelFile {
         let weights = Weights::parse(&bytes, &path).wrong_use()?;
         let (config, _) = read_header(&weights, &path).wrong_use()?;
         drop(weights);
-        Ok(Self { name: name.to_owned(), config, bytes })
+        Ok(Self { name: name.to_owned(), path, loras: Vec::new(), config, bytes })
     }
 
     /// The model's recipe, for pictures of another `size` (width, height) if one is asked for.
@@ -67,12 +70,20 @@ impl ModelFile {
         self.config.vae.z_dim
     }
 
-    /// Build the networks.
+    /// The same model with adapters to be merged into it.
+    fn with_loras(mut self, loras: &[LoraArg]) -> Self {
+        self.name.extend(loras.iter().map(|lora| format!(" + {lora}")));
+        self.loras = loras.to_vec();
+        self
+    }
+
+    /// Build the networks, and merge the adapters.
     ///
     /// # Errors
-    /// When the weights are not those the header promises.
+    /// When the weights are not those the header promises, or an adapter does not fit them.
     pub(crate) fn load(&self) -> anyhow::Result<Bundle> {
-        Bundle::parse(&self.bytes, &PathBuf::from(&self.name), &Device::flex()).wrong_use()
+        let bundle = Bundle::parse(&self.bytes, &self.path, &Device::flex()).wrong_use()?;
+        merged(bundle, &self.loras)
     }
 }
 
@@ -90,5 +101,5 @@ pub(crate) fn open(args: &ModelArgs) -> anyhow::Result<ModelFile> {
     if let Some(threads) = args.threads {
         rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global()?;
     }
-    ModelFile::open(&args.model)
+    Ok(ModelFile::open(&args.model)?.with_loras(&args.loras.loras))
 }

@@ -27,6 +27,8 @@ pub enum TrainError {
     #[error(transparent)]
     Court(#[from] crate::court::CourtError),
     #[error(transparent)]
+    Lora(#[from] shotstream_models::lora::LoraError),
+    #[error(transparent)]
     Tokenizer(#[from] shotstream_models::tokenizer::TokenizerError),
     #[error("the recipe asks for what this stage cannot do: {reason}")]
     Stage { reason: String },

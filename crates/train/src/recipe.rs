@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{error::TrainError, optimizer::OptimizerRecipe};
+use crate::{adapter::LoraRecipe, error::TrainError, optimizer::OptimizerRecipe};
 
 /// What every stage's loop needs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -47,6 +47,9 @@ pub struct StageRecipe<S> {
     pub run: LoopRecipe,
     /// The optimiser.
     pub optimizer: OptimizerRecipe,
+    /// The adapter that learns in place of the transformer's weights, if one does.
+    #[serde(default)]
+    pub lora: Option<LoraRecipe>,
     /// What only this stage knows.
     pub stage: S,
 }
@@ -86,6 +89,7 @@ impl<S: DeserializeOwned> StageRecipe<S> {
         if !(0.0..=1.0).contains(&run.decay) {
             return Err(invalid(format!("loop.decay is a share, found {}", run.decay)));
         }
+        recipe.lora.as_ref().map_or(Ok(()), LoraRecipe::check).map_err(invalid)?;
         Ok(recipe)
     }
 }

@@ -11,12 +11,13 @@ use burn::tensor::{Device, Tensor};
 use shotstream_media::Frame;
 
 use crate::{
+    adapter::Space,
     checkpoint,
     error::TrainError,
     log::{Log, Metrics},
-    optimizer::{Optimizer, OptimizerRecipe, Turn},
+    optimizer::{Optimizer, Turn},
     params::{self, ParamSpec, Vectors},
-    recipe::LoopRecipe,
+    recipe::StageRecipe,
     workers::Workers,
 };
 
@@ -43,6 +44,11 @@ pub trait Objective: Sync {
 
     /// A picture of what the model can do, from averaged weights on a plain device.
     fn sheet(&self, model: &Self::Model) -> Option<Frame>;
+
+    /// The fields of the model that are transformers, which adapters can learn for.
+    fn transformers(&self) -> &'static [&'static str] {
+        &[]
+    }
 
     /// Whether a parameter ever learns.
     fn trainable(&self, _name: &str) -> bool {
@@ -78,18 +84,19 @@ impl Debug for Run<'_> {
     }
 }
 
-/// Train `model` and return it with averaged weights on a plain device.
+/// Train `model`, or adapters of it, and return it with averaged weights on a plain device.
 ///
 /// # Errors
-/// If the folder is occupied or unwritable, the checkpoint does not fit, or the loss is not finite.
-pub fn train<O: Objective>(
+/// If the folder is occupied or unwritable, the checkpoint or the adapter does not fit, or the loss
+/// is not finite.
+pub fn train<O: Objective, S>(
     objective: &O,
     model: O::Model,
-    recipe: &LoopRecipe,
-    optimizer: &OptimizerRecipe,
+    recipe: &StageRecipe<S>,
     run: &mut Run<'_>,
 ) -> Result<O::Model, TrainError> {
-    let mut state = State::open(objective, &model, optimizer, run)?;
+    let mut state = State::open(objective, &model, recipe, run)?;
+    let recipe = &recipe.run;
     let workers = Workers::new(recipe.parts, run.threads)?;
     let log_path = run.dir.join("log.jsonl");
     let io_error = |path: &Path| {
@@ -101,8 +108,7 @@ pub fn train<O: Objective>(
     while state.step < recipe.steps {
         let started = Instant::now();
         let at = BatchAddress { seed: recipe.seed, step: state.step, part: 0, batch: recipe.batch };
-        let (loss, gradients, mut metrics) =
-            backward(objective, (&model, &state.values), at, &workers);
+        let (loss, gradients, mut metrics) = backward(objective, (&model, &state), at, &workers);
         if !loss.is_finite() {
             return Err(TrainError::NotFinite { step: state.step, loss });
         }
@@ -130,8 +136,8 @@ pub fn train<O: Objective>(
             )?;
         }
         if state.step % recipe.sheet_every == 0 || state.step == recipe.steps {
-            let averaged =
-                params::with_values(model.clone(), &state.optimizer.ema, &device).valid();
+            let averaged = state.space.weights(&state.optimizer.ema);
+            let averaged = params::with_values(model.clone(), &averaged, &device).valid();
             if let Some(sheet) = objective.sheet(&averaged) {
                 let path = run.dir.join(format!("sheet-{:06}.png", state.step));
                 shotstream_media::png::write_png(&path, &sheet).map_err(|error| {
@@ -140,7 +146,9 @@ pub fn train<O: Objective>(
             }
         }
     }
-    Ok(params::with_values(model, &state.optimizer.ema, &device).valid())
+    let averaged = &state.optimizer.ema;
+    state.space.save(&run.dir, averaged)?;
+    Ok(params::with_values(model, &state.space.weights(averaged), &device).valid())
 }
 
 /// Mean loss, mean gradient and mean metrics over the parts.
@@ -149,16 +157,18 @@ pub fn train<O: Objective>(
 /// the parts' graphs into one, which the first to finish would consume.
 fn backward<O: Objective>(
     objective: &O,
-    (template, values): (&O::Model, &Vectors),
+    (template, State { space, values, .. }): (&O::Model, &State),
     at: BatchAddress,
     workers: &Workers,
 ) -> (f64, Vectors, Metrics) {
+    let weights = space.weights(values);
     let parts = workers.map(|part| {
-        let model = params::with_values(template.clone(), values, &Device::flex().autodiff());
+        let model = params::with_values(template.clone(), &weights, &Device::flex().autodiff());
         let (loss, mut metrics) = objective.loss(&model, BatchAddress { part, ..at });
         let value = f64::from(params::host(loss.clone().inner())[0]);
         metrics.insert(0, ("loss", value));
-        (value, params::gradients(&model, &loss.backward()), metrics)
+        let gradients = params::gradients(&model, &loss.backward());
+        (value, space.gradients(values, gradients), metrics)
     });
     let share = 1.0 / parts.len() as f32;
     let mut parts = parts.into_iter();
@@ -180,22 +190,25 @@ fn backward<O: Objective>(
 struct State {
     path: PathBuf,
     step: u64,
+    space: Space,
     specs: Vec<ParamSpec>,
     values: Vectors,
     optimizer: Optimizer,
 }
 
 impl State {
-    fn open<O: Objective>(
+    fn open<O: Objective, S>(
         objective: &O,
         model: &O::Model,
-        recipe: &OptimizerRecipe,
+        recipe: &StageRecipe<S>,
         run: &Run<'_>,
     ) -> Result<Self, TrainError> {
         let path = run.dir.join("resume.safetensors");
-        let (specs, mut values) = params::values(model);
-        let mut optimizer =
-            Optimizer::new(recipe.clone(), &specs, &values, |name| objective.trainable(name));
+        let (lora, seed) = (recipe.lora.as_ref(), recipe.run.seed);
+        let trainable = |name: &str| objective.trainable(name);
+        let (space, specs, mut values) =
+            Space::open(model, lora, objective.transformers(), trainable, seed)?;
+        let mut optimizer = Optimizer::new(recipe.optimizer.clone(), &specs, &values, trainable);
         let mut step = 0;
         if path.exists() && !run.resume {
             return Err(TrainError::Occupied { found: run.stage.into(), path: run.dir.clone() });
@@ -207,6 +220,7 @@ impl State {
         }
         std::fs::create_dir_all(&run.dir)
             .map_err(|source| TrainError::Write { source, path: run.dir.clone() })?;
-        Ok(Self { path, step, specs, values, optimizer })
+        space.claim(&run.dir, path.exists())?;
+        Ok(Self { path, step, space, specs, values, optimizer })
     }
 }

@@ -58,23 +58,27 @@ impl WeightsWriter {
 
     /// Add every parameter of a module under its official name after `prefix`.
     pub fn add<M: Module>(&mut self, module: &M, network: Network, prefix: &str) {
-        let Self { dtype, tensors } = self;
         walk::read_out(module, network, prefix, |Slot { name, shape, .. }, values| {
-            let (bytes, finite) = match dtype {
-                StoredDtype::F32 => (
-                    values.iter().flat_map(|value| value.to_le_bytes()).collect(),
-                    values.iter().all(|value| value.is_finite()),
-                ),
-                StoredDtype::F16 => {
-                    let halves: Vec<f16> = values.into_iter().map(f16::from_f32).collect();
-                    (
-                        halves.iter().flat_map(|value| value.to_le_bytes()).collect(),
-                        halves.iter().all(|value| value.is_finite()),
-                    )
-                }
-            };
-            tensors.push(Stored { name, shape, bytes, finite });
+            self.add_tensor(name, shape, values);
         });
+    }
+
+    /// Add one tensor of `shape`, its values row by row.
+    pub fn add_tensor(&mut self, name: String, shape: Vec<usize>, values: Vec<f32>) {
+        let (bytes, finite) = match self.dtype {
+            StoredDtype::F32 => (
+                values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+                values.iter().all(|value| value.is_finite()),
+            ),
+            StoredDtype::F16 => {
+                let halves: Vec<f16> = values.into_iter().map(f16::from_f32).collect();
+                (
+                    halves.iter().flat_map(|value| value.to_le_bytes()).collect(),
+                    halves.iter().all(|value| value.is_finite()),
+                )
+            }
+        };
+        self.tensors.push(Stored { name, shape, bytes, finite });
     }
 
     /// Write the file under another name first, so that `path` holds the old file or the new one

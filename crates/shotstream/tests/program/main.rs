@@ -8,6 +8,7 @@ mod fixture;
 mod generate;
 mod latents;
 mod leaving;
+mod lora;
 mod plan;
 mod play;
 mod refusals;

@@ -129,6 +129,10 @@ impl Objective for OdeInitObjective<'_> {
         None
     }
 
+    fn transformers(&self) -> &'static [&'static str] {
+        &["dit"]
+    }
+
     fn trainable(&self, name: &str) -> bool {
         !name.starts_with("text.")
     }
@@ -151,7 +155,7 @@ pub fn run(
         recipe: bundle.recipe().clone(),
     };
     let model = Conditioned { dit: bundle.dit, text: bundle.text };
-    let model = train(&objective, model, &recipe.run, &recipe.optimizer, run)?;
+    let model = train(&objective, model, recipe, run)?;
     (bundle.dit, bundle.text) = (model.dit, model.text);
     Ok(bundle)
 }

@@ -269,6 +269,10 @@ impl Objective for SelfForcingObjective<'_> {
         Some(contact_sheet(&frames, 2 * at.batch, 2))
     }
 
+    fn transformers(&self) -> &'static [&'static str] {
+        &["student", "critic"]
+    }
+
     fn turn(&self, name: &str, step: u64) -> Option<Turn> {
         let students = step / self.stage.period;
         match (name.starts_with("student"), self.is_students(step)) {
@@ -320,6 +324,6 @@ pub fn run(
         text: bundle.text.clone(),
     };
     let players = Players { student: bundle.dit, critic: teacher.dit };
-    bundle.dit = train(&objective, players, &recipe.run, &recipe.optimizer, run)?.student;
+    bundle.dit = train(&objective, players, recipe, run)?.student;
     Ok(bundle)
 }

@@ -132,6 +132,10 @@ impl Objective for TeacherObjective<'_> {
         Some(contact_sheet(&frames, 6, 2))
     }
 
+    fn transformers(&self) -> &'static [&'static str] {
+        &["dit"]
+    }
+
     fn trainable(&self, name: &str) -> bool {
         match self.stage.learns {
             Learns::All => true,
@@ -194,7 +198,7 @@ pub fn run(
         grid: Grid::new(bundle.recipe(), recipe.stage.sampler.substeps),
     };
     let model = Conditioned { dit: bundle.dit, text: bundle.text };
-    let model = train(&objective, model, &recipe.run, &recipe.optimizer, run)?;
+    let model = train(&objective, model, recipe, run)?;
     (bundle.dit, bundle.text) = (model.dit, model.text);
     Ok(bundle)
 }

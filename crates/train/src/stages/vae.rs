@@ -143,7 +143,7 @@ pub fn run(
         picture: geometry.pixels,
         shot_frames: bundle.recipe().shot_frames().0,
     };
-    bundle.vae = train(&objective, bundle.vae, &recipe.run, &recipe.optimizer, run)?;
+    bundle.vae = train(&objective, bundle.vae, recipe, run)?;
     if !recipe.stage.freeze_encoder {
         let (mean, std) = statistics(&objective, &bundle.vae);
         bundle.vae = bundle.vae.with_latents(mean.clone(), std.clone());
