@@ -10,6 +10,7 @@ mod latents;
 mod leaving;
 mod plan;
 mod play;
+mod prepare;
 mod refusals;
 mod weights;
 mod world;
