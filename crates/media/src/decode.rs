@@ -1,21 +1,24 @@
-//! Our own films back to frames, to judge and to test them.
+//! Films back to frames: H.264 in an MP4.
 //!
-//! Reads what [`crate::film`] writes: one H.264 track in a fragmented MP4. A film cut short is
-//! read up to its last whole fragment.
+//! Reads what [`crate::film`] writes, one track in fragments, and ordinary files by way of
+//! [`crate::container`]. A film of ours that was cut short is read up to its last whole fragment.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::fs;
 use std::ops::Range;
 use std::path::Path;
 
-use openh264::decoder::{DecodedYUV, Decoder};
+use openh264::OpenH264API;
+use openh264::decoder::{DecodedYUV, Decoder, DecoderConfig, Flush};
 use openh264::formats::YUVSource;
-use shiguredo_mp4::bitstream::h264::{LengthSize, length_prefixed_to_annexb};
-use shiguredo_mp4::boxes::{MdatBox, MoofBox, MoovBox, SampleEntry};
+use shiguredo_mp4::bitstream::h264::{LengthSize, length_prefixed_to_annexb, parse_sps};
+use shiguredo_mp4::boxes::{Avc1Box, MdatBox, MoofBox, MoovBox, SampleEntry};
 use shiguredo_mp4::demux::{DemuxError, Fmp4SegmentDemuxer};
 use shiguredo_mp4::{BoxHeader, Decode};
 
-use crate::colour::rgb_from_yuv;
+use crate::colour::Colours;
+use crate::container;
 use crate::error::MediaError;
 use crate::frame::Frame;
 
@@ -28,9 +31,9 @@ pub struct Picture {
     pub ticks: u32,
     /// Whether decoding can start here.
     pub keyframe: bool,
-    /// Which fragment it came in, from 0.
+    /// Which fragment it came in, from 0; an ordinary file is one.
     pub fragment: usize,
-    bytes: Range<usize>,
+    pub(crate) bytes: Range<usize>,
 }
 
 /// A film taken apart but not yet decoded.
@@ -40,11 +43,23 @@ pub struct Film {
     pub timescale: u32,
     /// Width and height in pixels.
     pub size: [usize; 2],
-    /// Every picture of every whole fragment, in order.
+    /// Every picture of every whole fragment, in the order in which they are coded.
     pub pictures: Vec<Picture>,
     /// Whether the file ends where a fragment ends.
     pub complete: bool,
-    parameter_sets: Vec<u8>,
+    /// What a picture's bytes need before them to be decoded.
+    coding: Coding,
+}
+
+/// How a track's pictures are coded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Coding {
+    /// In Annex B form.
+    pub(crate) parameter_sets: Vec<u8>,
+    /// Bytes of the lengths between the parts of a picture.
+    pub(crate) length_size: LengthSize,
+    /// What the planes mean.
+    pub(crate) colours: Colours,
 }
 
 impl fmt::Debug for Film {
@@ -58,7 +73,7 @@ impl Film {
     /// Take a film file apart.
     ///
     /// # Errors
-    /// When the file cannot be read or is not a film of ours.
+    /// When the file cannot be read or is no film that can be taken apart here.
     pub fn open(path: &Path) -> Result<Self, MediaError> {
         Self::parse(fs::read(path).map_err(MediaError::io("read the film", path))?)
     }
@@ -66,14 +81,22 @@ impl Film {
     /// Take the bytes of a film apart.
     ///
     /// # Errors
-    /// When the bytes are not a film of ours.
+    /// When the bytes are no film that can be taken apart here.
     pub fn parse(bytes: Vec<u8>) -> Result<Self, MediaError> {
         let mut boxes = TopLevel { bytes: &bytes, at: 0 };
         let header = boxes
             .find(|(kind, _)| *kind == MoovBox::TYPE)
-            .ok_or_else(|| unreadable("there is no header"))?;
+            .ok_or_else(|| unreadable("there is no header"))?
+            .1;
+        let (moov, _) = MoovBox::decode(&bytes[header.clone()])
+            .map_err(|error| unreadable(&error.to_string()))?;
+        if moov.mvex_box.is_none() {
+            let track = container::video_track(&moov, bytes.len())?;
+            let container::Track { timescale, size, pictures, coding } = track;
+            return Ok(Self { bytes, timescale, size, pictures, complete: true, coding });
+        }
         let mut demuxer = Fmp4SegmentDemuxer::new();
-        demuxer.handle_init_segment(&bytes[..header.1.end]).map_err(refused)?;
+        demuxer.handle_init_segment(&bytes[..header.end]).map_err(refused)?;
         let timescale = match demuxer.tracks().map_err(refused)? {
             [track] => track.timescale.get(),
             tracks => return Err(unreadable(&format!("{} tracks instead of one", tracks.len()))),
@@ -83,7 +106,7 @@ impl Film {
             size: [0, 0],
             pictures: Vec::new(),
             complete: true,
-            parameter_sets: Vec::new(),
+            coding: Coding::none(),
             bytes: Vec::new(),
         };
         let mut start = None;
@@ -105,13 +128,15 @@ impl Film {
         Ok(film)
     }
 
-    /// Decode the frames, one after another.
+    /// Decode the frames, one after another as they are shown.
     ///
     /// # Errors
     /// When the decoder cannot be started; the iterator yields an error where decoding fails.
     pub fn frames(&self) -> Result<Frames<'_>, MediaError> {
-        let decoder = Decoder::new().map_err(MediaError::codec("start the H.264 decoder"))?;
-        Ok(Frames { film: self, decoder, next: 0 })
+        let config = DecoderConfig::new().flush_after_decode(Flush::NoFlush);
+        let decoder = Decoder::with_api_config(OpenH264API::from_source(), config)
+            .map_err(MediaError::codec("start the H.264 decoder"))?;
+        Ok(Frames { film: self, decoder, next: 0, seen: 0, ready: VecDeque::new() })
     }
 
     /// Length in seconds: the end of the last picture.
@@ -131,10 +156,7 @@ impl Film {
         for sample in demuxer.handle_media_segment(bytes).map_err(refused)? {
             match sample.sample_entry {
                 Some(SampleEntry::Avc1(entry)) => {
-                    self.size = [entry.visual.width, entry.visual.height].map(usize::from);
-                    let sets = entry.avcc_box.sps_list.iter().chain(&entry.avcc_box.pps_list);
-                    self.parameter_sets =
-                        sets.flat_map(|set| [&[0, 0, 0, 1], set.as_slice()].concat()).collect();
+                    (self.size, self.coding) = Coding::of(entry)?;
                 }
                 Some(_) => return Err(unreadable("the picture track is not H.264")),
                 None => {}
@@ -160,11 +182,14 @@ pub fn read_film(path: &Path) -> Result<Vec<Frame>, MediaError> {
     Film::open(path)?.frames()?.collect()
 }
 
-/// The frames of a film, decoded as they are asked for.
+/// The frames of a film, decoded as they are asked for. What decodes later than it is shown waits.
 pub struct Frames<'a> {
     film: &'a Film,
     decoder: Decoder,
     next: usize,
+    /// Frames that left the decoder.
+    seen: usize,
+    ready: VecDeque<Frame>,
 }
 
 impl fmt::Debug for Frames<'_> {
@@ -177,30 +202,93 @@ impl Iterator for Frames<'_> {
     type Item = Result<Frame, MediaError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let picture = self.film.pictures.get(self.next)?;
-        self.next += 1;
-        Some(self.decode(picture))
+        while self.ready.is_empty() && self.next <= self.film.pictures.len() {
+            let step = match self.film.pictures.get(self.next) {
+                Some(picture) => self.decode(picture),
+                None => self.finish(),
+            };
+            self.next += 1;
+            if let Err(error) = step {
+                self.next = usize::MAX;
+                return Some(Err(error));
+            }
+        }
+        self.ready.pop_front().map(Ok)
     }
 }
 
 impl Frames<'_> {
-    fn decode(&mut self, picture: &Picture) -> Result<Frame, MediaError> {
+    fn decode(&mut self, picture: &Picture) -> Result<(), MediaError> {
+        let Coding { parameter_sets, length_size, colours } = &self.film.coding;
         let stored = &self.film.bytes[picture.bytes.clone()];
-        let slices = length_prefixed_to_annexb(stored, LengthSize::FourBytes)
+        let slices = length_prefixed_to_annexb(stored, *length_size)
             .map_err(MediaError::codec("take a coded frame apart"))?;
         let packet = match picture.keyframe {
-            true => [self.film.parameter_sets.as_slice(), &slices].concat(),
+            true => [parameter_sets.as_slice(), &slices].concat(),
             false => slices,
         };
-        match self.decoder.decode(&packet).map_err(MediaError::codec("decode a frame"))? {
-            Some(decoded) => Ok(frame_from_decoded(&decoded)),
-            None => Err(unreadable("a picture is missing")),
+        let decoded = self.decoder.decode(&packet).map_err(MediaError::codec("decode a frame"))?;
+        let frame = decoded.map(|decoded| frame_from_decoded(&decoded, *colours));
+        self.seen += usize::from(frame.is_some());
+        self.ready.extend(frame);
+        Ok(())
+    }
+
+    /// Take what the decoder still holds back.
+    fn finish(&mut self) -> Result<(), MediaError> {
+        let late = self.decoder.flush_remaining().map_err(MediaError::codec("decode a frame"))?;
+        let colours = self.film.coding.colours;
+        self.ready.extend(late.iter().map(|decoded| frame_from_decoded(decoded, colours)));
+        self.seen += self.ready.len();
+        match self.film.pictures.len().checked_sub(self.seen) {
+            Some(0) => Ok(()),
+            _ => Err(unreadable(&format!(
+                "{} pictures gave {} frames",
+                self.film.pictures.len(),
+                self.seen
+            ))),
         }
     }
 }
 
+impl Coding {
+    fn none() -> Self {
+        let (parameter_sets, length_size) = (Vec::new(), LengthSize::FourBytes);
+        Self { parameter_sets, length_size, colours: Colours::bt601() }
+    }
+
+    /// Width and height of a track, and how it is coded.
+    ///
+    /// # Errors
+    /// When the decoder here does not know this kind of H.264.
+    pub(crate) fn of(entry: &Avc1Box) -> Result<([usize; 2], Self), MediaError> {
+        let refused = |error: shiguredo_mp4::Error| unreadable(&error.to_string());
+        let sets = &entry.avcc_box;
+        for sps in &sets.sps_list {
+            let sps = parse_sps(sps).map_err(refused)?;
+            let depth = 8 + sps.bit_depth_luma_minus8.max(sps.bit_depth_chroma_minus8);
+            if sps.chroma_format_idc != 1 || depth != 8 {
+                let reason = format!("its pictures have {depth} bits or chroma of another size");
+                return Err(unreadable(&reason));
+            }
+        }
+        let length_size = LengthSize::from_length_size_minus_one(sets.length_size_minus_one.get());
+        let colours = container::colours(&entry.unknown_boxes)
+            .ok_or_else(|| unreadable("its colours are of a rare kind"))?;
+        let annex_b = sets.sps_list.iter().chain(&sets.pps_list);
+        let coding = Self {
+            parameter_sets: annex_b
+                .flat_map(|set| [&[0, 0, 0, 1], set.as_slice()].concat())
+                .collect(),
+            length_size: length_size.map_err(refused)?,
+            colours,
+        };
+        Ok(([entry.visual.width, entry.visual.height].map(usize::from), coding))
+    }
+}
+
 /// The decoder's planes, with their padded rows, as a frame.
-fn frame_from_decoded(decoded: &DecodedYUV<'_>) -> Frame {
+fn frame_from_decoded(decoded: &DecodedYUV<'_>, colours: Colours) -> Frame {
     let (width, height) = decoded.dimensions();
     let (y_stride, u_stride, v_stride) = decoded.strides();
     let (y, u, v) = (decoded.y(), decoded.u(), decoded.v());
@@ -208,7 +296,7 @@ fn frame_from_decoded(decoded: &DecodedYUV<'_>) -> Frame {
     for row in 0..height {
         for column in 0..width {
             let (half_row, half_column) = (row / 2, column / 2);
-            rgb.extend(rgb_from_yuv(
+            rgb.extend(colours.rgb(
                 y[row * y_stride + column],
                 u[half_row * u_stride + half_column],
                 v[half_row * v_stride + half_column],
@@ -240,7 +328,7 @@ impl Iterator for TopLevel<'_> {
     }
 }
 
-fn unreadable(reason: &str) -> MediaError {
+pub(crate) fn unreadable(reason: &str) -> MediaError {
     MediaError::NotReadable { reason: reason.to_owned() }
 }
 

@@ -61,6 +61,22 @@ pub enum MediaError {
         /// What was missing.
         reason: String,
     },
+    /// A video that only `ffmpeg` could read, and there is none.
+    #[error("this video needs ffmpeg, which is not installed ({reason}): {}", path.display())]
+    NeedsFfmpeg {
+        /// Why it cannot be read without.
+        reason: String,
+        /// The video.
+        path: PathBuf,
+    },
+    /// `ffmpeg` could not read it either.
+    #[error("ffmpeg cannot read this video ({reason}): {}", path.display())]
+    Ffmpeg {
+        /// What it said.
+        reason: String,
+        /// The video.
+        path: PathBuf,
+    },
     /// The operating system refused.
     #[error("cannot {task}: {source}: {}", path.display())]
     Io {

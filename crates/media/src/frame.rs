@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use fast_image_resize::images::{Image, ImageRef};
+use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+
 use crate::error::MediaError;
 
 /// One picture of a film: rows from the top, pixels from the left, three bytes (R, G, B) each.
@@ -47,6 +50,29 @@ impl Frame {
     pub fn pixel(&self, x: usize, y: usize) -> [u8; 3] {
         let at = (y * self.width + x) * 3;
         [self.rgb[at], self.rgb[at + 1], self.rgb[at + 2]]
+    }
+
+    /// The frame at another size: every new pixel is a mean of the old ones around it, weighted by a
+    /// triangle as wide as the coarser of the two grids; sides are stretched, nothing is cut off.
+    ///
+    /// # Errors
+    /// When a side is 0, or the frame's bytes do not fill its size.
+    pub fn resized(&self, width: usize, height: usize) -> Result<Self, MediaError> {
+        self.check()?;
+        if [width, height] == [self.width, self.height] {
+            return Ok(self.clone());
+        }
+        let [old_width, old_height, new_width, new_height] =
+            [self.width, self.height, width, height].map(|side| side as u32);
+        let source = ImageRef::new(old_width, old_height, &self.rgb, PixelType::U8x3)
+            .map_err(MediaError::codec("resize a frame"))?;
+        let mut target = Image::new(new_width, new_height, PixelType::U8x3);
+        let triangle =
+            ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
+        Resizer::new()
+            .resize(&source, &mut target, &triangle)
+            .map_err(MediaError::codec("resize a frame"))?;
+        Ok(Self { width, height, rgb: target.into_vec() })
     }
 
     /// The frame `factor` times as wide and as high, smoothly (bilinear, edges repeated).
@@ -117,6 +143,17 @@ mod tests {
         let frame = Frame { width: 2, height: 1, rgb: vec![0, 0, 0, 80, 80, 80] };
         let reds: Vec<u8> = frame.scaled(2).rgb.iter().copied().step_by(3).collect();
         assert_eq!(reds, [0, 20, 60, 80, 0, 20, 60, 80]);
+    }
+
+    #[test]
+    fn a_smaller_frame_is_made_of_means() {
+        let frame = Frame { width: 4, height: 2, rgb: [[0; 12], [80; 12]].concat() };
+        assert_eq!(frame.resized(2, 1).unwrap(), Frame::filled(2, 1, [40; 3]));
+        assert_eq!(
+            Frame::filled(30, 20, [9, 8, 7]).resized(13, 21).unwrap(),
+            Frame::filled(13, 21, [9, 8, 7])
+        );
+        assert_eq!(frame.resized(4, 2).unwrap(), frame);
     }
 
     #[test]

@@ -1,14 +1,17 @@
 //! Frames to bytes and back.
 
 pub mod colour;
+mod container;
 pub mod decode;
 pub mod encode;
 pub mod error;
+mod ffmpeg;
 pub mod film;
 pub mod frame;
 pub mod mux;
 pub mod png;
 pub mod sheet;
+pub mod video;
 
 pub use error::MediaError;
 pub use film::{FilmStream, FilmWriter};

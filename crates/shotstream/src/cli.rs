@@ -37,6 +37,11 @@ pub(crate) enum Command {
     Inspect(InspectArgs),
     /// Write a model file again: with its weights stored in another form, with adapters merged.
     Export(ExportArgs),
+    /// Turn videos, or stories of StoryWorld, into shards of latents to train from.
+    ///
+    /// The videos are named by a table: a CSV with the columns `json_path`, `video_path` and
+    /// `frame_number`. What was interrupted goes on where it stopped.
+    Prepare(PrepareArgs),
     /// Train a stage of a model, from and to a model file.
     Train(TrainArgs),
 }
@@ -281,6 +286,46 @@ pub(crate) enum Stored {
     F16,
 }
 
+/// Flags of `prepare`.
+#[derive(Debug, Args)]
+pub(crate) struct PrepareArgs {
+    /// The table of the videos: a CSV, or a folder with one in it.
+    #[arg(required_unless_present = "world", conflicts_with = "world")]
+    pub(crate) table: Option<PathBuf>,
+    /// The folder of the shards.
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) output: PathBuf,
+    /// Where the table's paths start; the table's own folder by default.
+    #[arg(long, value_name = "DIR", conflicts_with = "world")]
+    pub(crate) root: Option<PathBuf>,
+    /// Draw this many stories of StoryWorld instead of reading a table.
+    #[arg(long, value_name = "N")]
+    pub(crate) world: Option<usize>,
+    /// Which stories are drawn; the same number in a recipe stands for the same stories.
+    #[arg(long, requires = "world", value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..1 << 32))]
+    pub(crate) seed: u64,
+    /// Shots of each drawn story.
+    #[arg(long, requires = "world", value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub(crate) shots: u8,
+    /// The share of drawn stories with two characters.
+    #[arg(long, requires = "world", value_name = "SHARE", default_value_t = 0.2, value_parser = share)]
+    pub(crate) pairs: f64,
+    /// Ways to tell each drawn story.
+    #[arg(long, requires = "world", value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub(crate) wordings: u8,
+    /// Cut longer shots to this many frames; the model's shot by default. Drawn shots have as many.
+    #[arg(long, value_name = "N")]
+    pub(crate) frames: Option<usize>,
+    /// Stories in a shard.
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) shard: u16,
+    /// Stop at the first story that cannot be learnt from, instead of leaving it out.
+    #[arg(long)]
+    pub(crate) strict: bool,
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+}
+
 /// Flags of `train`.
 #[derive(Debug, Args)]
 pub(crate) struct TrainArgs {
@@ -321,6 +366,12 @@ pub(crate) enum StageName {
     SelfForcing,
     /// Every stage of a road file, from wherever an earlier walk stopped.
     All,
+}
+
+/// A number from 0 to 1.
+fn share(text: &str) -> Result<f64, String> {
+    let share = text.parse().ok().filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or_else(|| "expected a number from 0 to 1".to_owned())
 }
 
 /// `832x480` to width and height.

@@ -34,6 +34,8 @@ pub enum TrainError {
     Stage { reason: String },
     #[error("the teacher does not fit the student: {reason}: {}", path.display())]
     Teacher { reason: String, path: PathBuf },
+    #[error(transparent)]
+    Refused(#[from] crate::data::table::Refusal),
     #[error("what is stored here is not usable: {reason}: {}", path.display())]
     Stored { reason: String, path: PathBuf },
 }

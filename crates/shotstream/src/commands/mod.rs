@@ -10,6 +10,7 @@ mod generate;
 mod inspect;
 mod plan;
 mod play;
+mod prepare;
 mod train;
 mod world;
 
@@ -23,6 +24,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::World(command) => world::run(&command),
         Command::Inspect(args) => inspect::run(&args),
         Command::Export(args) => export::run(&args),
+        Command::Prepare(args) => prepare::run(&args),
         Command::Train(args) => train::run(&args),
     }
 }

@@ -11,6 +11,7 @@ mod leaving;
 mod lora;
 mod plan;
 mod play;
+mod prepare;
 mod refusals;
 mod weights;
 mod world;

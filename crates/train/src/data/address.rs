@@ -21,6 +21,11 @@ pub fn shared_rng_of(at: BatchAddress) -> ChaCha8Rng {
     rng_of(at, usize::MAX)
 }
 
+/// The generator of the length of a part's shots.
+pub fn length_rng_of(at: BatchAddress) -> ChaCha8Rng {
+    rng_of(at, usize::MAX - 1)
+}
+
 /// The generator of what all parts of a step share.
 pub fn step_rng_of(at: BatchAddress) -> ChaCha8Rng {
     shared_rng_of(BatchAddress { part: usize::MAX, ..at })

@@ -37,6 +37,14 @@ pub fn write(
     tensors: &[(&str, &Halves)],
     facts: HashMap<String, String>,
 ) -> Result<(), TrainError> {
+    files::replace(path, &bytes_of(tensors, Some(facts)))
+}
+
+/// The bytes of a file with these tensors.
+///
+/// # Panics
+/// When a tensor's shape is not that of its values.
+pub fn bytes_of(tensors: &[(&str, &Halves)], facts: Option<HashMap<String, String>>) -> Vec<u8> {
     let bytes = |halves: &Halves| -> Vec<u8> {
         halves.values.iter().flat_map(|x| x.to_le_bytes()).collect()
     };
@@ -46,8 +54,7 @@ pub fn write(
         let view = TensorView::new(Dtype::F16, halves.shape.clone(), bytes);
         (name, view.expect("shape matches the bytes"))
     });
-    let bytes = safetensors::serialize(views, Some(facts)).expect("f16 tensors always serialise");
-    files::replace(path, &bytes)
+    safetensors::serialize(views, facts).expect("f16 tensors always serialise")
 }
 
 /// Read the named tensors, and what was written beside them.
@@ -65,12 +72,20 @@ pub fn read<const N: usize>(
     let file = SafeTensors::deserialize(&bytes).map_err(|e| refuse(e.to_string()))?;
     let mut tensors = [const { Halves { values: Vec::new(), shape: Vec::new() } }; N];
     for (tensor, name) in tensors.iter_mut().zip(names) {
-        let view = file.tensor(name).map_err(|e| refuse(e.to_string()))?;
-        if view.dtype() != Dtype::F16 {
-            return Err(refuse(format!("{name} is {:?}, expected F16", view.dtype())));
-        }
-        let halves = view.data().chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]));
-        *tensor = Halves { values: halves.collect(), shape: view.shape().to_vec() };
+        *tensor = tensor_of(&file, name).map_err(refuse)?;
     }
     Ok((tensors, header.metadata().clone().unwrap_or_default()))
+}
+
+/// One tensor of a file.
+///
+/// # Errors
+/// If it is absent or not in float16, in words.
+pub fn tensor_of(file: &SafeTensors<'_>, name: &str) -> Result<Halves, String> {
+    let view = file.tensor(name).map_err(|error| error.to_string())?;
+    if view.dtype() != Dtype::F16 {
+        return Err(format!("{name} is {:?}, expected F16", view.dtype()));
+    }
+    let halves = view.data().chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]));
+    Ok(Halves { values: halves.collect(), shape: view.shape().to_vec() })
 }

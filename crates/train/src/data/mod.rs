@@ -1,8 +1,14 @@
-//! What the stages learn from: StoryWorld, drawn on the fly or as stored latents.
+//! What the stages learn from: StoryWorld, drawn on the fly or prepared, and clips of videos.
 
 pub mod address;
+pub mod clips;
+pub mod encode;
 pub mod halves;
-pub mod latents;
 pub mod pairs;
+pub mod prepare;
+pub mod shards;
 pub mod shots;
+pub mod source;
+pub mod store;
+pub mod table;
 pub mod world;

@@ -9,11 +9,8 @@
 //! | `K`, `F` | context frames, the shot's latent frames |
 //! | `C`, `h`, `w` | latent channels, height, width |
 
-use std::num::NonZeroUsize;
-
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use rand_chacha::ChaCha8Rng;
-use serde::{Deserialize, Serialize};
 use shotstream_models::{bundle::Bundle, tokenizer::Tokenizer, umt5::Umt5, vae::Vae};
 use shotstream_plan::{
     context::select_context,
@@ -22,58 +19,20 @@ use shotstream_plan::{
     recipe::Recipe,
     timeline::Timeline,
 };
-use shotstream_world::ShotPainter;
+use shotstream_world::{ShotPainter, Story};
 
 use crate::{
     data::{
-        address::{below, normals, rng_of, step_rng_of, uniform},
-        latents::{LatentSet, LatentStore},
+        address::{below, length_rng_of, normals, rng_of, step_rng_of, uniform},
+        prepare::{Job, Material, SHARD, prepare},
+        shards::StoredStory,
+        source::{ShotsRecipe, Source, WorldSource},
+        store::{Store, in_turn},
         world,
     },
     error::TrainError,
     trainer::{BatchAddress, Run},
 };
-
-/// Where examples come from, as written in a recipe.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ShotsRecipe {
-    /// Seed of the stored stories.
-    pub seed: u64,
-    /// Stories in the stored data set; 0 for first frames, which are drawn anew every time.
-    pub stories: usize,
-    /// Shots of each story.
-    pub shots: usize,
-    /// Share of stories with two characters.
-    pub pairs: f64,
-    /// Latent frames that clips are cut to, one length drawn for every step; none leaves clips whole.
-    #[serde(default)]
-    pub lengths: Vec<NonZeroUsize>,
-    /// Share of later shots that see the null context instead of their past; 1 leaves the context's
-    /// frames out altogether, which costs least.
-    pub context_dropout: f32,
-    /// Noise on context latents, uniform below this: the student's own past is not perfect.
-    pub context_noise: f32,
-    /// Share of stories whose later captions do not say what the characters look like.
-    pub anonymous: f32,
-}
-
-impl ShotsRecipe {
-    /// That batches come with whole shots and their context, which not every stage can do without.
-    ///
-    /// # Errors
-    /// If nothing is stored, or the context is left out altogether.
-    pub fn require_context(&self) -> Result<(), TrainError> {
-        let refuse = |reason: &str| Err(TrainError::Stage { reason: reason.into() });
-        if self.stories == 0 {
-            return refuse("it needs stored stories, and data.stories is 0");
-        }
-        if self.context_dropout >= 1.0 {
-            return refuse("it needs the context, and data.context_dropout leaves it out");
-        }
-        Ok(())
-    }
-}
 
 /// Samples of one part, on the host side of the graph.
 #[derive(Debug)]
@@ -102,60 +61,79 @@ pub struct Script {
 pub struct ShotSource {
     data: ShotsRecipe,
     recipe: Recipe,
-    set: LatentSet,
-    store: Option<LatentStore>,
+    store: Option<Store>,
     vae: Vae,
     tokenizer: Tokenizer,
     text_len: usize,
 }
 
 impl ShotSource {
-    /// Draw and encode the stored stories if the recipe asks for any.
+    /// Load the prepared stories; those of StoryWorld are drawn and encoded first where they are
+    /// not yet, in the folder `latents` beside the run's own.
     ///
     /// # Errors
-    /// If the data set cannot be written or read.
+    /// If the data set cannot be written or read, or does not fit the model or the recipe.
     pub fn new(
         bundle: &Bundle,
         recipe: &ShotsRecipe,
         run: &mut Run<'_>,
     ) -> Result<Self, TrainError> {
-        let set = LatentSet {
-            first_seed: recipe.seed << 32,
-            stories: recipe.stories,
-            shots: recipe.shots,
-            pairs: recipe.pairs,
-            shot_frames: bundle.recipe().shot_frames(),
-            picture: bundle.recipe().geometry().pixels,
-            budget: bundle.recipe().context_frames(),
+        let store = match &recipe.source {
+            Source::World(world) if world.stories == 0 => None,
+            Source::World(world) => Some(draw(bundle, world, run)?),
+            Source::Prepared(folder) => {
+                let dir = run.dir.with_file_name(folder);
+                let store = Store::open(&dir, bundle)?;
+                if recipe.anonymous > 0.0 && !store.can_be_anonymous() {
+                    let reason = format!(
+                        "data.anonymous is {}, and not every story has anonymous captions",
+                        recipe.anonymous
+                    );
+                    return Err(TrainError::Stored { reason, path: dir });
+                }
+                Some(store)
+            }
         };
-        let store = (recipe.stories > 0).then(|| {
-            let dir = run.dir.with_file_name("latents");
-            let watch = &mut |done, all| {
-                (run.watch)(done as u64, all as u64, &vec![("drawing", done as f64)]);
-            };
-            LatentStore::prepare(set.clone(), &bundle.vae, &dir, run.threads, watch)
-        });
         Ok(Self {
             data: recipe.clone(),
             recipe: bundle.recipe().clone(),
-            set,
-            store: store.transpose()?,
+            store,
             vae: bundle.vae.clone(),
             tokenizer: bundle.tokenizer.clone(),
             text_len: bundle.config.dit.text_len,
         })
     }
 
-    /// Shots of each story.
+    /// Shots of the longest story.
     pub fn num_shots(&self) -> usize {
-        self.set.shots
+        match (&self.store, &self.data.source) {
+            (Some(store), _) => store.num_shots(),
+            (None, Source::World(world)) => world.shots,
+            (None, Source::Prepared(_)) => unreachable!("a prepared folder is always loaded"),
+        }
+    }
+
+    /// A random shot number, each as likely as there are shots with it.
+    pub fn draw_shot(&self, rng: &mut ChaCha8Rng) -> usize {
+        match &self.store {
+            Some(store) => store.draw_shot(rng),
+            None => below(rng, self.num_shots()),
+        }
+    }
+
+    /// The shot number whose turn it is, each as often as there are shots with it.
+    pub fn shot_in_turn(&self, turn: u64) -> usize {
+        match &self.store {
+            Some(store) => in_turn(&store.counts(), turn),
+            None => (turn % self.num_shots() as u64) as usize,
+        }
     }
 
     /// Examples of shot number `shot`, or first frames where nothing is stored.
     pub fn batch(&self, at: BatchAddress, shot: usize, device: &Device) -> Batch {
         match &self.store {
             None => self.first_frames(at, device),
-            Some(store) => self.shots(store, at, (shot, store.clip_shape[0]), device),
+            Some(store) => self.shots(store, at, (shot, usize::MAX), device),
         }
     }
 
@@ -165,42 +143,46 @@ impl ShotSource {
             Some(store) if !self.data.lengths.is_empty() => {
                 let length =
                     self.data.lengths[below(&mut step_rng_of(at), self.data.lengths.len())];
-                self.shots(store, at, (shot, length.get().min(store.clip_shape[0])), device)
+                self.shots(store, at, (shot, length.get()), device)
             }
             _ => self.batch(at, shot, device),
         }
     }
 
     fn first_frames(&self, at: BatchAddress, device: &Device) -> Batch {
-        let [height, width] = self.set.picture;
+        let picture @ [height, width] = self.recipe.geometry().pixels;
         let (mut data, mut prompts) = (Vec::new(), Vec::new());
         for index in 0..at.batch {
             let rng = &mut rng_of(at, index);
-            let story = world::story(rng, self.set.shots, self.set.pairs);
+            let story = self.random_story(rng);
             let told = world::tell(rng, story, 0.0);
-            let shot = below(rng, self.set.shots);
-            let painter =
-                ShotPainter::new(&told.story, shot, self.set.picture, self.set.shot_frames.0);
-            data.extend(world::pixels(&[painter.frame(0)], [0, 0], self.set.picture));
+            let shot = below(rng, self.num_shots());
+            let frames = self.recipe.shot_frames().0;
+            let painter = ShotPainter::new(&told.story, shot, picture, frames);
+            data.extend(world::pixels(&[painter.frame(0)], [0, 0], picture));
             prompts.push(told.prompts[shot].clone());
         }
         let frames = TensorData::new(data, [at.batch, 3, height, width]);
         let latents = self.vae.encode_frames(Tensor::from_data(frames, &Device::flex()));
         let clip = Tensor::<4>::from_data(latents.into_data(), device).unsqueeze_dim(2);
-        let slots = vec![FrameSlot { position: self.set.budget as u32, phase: 1, caption: 0 }];
+        let position = self.recipe.context_frames() as u32;
+        let slots = vec![FrameSlot { position, phase: 1, caption: 0 }];
         Batch { context: None, clip, script: Script { prompts, captions: 1, slots } }
     }
 
+    /// Examples of one shot number and one length, cut to `most` latent frames.
     fn shots(
         &self,
-        store: &LatentStore,
+        store: &Store,
         at: BatchAddress,
-        (shot, frames): (usize, usize),
+        (shot, most): (usize, usize),
         device: &Device,
     ) -> Batch {
+        let length = store.draw_length(&mut length_rng_of(at), shot);
+        let frames = length.min(most);
         let (mut clips, mut context, mut prompts) = (Vec::new(), Vec::new(), Vec::new());
-        let [_, channels, height, width] = store.clip_shape;
-        let budget = self.set.budget;
+        let [channels, height, width] = store.cell;
+        let budget = self.recipe.context_frames();
         let cells = budget * channels * height * width;
         let mut layout = sequence(&self.recipe, shot, frames);
         let with_context = self.data.context_dropout < 1.0;
@@ -209,18 +191,19 @@ impl ShotSource {
         }
         for index in 0..at.batch {
             let rng = &mut rng_of(at, index);
-            let example = store.draw(rng, shot);
-            let told = world::tell(rng, self.set.story(example.seed), self.data.anonymous);
-            prompts.extend(layout.captions.iter().map(|&shot| told.prompts[shot].clone()));
+            let story = store.draw(rng, shot, length);
+            let told = self.told(rng, story);
+            prompts.extend(layout.captions.iter().map(|&shot| told[shot].clone()));
             let kept = shot > 0 && uniform(rng) >= self.data.context_dropout;
             let scale = uniform(rng) * self.data.context_noise;
             if kept {
                 let noise = normals(rng, cells);
-                context.extend(example.context.iter().zip(noise).map(|(x, n)| x + scale * n));
+                let past = story.context(shot, budget).into_iter();
+                context.extend(past.zip(noise).map(|(x, n)| x + scale * n));
             } else {
                 context.resize(context.len() + cells, 0.0);
             }
-            clips.extend(&example.clip[..frames * channels * height * width]);
+            clips.extend(story.clip(shot, frames));
         }
         let tensor = |data, frames| {
             let data = TensorData::new(data, [at.batch, frames, channels, height, width]);
@@ -233,22 +216,43 @@ impl ShotSource {
         }
     }
 
-    /// What shot number `shot` of random stories is told; the same stories for every shot.
-    pub fn script(&self, at: BatchAddress, shot: usize, frames: usize) -> Script {
-        let layout = sequence(&self.recipe, shot, frames);
-        let told = (0..at.batch).map(|index| {
-            let rng = &mut rng_of(at, index);
-            let story = world::story(rng, self.set.shots, self.set.pairs);
-            world::tell(rng, story, self.data.anonymous)
-        });
-        let prompts = told.flat_map(|told| {
-            layout.captions.iter().map(|&shot| told.prompts[shot].clone()).collect::<Vec<_>>()
-        });
-        Script {
-            prompts: prompts.collect(),
-            captions: layout.captions.len(),
-            slots: layout.slots.clone(),
+    /// What a stored story's shots are told: drawn stories in new words, others as stored.
+    fn told(&self, rng: &mut ChaCha8Rng, story: &StoredStory) -> Vec<String> {
+        match (&self.data.source, story.facts.seed) {
+            (Source::World(world), Some(seed)) => {
+                world::tell(rng, world.drawn().story(seed), self.data.anonymous).prompts
+            }
+            _ => story.told(rng, self.data.anonymous).to_vec(),
         }
+    }
+
+    fn random_story(&self, rng: &mut ChaCha8Rng) -> Story {
+        match &self.data.source {
+            Source::World(world) => world::story(rng, world.shots, world.pairs),
+            Source::Prepared(_) => unreachable!("a prepared folder has stories of its own"),
+        }
+    }
+
+    /// What shot number `shot` of random stories is told, up to whose shot `last` a film goes; the
+    /// same stories for every shot of it.
+    pub fn script(&self, at: BatchAddress, (shot, last): (usize, usize), frames: usize) -> Script {
+        let layout = sequence(&self.recipe, shot, frames);
+        let mut prompts = Vec::new();
+        for index in 0..at.batch {
+            let rng = &mut rng_of(at, index);
+            let told = match (&self.data.source, &self.store) {
+                (Source::Prepared(_), Some(store)) => {
+                    let story = store.draw_any(rng, last);
+                    story.told(rng, self.data.anonymous).to_vec()
+                }
+                _ => {
+                    let story = self.random_story(rng);
+                    world::tell(rng, story, self.data.anonymous).prompts
+                }
+            };
+            prompts.extend(layout.captions.iter().map(|&shot| told[shot].clone()));
+        }
+        Script { prompts, captions: layout.captions.len(), slots: layout.slots }
     }
 
     /// Context latents `[B, C, K, h, w]` of the shot that follows `films`, each `[B, T, 3, H, W]` in
@@ -256,13 +260,14 @@ impl ShotSource {
     pub fn remember(&self, films: &[Tensor<5>], at: BatchAddress) -> Tensor<5> {
         let device = Device::flex();
         let [_, rows, columns] = self.vae.config().stride();
-        let [height, width] = self.set.picture;
+        let [height, width] = self.recipe.geometry().pixels;
         let channels = self.vae.config().z_dim;
-        let (budget, [h, w]) = (self.set.budget, [height / rows, width / columns]);
+        let (budget, [h, w]) = (self.recipe.context_frames(), [height / rows, width / columns]);
         if films.is_empty() {
             return Tensor::zeros([at.batch, channels, budget, h, w], &device);
         }
-        let picks = self.set.context(films.len());
+        let past: Timeline = std::iter::repeat_n(self.recipe.shot_frames(), films.len()).collect();
+        let picks = select_context(budget, &past);
         let frames: Vec<_> =
             picks.iter().map(|pick| films[pick.shot].clone().narrow(1, pick.frame, 1)).collect();
         let frames = Tensor::cat(frames, 1).reshape([at.batch * budget, 3, height, width]);
@@ -309,6 +314,25 @@ pub fn embed(
     let embedded = text.forward(ids, &lengths);
     let width = embedded.dims()[2];
     embedded.reshape([prompts.len() / captions, captions, length, width])
+}
+
+/// Stored stories of StoryWorld, drawn and encoded where they are not yet.
+fn draw(bundle: &Bundle, world: &WorldSource, run: &mut Run<'_>) -> Result<Store, TrainError> {
+    let dir = run.dir.with_file_name("latents");
+    let job = Job {
+        material: Material::World(world.drawn()),
+        bundle,
+        shot_frames: bundle.recipe().shot_frames().0,
+        shard: SHARD,
+        dir: &dir,
+        strict: true,
+        threads: run.threads,
+    };
+    prepare(&job, &mut |progress| {
+        let done = progress.done as u64;
+        (run.watch)(done, progress.all as u64, &vec![("drawing", done as f64)]);
+    })?;
+    Store::open(&dir, bundle)
 }
 
 /// The same shot without its `budget` context frames, and with its own caption only.

@@ -2,11 +2,18 @@
 
 use rand::RngCore as _;
 use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
 use shotstream_media::Frame;
 use shotstream_plan::script::prompt;
 use shotstream_world::{ShotPainter, Story, StoryOptions, Wording, captions};
 
-use crate::data::address::{below, uniform};
+use crate::{
+    data::{
+        address::{below, rng_of, uniform},
+        shards::Telling,
+    },
+    trainer::BatchAddress,
+};
 
 /// Share of stories with two characters among those that teach words and pictures.
 const PAIRS: f64 = 0.2;
@@ -20,18 +27,66 @@ pub struct Told {
     pub prompts: Vec<String>,
 }
 
+/// Stories that are drawn once and stored: consecutive seeds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DrawnStories {
+    /// Seed of the first story; the others follow it.
+    pub first_seed: u64,
+    /// Stories in all.
+    pub stories: usize,
+    /// Shots of every story.
+    pub shots: usize,
+    /// Share of stories with two characters.
+    pub pairs: f64,
+    /// Ways to tell each story that are stored with it.
+    pub wordings: usize,
+}
+
+impl DrawnStories {
+    /// The story of a seed.
+    pub fn story(&self, seed: u64) -> Story {
+        let options = StoryOptions { shots: self.shots..=self.shots, pairs: self.pairs };
+        Story::sample(seed, &options)
+    }
+
+    /// Its stored tellings.
+    pub fn tellings(&self, seed: u64) -> Vec<Telling> {
+        let story = self.story(seed);
+        let telling = |wording| {
+            let at = BatchAddress { seed, step: wording as u64, part: 0, batch: 0 };
+            let words = rng_of(at, 0).next_u64();
+            Telling {
+                named: prompts(&story, words, None),
+                anonymous: Some(prompts(&story, words, Some(1))),
+            }
+        };
+        (0..self.wordings).map(telling).collect()
+    }
+}
+
+/// Seed of the first of the stored stories that a recipe's seed stands for.
+pub const fn first_seed(seed: u64) -> u64 {
+    seed << 32
+}
+
 /// Tell a story in new words; with probability `anonymous` its characters lose their attributes in
 /// all prompts after the first shot's.
 pub fn tell(rng: &mut ChaCha8Rng, story: Story, anonymous: f32) -> Told {
     let anonymous_from = (uniform(rng) < anonymous).then_some(1);
-    let words = captions(&story, rng.next_u64(), &Wording { anonymous_from });
+    let prompts = prompts(&story, rng.next_u64(), anonymous_from);
+    Told { story, prompts }
+}
+
+/// One prompt a shot, in words of a seed.
+fn prompts(story: &Story, words: u64, anonymous_from: Option<usize>) -> Vec<String> {
+    let words = captions(story, words, &Wording { anonymous_from });
     let told = |(shot, caption): (usize, &String)| {
         let anonymous = anonymous_from.is_some_and(|first| first <= shot);
         let global = if anonymous { &words.anonymous_global } else { &words.global };
         prompt(global, shot, caption)
     };
-    let prompts = words.shots.iter().enumerate().map(told).collect();
-    Told { story, prompts }
+    words.shots.iter().enumerate().map(told).collect()
 }
 
 /// A random story of exactly `shots` shots, with two characters at a chance of `pairs`.

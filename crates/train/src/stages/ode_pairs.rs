@@ -20,7 +20,8 @@ use crate::{
     data::{
         address::{normals, shared_rng_of},
         pairs::{PairShard, shard_path},
-        shots::{Batch, ShotSource, ShotsRecipe},
+        shots::{Batch, ShotSource},
+        source::ShotsRecipe,
     },
     error::TrainError,
     guidance::{free_text, guided},
@@ -174,7 +175,7 @@ fn sample_shard(
     at: BatchAddress,
 ) -> PairShard {
     let device = Device::flex();
-    let shot = at.step as usize % recipe.data.shots;
+    let shot = source.shot_in_turn(at.step);
     let batch = source.batch(at, shot, &device);
     let noise = normals(&mut shared_rng_of(at), batch.clip.shape().num_elements());
     let noise = Tensor::<5>::from_data(TensorData::new(noise, batch.clip.dims()), &device);

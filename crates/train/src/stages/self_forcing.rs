@@ -42,7 +42,8 @@ use shotstream_plan::{
 use crate::{
     data::{
         address::{below, normals, shared_rng_of, step_rng_of, uniform},
-        shots::{Script, ShotSource, ShotsRecipe},
+        shots::{Script, ShotSource},
+        source::ShotsRecipe,
     },
     error::TrainError,
     guidance::{free_text, guided},
@@ -138,21 +139,22 @@ impl SelfForcingObjective<'_> {
         let worker = Student::at_work(student);
         let mut films: Vec<Tensor<5>> = Vec::new();
         for now in 0..shot {
-            let script = self.source.script(at, now, self.frames);
+            let script = self.source.script(at, (now, shot), self.frames);
             let told = self.scene(script, now, self.source.remember(&films, at));
             let clip = self.roll(&worker, &told.scene, &self.schedule, rng);
             films.push(self.source.decode(clip).clamp(-1.0, 1.0));
         }
         let context = self.source.dropped(self.source.remember(&films, at), rng);
-        self.scene(self.source.script(at, shot, self.frames), shot, context)
+        self.scene(self.source.script(at, (shot, shot), self.frames), shot, context)
     }
 
     fn scene(&self, script: Script, shot: usize, context: Tensor<5>) -> Told<'_> {
         let past: Timeline = std::iter::repeat_n(self.recipe.shot_frames(), shot).collect();
         let picks = select_context(self.recipe.context_frames(), &past);
+        let frames = script.slots.len() - self.recipe.context_frames();
         let scene = Scene {
             recipe: &self.recipe,
-            chunks: self.frames / self.recipe.geometry().chunk.0,
+            chunks: frames / self.recipe.geometry().chunk.0,
             layout: layout_context(&self.recipe, shot, picks),
             context,
             embeddings: self.source.embed(&self.text, &script, &Device::flex()),
@@ -233,7 +235,7 @@ impl Objective for SelfForcingObjective<'_> {
         let exit = 1 + below(&mut step_rng_of(at), self.schedule.steps().len());
         let schedule = self.schedule.first(exit);
         let rng = &mut shared_rng_of(at);
-        let shot = below(rng, self.source.num_shots());
+        let shot = self.source.draw_shot(rng);
         let told = self.told(&model.student, at, shot);
         if self.is_students(at.step) {
             let student = Student::learning(&model.student, &schedule);

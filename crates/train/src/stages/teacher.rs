@@ -27,8 +27,9 @@ use shotstream_plan::layout::FrameSlot;
 
 use crate::{
     data::{
-        address::{below, normals, shared_rng_of, uniform},
-        shots::{ShotSource, ShotsRecipe},
+        address::{normals, shared_rng_of, uniform},
+        shots::ShotSource,
+        source::ShotsRecipe,
     },
     error::TrainError,
     guidance::free_text,
@@ -91,7 +92,7 @@ impl Objective for TeacherObjective<'_> {
     fn loss(&self, model: &Conditioned, at: BatchAddress) -> (Tensor<1>, Metrics) {
         let device = Device::flex().autodiff();
         let rng = &mut shared_rng_of(at);
-        let batch = self.source.cut_batch(at, below(rng, self.source.num_shots()), &device);
+        let batch = self.source.cut_batch(at, self.source.draw_shot(rng), &device);
         let dims = batch.clip.dims();
         let samples = dims[0];
         let levels: Vec<_> =
@@ -113,7 +114,7 @@ impl Objective for TeacherObjective<'_> {
     fn sheet(&self, model: &Conditioned) -> Option<Frame> {
         let at = BatchAddress { seed: 3 << 40, step: 0, part: 0, batch: 6 };
         let device = Device::flex();
-        let batch = self.source.batch(at, 1, &device);
+        let batch = self.source.batch(at, 1.min(self.source.num_shots() - 1), &device);
         let text = self.source.embed(&model.text, &batch.script, &device);
         let noise = normals(&mut shared_rng_of(at), batch.clip.shape().num_elements());
         let noise = Tensor::<5>::from_data(TensorData::new(noise, batch.clip.dims()), &device);

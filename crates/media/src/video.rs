@@ -1,0 +1,87 @@
+//! Videos of any maker to frames: H.264 in an MP4 by ourselves, everything else by a system
+//! `ffmpeg`, where there is one.
+
+use std::ffi::OsStr;
+use std::path::Path;
+
+use crate::decode::Film;
+use crate::error::MediaError;
+use crate::ffmpeg::Piped;
+use crate::frame::Frame;
+
+/// The program that reads what we cannot.
+const FFMPEG: &str = "ffmpeg";
+
+/// A video that can be read: its header and its first picture were understood.
+#[derive(Debug)]
+pub struct Video(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    Film(Film),
+    Piped(Piped),
+}
+
+impl Video {
+    /// Open a video.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or is of a kind that needs `ffmpeg` and there is none.
+    pub fn open(path: &Path) -> Result<Self, MediaError> {
+        Self::open_with(path, OsStr::new(FFMPEG))
+    }
+
+    fn open_with(path: &Path, ffmpeg: &OsStr) -> Result<Self, MediaError> {
+        match Film::open(path).and_then(first_picture) {
+            Ok(film) => Ok(Self(Kind::Film(film))),
+            Err(error @ MediaError::Io { .. }) => Err(error),
+            Err(reason) => Ok(Self(Kind::Piped(Piped::open(path, ffmpeg, &reason)?))),
+        }
+    }
+
+    /// Its frames in the order in which they are shown; nothing follows an error.
+    ///
+    /// # Errors
+    /// When the decoder cannot be started; the iterator yields an error where decoding fails.
+    pub fn frames(
+        &mut self,
+    ) -> Result<Box<dyn Iterator<Item = Result<Frame, MediaError>> + '_>, MediaError> {
+        Ok(match &mut self.0 {
+            Kind::Film(film) => Box::new(film.frames()?),
+            Kind::Piped(piped) => Box::new(piped),
+        })
+    }
+}
+
+/// The film, if its first picture can be decoded.
+fn first_picture(film: Film) -> Result<Film, MediaError> {
+    film.frames()?.next().ok_or(MediaError::Empty)??;
+    Ok(film)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_video_of_another_kind_says_that_it_needs_ffmpeg_where_there_is_none() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("clip.avi");
+        std::fs::write(&path, b"RIFF....AVI LIST").unwrap();
+        let error = Video::open_with(&path, OsStr::new("no-such-ffmpeg")).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "this video needs ffmpeg, which is not installed (this is not a film or picture \
+                 of ours: there is no header): {}",
+                path.display()
+            )
+        );
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_no_question_for_ffmpeg() {
+        let error = Video::open(Path::new("/no/such/clip.mp4")).unwrap_err().to_string();
+        assert!(error.starts_with("cannot read the film: No such file"), "{error}");
+    }
+}
