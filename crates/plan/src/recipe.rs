@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{
+    context::{Memory, MemoryPolicy},
     geometry::{Geometry, GeometryError, LatentFrames, PixelFrames},
     layout::MAX_POSITIONS,
 };
@@ -30,6 +31,12 @@ pub struct RecipeFile {
     pub shift: f32,
     /// Context frames shared by all past shots.
     pub context_frames: usize,
+    /// Which frames those are; `spread`, the paper's policy, where nothing is said.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub memory: MemoryPolicy,
+    /// Which captions they read; `own`, as in the paper, where nothing is said.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub context_captions: ContextCaptions,
     /// Latent frames of the current shot that a chunk may attend to, itself included.
     pub window_latent_frames: usize,
     /// Length of a shot that does not say otherwise.
@@ -40,6 +47,21 @@ pub struct RecipeFile {
     pub shot_phase_radians: f32,
     /// Picture size and how the networks divide it.
     pub geometry: Geometry,
+}
+
+/// Which captions context frames read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ContextCaptions {
+    /// Each that of its own shot.
+    #[default]
+    Own,
+    /// All that of the shot to come.
+    Target,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// The same settings after every rule has been checked. Only [`RecipeFile::resolve`] makes one.
@@ -138,6 +160,9 @@ impl RecipeFile {
         let (angle, fps) = (self.shot_phase_radians, self.frames_per_second);
         check("shift", shift.is_finite() && 0.0 < shift, "above 0", shift.into())?;
         check("context_frames", (1..=64).contains(&context), "from 1 to 64", context as f64)?;
+        let anchored = self.memory == MemoryPolicy::Anchor;
+        let expected = "at least 2 beside an anchor";
+        check("context_frames", !anchored || 2 <= context, expected, context as f64)?;
         check("shot_phase_radians", angle.is_finite(), "finite", angle.into())?;
         check("frames_per_second", (1..=240).contains(&fps), "from 1 to 240", fps.into())
     }
@@ -150,6 +175,8 @@ impl Recipe {
             denoising_steps: FOUR_STEPS.to_vec(),
             shift: 8.0,
             context_frames: 6,
+            memory: MemoryPolicy::Spread,
+            context_captions: ContextCaptions::Own,
             window_latent_frames: 21,
             shot_frames: 81,
             frames_per_second: 16,
@@ -211,6 +238,16 @@ impl Recipe {
     /// Context frames shared by all past shots.
     pub const fn context_frames(&self) -> usize {
         self.file.context_frames
+    }
+
+    /// What of the past a shot remembers.
+    pub const fn memory(&self) -> Memory {
+        Memory { frames: self.file.context_frames, policy: self.file.memory }
+    }
+
+    /// Which captions context frames read.
+    pub const fn context_captions(&self) -> ContextCaptions {
+        self.file.context_captions
     }
 
     /// Latent frames of the current shot that a chunk may attend to, itself included.
@@ -325,6 +362,15 @@ mod tests {
     }
 
     #[test]
+    fn what_the_paper_does_need_not_be_written() {
+        assert!(!Recipe::wan().to_toml().contains("memory"));
+        let text = format!("memory = \"anchor\"\n{}", Recipe::wan().to_toml());
+        let anchored = Recipe::from_toml(&text).unwrap();
+        assert_eq!(anchored.memory(), Memory { frames: 6, policy: MemoryPolicy::Anchor });
+        assert_eq!(Recipe::from_toml(&anchored.to_toml()), Ok(anchored));
+    }
+
+    #[test]
     fn an_unknown_key_is_refused() {
         let text = format!("warp = true\n{}", Recipe::tiny().to_toml());
         let error = Recipe::from_toml(&text).expect_err("nothing reads warp").to_string();
@@ -351,6 +397,10 @@ mod tests {
         assert_eq!(
             refused(|file| file.context_frames = 0),
             "context_frames must be from 1 to 64, found 0"
+        );
+        assert_eq!(
+            refused(|file| (file.memory, file.context_frames) = (MemoryPolicy::Anchor, 1)),
+            "context_frames must be at least 2 beside an anchor, found 1"
         );
         assert_eq!(
             refused(|file| file.frames_per_second = 0),

@@ -15,7 +15,7 @@ use rand_chacha::ChaCha8Rng;
 use sha2::{Digest as _, Sha256};
 use shotstream_models::vae::Vae;
 use shotstream_plan::{
-    context::{ContextFrame, select_context},
+    context::{ContextFrame, Memory, MemoryPolicy, select_context},
     geometry::PixelFrames,
     timeline::Timeline,
 };
@@ -50,8 +50,8 @@ pub struct LatentSet {
     pub shot_frames: PixelFrames,
     /// Height and width of the picture.
     pub picture: [usize; 2],
-    /// Frames that a later shot may remember at once.
-    pub budget: usize,
+    /// What a later shot remembers.
+    pub memory: Memory,
 }
 
 /// One next-shot example: what came before, what comes, and which story it is.
@@ -86,7 +86,15 @@ impl LatentSet {
     /// What shot `shot` of a story remembers.
     pub fn context(&self, shot: usize) -> Vec<ContextFrame> {
         let past: Timeline = std::iter::repeat_n(self.shot_frames, shot).collect();
-        select_context(self.budget, &past)
+        select_context(self.memory, &past)
+    }
+
+    /// Name of the folder that holds it: other policies remember other frames.
+    pub fn folder(&self) -> String {
+        match self.memory.policy {
+            MemoryPolicy::Spread => "latents".to_owned(),
+            other => format!("latents-{}", other.name()),
+        }
     }
 
     /// The story of a seed.

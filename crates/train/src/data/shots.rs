@@ -126,10 +126,10 @@ impl ShotSource {
             pairs: recipe.pairs,
             shot_frames: bundle.recipe().shot_frames(),
             picture: bundle.recipe().geometry().pixels,
-            budget: bundle.recipe().context_frames(),
+            memory: bundle.recipe().memory(),
         };
         let store = (recipe.stories > 0).then(|| {
-            let dir = run.dir.with_file_name("latents");
+            let dir = run.dir.with_file_name(set.folder());
             let watch = &mut |done, all| {
                 (run.watch)(done as u64, all as u64, &vec![("drawing", done as f64)]);
             };
@@ -187,7 +187,8 @@ impl ShotSource {
         let frames = TensorData::new(data, [at.batch, 3, height, width]);
         let latents = self.vae.encode_frames(Tensor::from_data(frames, &Device::flex()));
         let clip = Tensor::<4>::from_data(latents.into_data(), device).unsqueeze_dim(2);
-        let slots = vec![FrameSlot { position: self.set.budget as u32, phase: 1, caption: 0 }];
+        let slots =
+            vec![FrameSlot { position: self.set.memory.frames as u32, phase: 1, caption: 0 }];
         Batch { context: None, clip, script: Script { prompts, captions: 1, slots } }
     }
 
@@ -200,7 +201,7 @@ impl ShotSource {
     ) -> Batch {
         let (mut clips, mut context, mut prompts) = (Vec::new(), Vec::new(), Vec::new());
         let [_, channels, height, width] = store.clip_shape;
-        let budget = self.set.budget;
+        let budget = self.set.memory.frames;
         let cells = budget * channels * height * width;
         let mut layout = sequence(&self.recipe, shot, frames);
         let with_context = self.data.context_dropout < 1.0;
@@ -258,7 +259,7 @@ impl ShotSource {
         let [_, rows, columns] = self.vae.config().stride();
         let [height, width] = self.set.picture;
         let channels = self.vae.config().z_dim;
-        let (budget, [h, w]) = (self.set.budget, [height / rows, width / columns]);
+        let (budget, [h, w]) = (self.set.memory.frames, [height / rows, width / columns]);
         if films.is_empty() {
             return Tensor::zeros([at.batch, channels, budget, h, w], &device);
         }
@@ -323,7 +324,7 @@ fn alone(layout: SequenceLayout, budget: usize) -> SequenceLayout {
 /// Where the frames of shot `shot` and its context stand, in a story of shots of equal length.
 pub fn sequence(recipe: &Recipe, shot: usize, latents: usize) -> SequenceLayout {
     let past: Timeline = std::iter::repeat_n(recipe.shot_frames(), shot).collect();
-    let frames = select_context(recipe.context_frames(), &past);
+    let frames = select_context(recipe.memory(), &past);
     let context = layout_context(recipe, shot, frames);
     layout_sequence(&context, shot, LatentFrames(latents))
 }
