@@ -296,7 +296,7 @@ fn shots_of_other_lengths_are_spread_over_their_own_frames() {
 }
 
 #[test]
-fn a_memory_of_first_frames_repeats_them() {
+fn a_memory_of_first_frames_or_of_first_and_last_ones_repeats_them() {
     check_last_of(
         RecipeFile { memory: MemoryPolicy::First, ..Recipe::wan().into() },
         &[81; 3],
@@ -305,10 +305,6 @@ fn a_memory_of_first_frames_repeats_them() {
           remembers shot 1: frames 0 0 0 at positions 3-5, phase 1, caption 1
           chunk 0: latent 0-2,   frames 0-8,   positions 6-8,   phase 2, attends to 14040 tokens"#]],
     );
-}
-
-#[test]
-fn a_memory_of_first_and_last_frames_repeats_them() {
     check_last_of(
         RecipeFile { memory: MemoryPolicy::FirstLast, ..Recipe::wan().into() },
         &[81; 3],

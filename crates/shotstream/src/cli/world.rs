@@ -105,6 +105,9 @@ pub(crate) struct JudgeArgs {
     /// Guidance of the teacher; 1 is none.
     #[arg(long, value_name = "G", default_value_t = 2.5)]
     pub(crate) guidance: f32,
+    /// What the teacher is guided away from; nothing in words by default.
+    #[arg(long, value_name = "PROMPT", requires = "teacher")]
+    pub(crate) negative: Option<String>,
     /// Two frames of each shot of the first stories on one picture, one story a row; of several
     /// columns, the first one's.
     #[arg(long, value_name = "SHEET.png")]

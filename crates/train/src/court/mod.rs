@@ -111,27 +111,27 @@ impl Court<BurnDenoiser> {
     /// A court for what `bundle`'s student films by `recipe`, the bundle's own or a changed one.
     #[must_use]
     pub fn student(bundle: &Bundle, recipe: Recipe) -> Self {
-        Self::new(bundle, recipe, |denoiser| denoiser)
+        Self::new(bundle, recipe, |networks| networks.denoiser.clone())
     }
 }
 
 impl Court<Teacher> {
     /// A court for what `bundle`'s teacher films in many steps, every shot seen at once.
     #[must_use]
-    pub fn teacher(bundle: &Bundle, recipe: Recipe, euler: Euler) -> Self {
+    pub fn teacher(bundle: &Bundle, recipe: Recipe, euler: &Euler) -> Self {
         let recipe = teacher::whole_shots(recipe);
         let shift = recipe.shift();
-        Self::new(bundle, recipe, |denoiser| Teacher::new(denoiser, euler, shift))
+        Self::new(bundle, recipe, |networks| Teacher::new(networks, euler, shift))
     }
 }
 
 impl<D: CourtDenoiser> Court<D> {
-    fn new(bundle: &Bundle, recipe: Recipe, denoiser: impl FnOnce(BurnDenoiser) -> D) -> Self {
+    fn new(bundle: &Bundle, recipe: Recipe, denoiser: impl FnOnce(&BurnNetworks) -> D) -> Self {
         let networks = BurnNetworks::new(bundle);
         Self {
             judge: Judge::new(recipe.geometry().pixels),
+            denoiser: denoiser(&networks),
             text: networks.text,
-            denoiser: denoiser(networks.denoiser),
             decoder: networks.decoder,
             encoder: networks.encoder,
             latent_channels: bundle.config.vae.z_dim,

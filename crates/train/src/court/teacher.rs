@@ -6,11 +6,11 @@
 //! guidance, and its velocity leads where the trajectory ends.
 
 use shotstream_engine::network::{
-    Blend as _, Denoiser, Latents, Memory, NetworkError, StoryDenoiser,
+    Blend as _, Denoiser, Latents, Memory, NetworkError, StoryDenoiser, TextEncoder as _,
 };
 use shotstream_models::{
     dit::{ContextCache, LocalCache, TextCache},
-    networks::{BurnDenoiser, BurnEmbedding, BurnLatents},
+    networks::{BurnDenoiser, BurnEmbedding, BurnLatents, BurnNetworks},
 };
 use shotstream_plan::{
     geometry::{Geometry, LatentFrames},
@@ -21,12 +21,14 @@ use shotstream_plan::{
 use crate::loss::flow_matching::shifted;
 
 /// How the teacher samples.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Euler {
     /// Steps from noise to clean, evenly spaced before the shift.
     pub steps: usize,
     /// Weight of the conditional velocity; 1 is no guidance.
     pub guidance: f32,
+    /// What the unguided branch reads; without it, zeros.
+    pub negative: Option<String>,
 }
 
 /// A teacher at work.
@@ -36,6 +38,8 @@ pub struct Teacher {
     /// Falling levels from 1 to 0.
     sigmas: Vec<f32>,
     guidance: f32,
+    /// The embedding of what the unguided branch reads, `[1, L, D]`, if that is not zeros.
+    negative: Option<BurnEmbedding>,
 }
 
 /// The same settings for shots that are made in one step as one chunk.
@@ -53,10 +57,19 @@ pub(super) fn whole_shots(recipe: Recipe) -> Recipe {
 }
 
 impl Teacher {
-    /// The teacher whose transformer is `network`, on levels moved towards noise by `shift`.
-    pub(super) fn new(network: BurnDenoiser, Euler { steps, guidance }: Euler, shift: f32) -> Self {
-        let level = |step: usize| shifted(1.0 - step as f32 / steps as f32, shift);
-        Self { network, sigmas: (0..=steps).map(level).collect(), guidance }
+    /// The teacher among a bundle's networks, on levels moved towards noise by `shift`.
+    pub(super) fn new(networks: &BurnNetworks, euler: &Euler, shift: f32) -> Self {
+        let level = |step: usize| shifted(1.0 - step as f32 / euler.steps as f32, shift);
+        let embed = |prompt: &str| {
+            let embedded = networks.text.embed(prompt);
+            embedded.expect("a word-level tokenizer reads any text").embedding
+        };
+        Self {
+            network: networks.denoiser.clone(),
+            sigmas: (0..=euler.steps).map(level).collect(),
+            guidance: euler.guidance,
+            negative: euler.negative.as_deref().map(embed),
+        }
     }
 }
 
@@ -123,8 +136,9 @@ impl StoryDenoiser for Teacher {
     }
 
     fn cache_text(&self, embedding: &BurnEmbedding) -> Result<[TextCache; 2], NetworkError> {
-        let nothing = BurnEmbedding(embedding.0.zeros_like());
-        Ok([self.network.cache_text(embedding)?, self.network.cache_text(&nothing)?])
+        let zeros = || BurnEmbedding(embedding.0.zeros_like());
+        let free = self.negative.clone().unwrap_or_else(zeros);
+        Ok([self.network.cache_text(embedding)?, self.network.cache_text(&free)?])
     }
 
     fn encode_context(
@@ -145,12 +159,6 @@ impl StoryDenoiser for Teacher {
 mod tests {
     use std::path::Path;
 
-    use burn::{
-        module::Module as _,
-        tensor::{Device, Tensor, TensorData},
-    };
-    use shotstream_models::networks::BurnNetworks;
-
     use super::*;
     use crate::{
         data::{
@@ -163,6 +171,10 @@ mod tests {
             ode_pairs::{Grid, Sampler},
         },
         trainer::BatchAddress,
+    };
+    use burn::{
+        module::Module as _,
+        tensor::{Device, Tensor, TensorData},
     };
 
     #[test]
@@ -190,13 +202,15 @@ mod tests {
         let layout = sequence(bundle.recipe(), 1, 3);
         let script = Script { prompts: Vec::new(), captions: 2, slots: layout.slots.clone() };
         let batch = Batch { context: Some(context.clone()), clip: noise.clone(), script };
-        let sampler = Sampler { substeps: 2, guidance: 2.5 };
+        let sampler = Sampler { substeps: 2, guidance: 2.5, negative: None };
         let grid = Grid::new(bundle.recipe(), sampler.substeps);
-        let expected =
-            sampler.sample(&bundle.dit, &grid, noise.clone(), &batch, text.clone()).clean;
+        let texts = [text.clone(), text.zeros_like()];
+        let expected = sampler.sample(&bundle.dit, &grid, noise.clone(), &batch, texts).clean;
 
-        let network = BurnNetworks::new(&bundle).denoiser;
-        let teacher = Teacher { network, sigmas: grid.sigmas, guidance: sampler.guidance };
+        let euler = Euler { steps: 8, guidance: sampler.guidance, negative: None };
+        let mut teacher = Teacher::new(&BurnNetworks::new(&bundle), &euler, 3.0);
+        assert_eq!((teacher.sigmas.len(), teacher.sigmas[0], teacher.sigmas[8]), (9, 1.0, 0.0));
+        teacher.sigmas = grid.sigmas;
         let [past, own] = [0, 1].map(|caption| {
             let text = text.clone().narrow(1, caption, 1).squeeze_dim::<3>(1);
             teacher.cache_text(&BurnEmbedding(text)).unwrap()

@@ -92,8 +92,12 @@ fn teacher(args: &JudgeArgs, path: &str) -> anyhow::Result<Court<Teacher>> {
         return Err(WrongUse::error("--guidance must be finite"));
     }
     let file = ModelFile::open(path)?;
-    let euler = Euler { steps: args.teacher_steps.into(), guidance: args.guidance };
-    Ok(Court::teacher(&file.load()?, file.recipe(None)?, euler))
+    let euler = Euler {
+        steps: args.teacher_steps.into(),
+        guidance: args.guidance,
+        negative: args.negative.clone(),
+    };
+    Ok(Court::teacher(&file.load()?, file.recipe(None)?, &euler))
 }
 
 /// Film all stories for one column.

@@ -7,6 +7,15 @@ use shotstream_world::Scores;
 /// Width of a column; a share with its interval fits.
 const WIDTH: usize = 26;
 
+/// A number of the table that is no share, if there is one.
+type Number = fn(&Findings) -> Option<f64>;
+
+const NUMBERS: [(&str, Number); 3] = [
+    ("residual", |findings| Some(findings.scores.residual())),
+    ("chunk jump", |findings| findings.jump),
+    ("unrest", |findings| findings.unrest),
+];
+
 /// What was found.
 #[derive(Debug, Serialize)]
 pub(super) struct Verdict {
@@ -68,12 +77,7 @@ pub(super) fn table(verdict: &Verdict) -> String {
     }
     section(&mut text, columns, "as in its past", |column| column.findings.strangers.as_ref());
     text += "\n";
-    let numbers: [(&str, fn(&Findings) -> Option<f64>); 3] = [
-        ("residual", |findings| Some(findings.scores.residual())),
-        ("chunk jump", |findings| findings.jump),
-        ("unrest", |findings| findings.unrest),
-    ];
-    for (name, number) in numbers {
+    for (name, number) in NUMBERS {
         let cells = columns.iter().map(|column| {
             number(&column.findings).map_or(String::new(), |number| format!("{number:>8.4}"))
         });
