@@ -52,7 +52,7 @@ pub(crate) fn endings(recipe: &Recipe, past: &Timeline, chunks: usize) -> Vec<Ve
     let ending = |keep| {
         let mut story = past.clone();
         story.push(recipe.geometry().shot_from_chunks(keep));
-        candidates(recipe.context_frames(), &story)
+        candidates(recipe.memory(), &story)
     };
     (1..=chunks).map(ending).collect()
 }

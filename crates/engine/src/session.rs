@@ -268,7 +268,7 @@ where
         let recipe = &self.settings.recipe;
         let length = recipe.geometry().shot_from_chunks(footage.chunks);
         let past = PastShot { prompt: shot.prompt, frames };
-        story.remember(past, length, recipe.context_frames());
+        story.remember(past, length, recipe.memory());
         let (number, planned) = (shot.plan.shot, shot.plan.chunks.len());
         if let Some(latents) = Latents::concat(&footage.latents) {
             self.events.send(Event::Latents { shot: number, latents, context })?;

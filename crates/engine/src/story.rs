@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use shotstream_plan::context::oldest_remembered;
+use shotstream_plan::context::Memory;
 use shotstream_plan::geometry::PixelFrames;
 use shotstream_plan::script::prompt;
 use shotstream_plan::timeline::Timeline;
@@ -50,30 +50,32 @@ impl StoryState {
         prompt(&self.global, self.next_shot() + later, caption)
     }
 
-    /// Append a finished shot of `length` frames and forget what the `budget` of context frames
-    /// can no longer reach.
-    pub fn remember(&mut self, shot: PastShot, length: PixelFrames, budget: usize) {
+    /// Append a finished shot of `length` frames and forget the shots that no later one remembers.
+    pub fn remember(&mut self, shot: PastShot, length: PixelFrames, memory: Memory) {
         self.shots.insert(self.next_shot(), shot);
         self.timeline.push(length);
-        let oldest = oldest_remembered(budget, self.next_shot());
-        self.shots.retain(|&shot, _| oldest <= shot);
+        let shares = memory.shares(self.next_shot());
+        self.shots.retain(|&shot, _| 0 < shares[shot]);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use shotstream_plan::context::MemoryPolicy;
+
     use super::*;
 
     #[test]
     fn a_story_keeps_the_shots_in_reach_and_the_length_of_all() {
+        let memory = Memory { frames: 6, policy: MemoryPolicy::Anchor };
         let mut story = StoryState::new("Rain. ", 1);
         for shot in 0..20 {
             let prompt = story.prompt(0, "go");
             assert_eq!(prompt, format!("Rain. shot{shot}:go"));
             let frames = [(0, Arc::new(Latents::zeros([1, 1, 1, 1])))].into();
-            story.remember(PastShot { prompt, frames }, PixelFrames(33), 6);
+            story.remember(PastShot { prompt, frames }, PixelFrames(33), memory);
         }
         assert_eq!(story.timeline.total(), PixelFrames(20 * 33));
-        assert_eq!(story.shots.keys().copied().collect::<Vec<_>>(), [14, 15, 16, 17, 18, 19]);
+        assert_eq!(story.shots.keys().copied().collect::<Vec<_>>(), [0, 15, 16, 17, 18, 19]);
     }
 }

@@ -8,9 +8,9 @@
 
 use std::ops::Range;
 
+use shiguredo_mp4::BoxType;
 use shiguredo_mp4::aux::SampleTableAccessor;
 use shiguredo_mp4::boxes::{HdlrBox, MoovBox, SampleEntry, TrakBox, UnknownBox};
-use shiguredo_mp4::BoxType;
 
 use crate::colour::Colours;
 use crate::decode::{Coding, Picture, unreadable};

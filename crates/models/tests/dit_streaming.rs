@@ -3,7 +3,7 @@
 mod dit;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use shotstream_models::dit::{ContextCache, Dit, FrameMask, LocalCache, TextCache};
+use shotstream_models::dit::{ContextCache, Dit, DitConfig, FrameMask, LocalCache, TextCache};
 use shotstream_plan::layout::FrameSlot;
 
 use dit::{distance, tiny, with_weights};
@@ -25,8 +25,12 @@ fn noise(seed: u64, count: usize) -> Vec<f32> {
 }
 
 fn network() -> Dit {
+    network_of(&tiny())
+}
+
+fn network_of(config: &DitConfig) -> Dit {
     let mut seed = 0;
-    with_weights(&tiny(), &Device::flex(), |name, shape| {
+    with_weights(config, &Device::flex(), |name, shape| {
         seed += 1;
         let fan_in = shape[1..].iter().product::<usize>().max(1) as f32;
         let is_norm = name.contains("norm") && name.ends_with("weight");
@@ -207,6 +211,35 @@ fn only_differences_of_phases_matter() {
     let velocity = run(&slots());
     assert!(distance(run(&shifted), velocity.clone()) < TOLERANCE);
     assert!(distance(run(&flat), velocity) > 1e-3);
+}
+
+#[test]
+fn embeddings_tell_shots_apart_where_nothing_turns() {
+    let clip = latents(1, FRAMES);
+    let one_shot: Vec<_> = slots().into_iter().map(|slot| FrameSlot { phase: 0, ..slot }).collect();
+    let apart = |shot_embeddings| {
+        let dit = network_of(&DitConfig { shot_phase: 0.0, shot_embeddings, ..tiny() });
+        let text = captions(&dit, 2);
+        let seen =
+            |slots| dit.parallel(clip.clone(), timesteps(&[500.0; FRAMES]), slots, &text, None);
+        distance(seen(&slots()), seen(&one_shot))
+    };
+    assert_eq!(apart(0), 0.0);
+    assert!(1e-2 < apart(4), "{}", apart(4));
+    // The last vector is that of all phases from its own on.
+    assert_eq!(apart(1), 0.0);
+}
+
+#[test]
+fn a_chunk_over_caches_equals_a_masked_clip_with_shot_embeddings_too() {
+    let dit = network_of(&DitConfig { shot_phase: 0.0, shot_embeddings: 3, ..tiny() });
+    let (clip, text) = (latents(1, FRAMES), captions(&dit, 2));
+    let mut levels = vec![0.0; FRAMES - CHUNK];
+    levels.extend([700.0; CHUNK]);
+    let mask = FrameMask::block_causal(CONTEXT, CHUNK * CHUNKS, CHUNK);
+    let whole = dit.parallel(clip.clone(), timesteps(&levels), &slots(), &text, Some(&mask));
+    let streamed = last_chunk(&dit, &clip, &text, 700.0);
+    assert!(distance(streamed, frames(&whole, FRAMES - CHUNK, CHUNK)) < TOLERANCE);
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! Where every latent frame sits: rotary position, shot phase, caption.
 //!
 //! The context frames of a shot take the first temporal positions and the shot itself the
-//! following ones; positions start again with every shot. The shot phase counts shots and marks
-//! the cut between a remembered frame and a new one. Only differences of phases reach attention,
-//! so the smallest is subtracted and a long story uses the same few values as a short one.
+//! following ones; positions start again with every shot. The shot phase counts the remembered
+//! shots and marks the cut between a remembered frame and a new one. Only differences of phases
+//! reach attention, so it starts at 0 and a long story uses the same few values as a short one.
 //!
 //! The first shot has no past. As in the reference its null context has phase 0 and the shot
 //! itself phase 1, which makes the first two shots look alike to the network, and both read the
@@ -16,7 +16,7 @@ use std::ops::Range;
 use crate::{
     context::ContextFrame,
     geometry::{LatentFrames, Tokens},
-    recipe::Recipe,
+    recipe::{ContextCaptions, Recipe},
 };
 
 /// Temporal rotary positions the network has tables for.
@@ -27,7 +27,7 @@ pub const MAX_POSITIONS: usize = 1024;
 pub struct FrameSlot {
     /// Temporal rotary position.
     pub position: u32,
-    /// Shot phase, counted from the oldest frame of the pass's shot.
+    /// Shot phase: shots of which something is remembered, counted from the oldest.
     pub phase: u32,
     /// Index into the list of captions given to the pass.
     pub caption: usize,
@@ -81,20 +81,20 @@ pub struct SequenceLayout {
 
 /// Lay out the context pass before shot `shot`; `frames` in story order, empty for no past.
 pub fn layout_context(recipe: &Recipe, shot: usize, frames: Vec<ContextFrame>) -> ContextLayout {
-    let Some(oldest) = frames.first().map(|frame| frame.shot) else {
+    if frames.is_empty() {
         let null = |position| FrameSlot { position, phase: 0, caption: 0 };
         let slots = (0..recipe.context_frames() as u32).map(null).collect();
         return ContextLayout { frames, captions: vec![shot], slots };
-    };
-    let mut captions: Vec<usize> = frames.iter().map(|frame| frame.shot).collect();
-    captions.dedup();
-    let slot = |(position, frame): (u32, &ContextFrame)| FrameSlot {
-        position,
-        phase: (frame.shot - oldest) as u32,
-        caption: captions.partition_point(|&caption| caption < frame.shot),
+    }
+    let mut shots: Vec<usize> = frames.iter().map(|frame| frame.shot).collect();
+    shots.dedup();
+    let target = recipe.context_captions() == ContextCaptions::Target;
+    let slot = |(position, frame): (u32, &ContextFrame)| {
+        let rank = shots.partition_point(|&shot| shot < frame.shot);
+        FrameSlot { position, phase: rank as u32, caption: if target { 0 } else { rank } }
     };
     let slots = (0..).zip(&frames).map(slot).collect();
-    ContextLayout { frames, captions, slots }
+    ContextLayout { frames, captions: if target { vec![shot] } else { shots }, slots }
 }
 
 /// Lay out one chunk of the shot that follows `context`.
@@ -141,11 +141,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{context::select_context, geometry::PixelFrames};
+    use crate::{context::select_context, geometry::PixelFrames, recipe::RecipeFile};
 
     fn context_of(shot: usize) -> ContextLayout {
         let past = (0..shot).map(|_| PixelFrames(33)).collect();
-        layout_context(&Recipe::tiny(), shot, select_context(6, &past))
+        layout_context(&Recipe::tiny(), shot, select_context(Recipe::tiny().memory(), &past))
     }
 
     fn slot(position: u32, phase: u32, caption: usize) -> FrameSlot {
@@ -174,6 +174,21 @@ mod tests {
         let sequence = layout_sequence(&context, 4, LatentFrames(3));
         assert_eq!(sequence.captions, [0, 1, 2, 3, 4]);
         assert_eq!(sequence.slots[6..], [6, 7, 8].map(|position| slot(position, 4, 4)));
+    }
+
+    #[test]
+    fn a_context_under_the_targets_caption_reads_no_other() {
+        let context_captions = ContextCaptions::Target;
+        let file = RecipeFile { context_captions, ..Recipe::tiny().into() };
+        let recipe = file.resolve().unwrap();
+        let past = (0..2).map(|_| PixelFrames(33)).collect();
+        let context = layout_context(&recipe, 2, select_context(recipe.memory(), &past));
+        assert_eq!(context.captions, [2]);
+        assert!(context.slots.iter().all(|slot| slot.caption == 0));
+        let phases: Vec<_> = context.slots.iter().map(|slot| slot.phase).collect();
+        assert_eq!(phases, [0, 0, 0, 1, 1, 1]);
+        let sequence = layout_sequence(&context, 2, LatentFrames(3));
+        assert_eq!((sequence.captions, sequence.slots[6]), (vec![2], slot(6, 2, 0)));
     }
 
     #[test]

@@ -126,7 +126,7 @@ impl Plan {
         last.frames = self.recipe.geometry().shot_from_chunks(keep);
         last.latents = LatentFrames(keep * self.recipe.geometry().chunk.0);
         self.timeline.cut(last.frames);
-        last.candidates = candidates(self.recipe.context_frames(), &self.timeline);
+        last.candidates = candidates(self.recipe.memory(), &self.timeline);
         Ok(last)
     }
 
@@ -157,8 +157,8 @@ pub fn plan_shot(
 ) -> Result<ShotPlan, RecipeError> {
     let num_chunks = recipe.chunks_from_shot(frames)?;
     let shot = past.num_shots();
-    let budget = recipe.context_frames();
-    let context = layout_context(recipe, shot, select_context(budget, past));
+    let memory = recipe.memory();
+    let context = layout_context(recipe, shot, select_context(memory, past));
     let chunks = (0..num_chunks).map(|chunk| layout_chunk(recipe, &context, chunk)).collect();
     let mut story = past.clone();
     story.push(frames);
@@ -169,7 +169,7 @@ pub fn plan_shot(
         latents: LatentFrames(num_chunks * recipe.geometry().chunk.0),
         context,
         chunks,
-        candidates: candidates(budget, &story),
+        candidates: candidates(memory, &story),
     })
 }
 

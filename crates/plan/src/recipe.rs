@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{
+    context::{Memory, MemoryPolicy},
     geometry::{Geometry, GeometryError, LatentFrames, PixelFrames},
     layout::MAX_POSITIONS,
 };
@@ -30,6 +31,12 @@ pub struct RecipeFile {
     pub shift: f32,
     /// Context frames shared by all past shots.
     pub context_frames: usize,
+    /// Which frames those are; `spread`, the paper's policy, where nothing is said.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub memory: MemoryPolicy,
+    /// Which captions they read; `own`, as in the paper, where nothing is said.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub context_captions: ContextCaptions,
     /// Latent frames of the current shot that a chunk may attend to, itself included.
     pub window_latent_frames: usize,
     /// Length of a shot that does not say otherwise.
@@ -40,6 +47,21 @@ pub struct RecipeFile {
     pub shot_phase_radians: f32,
     /// Picture size and how the networks divide it.
     pub geometry: Geometry,
+}
+
+/// Which captions context frames read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ContextCaptions {
+    /// Each that of its own shot.
+    #[default]
+    Own,
+    /// All that of the shot to come.
+    Target,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// The same settings after every rule has been checked. Only [`RecipeFile::resolve`] makes one.
@@ -138,6 +160,9 @@ impl RecipeFile {
         let (angle, fps) = (self.shot_phase_radians, self.frames_per_second);
         check("shift", shift.is_finite() && 0.0 < shift, "above 0", shift.into())?;
         check("context_frames", (1..=64).contains(&context), "from 1 to 64", context as f64)?;
+        let anchored = self.memory == MemoryPolicy::Anchor;
+        let expected = "at least 2 beside an anchor";
+        check("context_frames", !anchored || 2 <= context, expected, context as f64)?;
         check("shot_phase_radians", angle.is_finite(), "finite", angle.into())?;
         check("frames_per_second", (1..=240).contains(&fps), "from 1 to 240", fps.into())
     }
@@ -150,6 +175,8 @@ impl Recipe {
             denoising_steps: FOUR_STEPS.to_vec(),
             shift: 8.0,
             context_frames: 6,
+            memory: MemoryPolicy::Spread,
+            context_captions: ContextCaptions::Own,
             window_latent_frames: 21,
             shot_frames: 81,
             frames_per_second: 16,
@@ -211,6 +238,16 @@ impl Recipe {
     /// Context frames shared by all past shots.
     pub const fn context_frames(&self) -> usize {
         self.file.context_frames
+    }
+
+    /// What of the past a shot remembers.
+    pub const fn memory(&self) -> Memory {
+        Memory { frames: self.file.context_frames, policy: self.file.memory }
+    }
+
+    /// Which captions context frames read.
+    pub const fn context_captions(&self) -> ContextCaptions {
+        self.file.context_captions
     }
 
     /// Latent frames of the current shot that a chunk may attend to, itself included.
@@ -287,91 +324,4 @@ pub fn timestep_from_sigma(sigma: f32) -> f32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn refused(change: impl FnOnce(&mut RecipeFile)) -> String {
-        let mut file = RecipeFile::from(Recipe::tiny());
-        change(&mut file);
-        file.resolve().expect_err("the recipe breaks a rule").to_string()
-    }
-
-    #[test]
-    fn four_steps_at_shift_8_are_the_references_to_the_bit() {
-        let recipe = Recipe::wan();
-        assert_eq!(recipe.timesteps(), [1000.0, 957.928_8, 888.888_9, 737.588_6]);
-        assert_eq!(f64::from(recipe.timesteps()[1]), 957.928_771_972_656_2);
-        assert_eq!(f64::from(recipe.timesteps()[3]), 737.588_623_046_875);
-        assert_eq!(recipe.sigmas(), [1.0, 0.957_928_8, 0.888_888_9, 0.737_588_64]);
-    }
-
-    #[test]
-    fn the_table_of_levels_falls_from_pure_noise_almost_to_zero() {
-        let levels: Vec<f32> = shifted_sigmas(8.0);
-        let [first, second, last_but_one, last] =
-            [0, 1, 998, 999].map(|index| format!("{:.5}", timestep_from_sigma(levels[index])));
-        assert_eq!([&*first, &*second], ["1000.00000", "999.87488"]);
-        assert_eq!([&*last_but_one, &*last], ["15.77909", "7.94439"]);
-        assert!(levels.is_sorted_by(|a, b| a > b));
-    }
-
-    #[test]
-    fn a_recipe_survives_toml_and_json() {
-        for recipe in [Recipe::wan(), Recipe::tiny()] {
-            assert_eq!(Recipe::from_toml(&recipe.to_toml()), Ok(recipe.clone()));
-            let json = serde_json::to_string(&recipe).unwrap();
-            assert_eq!(serde_json::from_str::<Recipe>(&json).unwrap(), recipe);
-        }
-    }
-
-    #[test]
-    fn an_unknown_key_is_refused() {
-        let text = format!("warp = true\n{}", Recipe::tiny().to_toml());
-        let error = Recipe::from_toml(&text).expect_err("nothing reads warp").to_string();
-        assert!(error.contains("unknown field `warp`"), "{error}");
-    }
-
-    #[test]
-    fn steps_must_fall() {
-        assert_eq!(refused(|file| file.denoising_steps.clear()), "denoising_steps is empty");
-        assert_eq!(
-            refused(|file| file.denoising_steps = vec![1000, 500, 500]),
-            "denoising_steps must fall within 1 to 1000, found 500: denoising_steps[2]"
-        );
-        assert_eq!(
-            refused(|file| file.denoising_steps = vec![1001]),
-            "denoising_steps must fall within 1 to 1000, found 1001: denoising_steps[0]"
-        );
-    }
-
-    #[test]
-    fn numbers_stay_in_their_range() {
-        assert_eq!(refused(|file| file.shift = 0.0), "shift must be above 0, found 0");
-        assert_eq!(refused(|file| file.shift = f32::NAN), "shift must be above 0, found NaN");
-        assert_eq!(
-            refused(|file| file.context_frames = 0),
-            "context_frames must be from 1 to 64, found 0"
-        );
-        assert_eq!(
-            refused(|file| file.frames_per_second = 0),
-            "frames_per_second must be from 1 to 240, found 0"
-        );
-    }
-
-    #[test]
-    fn window_and_shot_end_at_chunk_borders() {
-        assert_eq!(
-            refused(|file| file.window_latent_frames = 10),
-            "window_latent_frames must be a whole number of chunks: \
-             10 latent frames are not a whole number of chunks of 3"
-        );
-        assert_eq!(
-            refused(|file| file.shot_frames = 40),
-            "a shot of 40 frames does not end with a chunk, the nearest have 33 and 45"
-        );
-        assert_eq!(
-            refused(|file| file.shot_frames = 1_000_000_005),
-            "a shot of 1000000005 frames is too long, the longest has 4065"
-        );
-    }
-}
+mod tests;

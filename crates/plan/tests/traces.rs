@@ -2,9 +2,10 @@
 
 use expect_test::{Expect, expect};
 use shotstream_plan::{
+    context::MemoryPolicy,
     geometry::PixelFrames,
     plan::Plan,
-    recipe::Recipe,
+    recipe::{ContextCaptions, Recipe, RecipeFile},
     script::{Script, ShotScript},
     trace::trace,
 };
@@ -27,7 +28,12 @@ fn check(recipe: Recipe, lengths: &[usize], expected: Expect) {
 
 /// What the last shot remembers and where it starts in the rotary grid.
 fn check_last(lengths: &[usize], expected: Expect) {
-    let text = story(Recipe::wan(), lengths);
+    check_last_of(Recipe::wan().into(), lengths, expected);
+}
+
+/// The same under other rules than the paper's.
+fn check_last_of(rules: RecipeFile, lengths: &[usize], expected: Expect) {
+    let text = story(rules.resolve().expect("the rules fit the recipe"), lengths);
     let last = text.split("\n\n").last().expect("a trace has shots");
     let kept = |line: &&str| line.contains("remembers") || line.contains("chunk 0");
     let lines: Vec<_> = last.lines().filter(kept).map(str::trim_start).collect();
@@ -286,6 +292,65 @@ fn shots_of_other_lengths_are_spread_over_their_own_frames() {
           remembers shot 1: frames 0 56 at positions 2-3, phase 1, caption 1
           remembers shot 2: frames 0 20 at positions 4-5, phase 2, caption 2
           chunk 0: latent 0-2,   frames 0-8,   positions 6-8,   phase 3, attends to 14040 tokens"#]],
+    );
+}
+
+#[test]
+fn a_memory_of_first_frames_or_of_first_and_last_ones_repeats_them() {
+    check_last_of(
+        RecipeFile { memory: MemoryPolicy::First, ..Recipe::wan().into() },
+        &[81; 3],
+        expect![[r#"
+          remembers shot 0: frames 0 0 0 at positions 0-2, phase 0, caption 0
+          remembers shot 1: frames 0 0 0 at positions 3-5, phase 1, caption 1
+          chunk 0: latent 0-2,   frames 0-8,   positions 6-8,   phase 2, attends to 14040 tokens"#]],
+    );
+    check_last_of(
+        RecipeFile { memory: MemoryPolicy::FirstLast, ..Recipe::wan().into() },
+        &[81; 3],
+        expect![[r#"
+          remembers shot 0: frames 0 0 80 at positions 0-2, phase 0, caption 0
+          remembers shot 1: frames 0 0 80 at positions 3-5, phase 1, caption 1
+          chunk 0: latent 0-2,   frames 0-8,   positions 6-8,   phase 2, attends to 14040 tokens"#]],
+    );
+}
+
+#[test]
+fn an_anchored_memory_keeps_the_first_shot_one_phase_before_the_others() {
+    check_last_of(
+        RecipeFile { memory: MemoryPolicy::Anchor, ..Recipe::wan().into() },
+        &[81; 9],
+        expect![[r#"
+          remembers shot 0: frame 0 at position 0, phase 0, caption 0
+          remembers shot 3: frame 0 at position 1, phase 1, caption 3
+          remembers shot 4: frame 0 at position 2, phase 2, caption 4
+          remembers shot 5: frame 0 at position 3, phase 3, caption 5
+          remembers shot 6: frame 0 at position 4, phase 4, caption 6
+          remembers shot 7: frame 0 at position 5, phase 5, caption 7
+          chunk 0: latent 0-2,   frames 0-8,   positions 6-8,   phase 6, attends to 14040 tokens"#]],
+    );
+}
+
+#[test]
+fn a_recent_memory_is_of_the_newest_shot_only() {
+    check_last_of(
+        RecipeFile { memory: MemoryPolicy::Recent, ..Recipe::wan().into() },
+        &[81; 9],
+        expect![[r#"
+          remembers shot 7: frames 0 16 32 48 64 80 at positions 0-5, phase 0, caption 7
+          chunk 0: latent 0-2,   frames 0-8,   positions 6-8,   phase 1, attends to 14040 tokens"#]],
+    );
+}
+
+#[test]
+fn a_memory_without_captions_reads_that_of_the_shot_to_come() {
+    check_last_of(
+        RecipeFile { context_captions: ContextCaptions::Target, ..Recipe::wan().into() },
+        &[81; 3],
+        expect![[r#"
+          remembers shot 0: frames 0 40 80 at positions 0-2, phase 0, caption 2
+          remembers shot 1: frames 0 40 80 at positions 3-5, phase 1, caption 2
+          chunk 0: latent 0-2,   frames 0-8,   positions 6-8,   phase 2, attends to 14040 tokens"#]],
     );
 }
 

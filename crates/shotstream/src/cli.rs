@@ -1,9 +1,14 @@
 //! Every command and flag, once.
 
+mod world;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use self::world::{
+    DrawArgs, JudgeArgs, MemoryName, PastName, SheetArgs, StoryArgs, WorldCommand,
+};
 use crate::lora::LoraArgs;
 
 /// Streaming multi-shot video: type what happens next, and the film goes on.
@@ -174,85 +179,6 @@ pub(crate) struct BenchArgs {
     pub(crate) json: bool,
 }
 
-/// What can be done with StoryWorld.
-#[derive(Debug, Subcommand)]
-pub(crate) enum WorldCommand {
-    /// Draw a random story as a film, and write its captions as a story file beside it.
-    Draw(DrawArgs),
-    /// Print a random story as a story file.
-    Story(StoryArgs),
-    /// Draw frames of many random stories on one picture, one story a row.
-    Sheet(SheetArgs),
-    /// Let a model film unseen stories, and judge whether its frames show what the captions say.
-    Judge(JudgeArgs),
-}
-
-/// Which random story.
-#[derive(Debug, Args)]
-pub(crate) struct StoryArgs {
-    /// The seed of the story.
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub(crate) seed: u64,
-    /// How many shots it has; two to six by default.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
-    pub(crate) shots: Option<u16>,
-}
-
-/// Flags of `world draw`.
-#[derive(Debug, Args)]
-pub(crate) struct DrawArgs {
-    #[command(flatten)]
-    pub(crate) story: StoryArgs,
-    /// The film, MP4. The captions go beside it, as .json.
-    #[arg(short, long, value_name = "FILM.mp4", required_unless_present = "frames")]
-    pub(crate) output: Option<PathBuf>,
-    /// Every frame as PNG in a new folder. Without a film, the captions go beside it.
-    #[arg(long, value_name = "DIR")]
-    pub(crate) frames: Option<PathBuf>,
-    /// Draw pictures of another size.
-    #[arg(long, value_name = "WxH", value_parser = size)]
-    pub(crate) size: Option<[usize; 2]>,
-}
-
-/// Flags of `world sheet`.
-#[derive(Debug, Args)]
-pub(crate) struct SheetArgs {
-    /// The picture.
-    #[arg(short, long, value_name = "SHEET.png")]
-    pub(crate) output: PathBuf,
-    /// The seed of the first story; the others follow it.
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub(crate) seed: u64,
-    /// How many stories.
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=100))]
-    pub(crate) stories: u16,
-}
-
-/// Flags of `world judge`.
-#[derive(Debug, Args)]
-pub(crate) struct JudgeArgs {
-    /// How many stories.
-    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=10_000))]
-    pub(crate) stories: u16,
-    /// The seed of the first story; the others follow it.
-    #[arg(long, value_name = "S", default_value_t = 1_000_000)]
-    pub(crate) seed: u64,
-    /// Drawn clips that are encoded and decoded again to measure the VAE.
-    #[arg(long, value_name = "M", default_value_t = 32)]
-    pub(crate) clips: u16,
-    /// Name the characters in the first shot only: who the hero is must then be remembered.
-    #[arg(long)]
-    pub(crate) anonymous: bool,
-    /// Two frames of each shot of the first stories on one picture, one story a row.
-    #[arg(long, value_name = "SHEET.png")]
-    pub(crate) sheet: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) model: ModelArgs,
-    /// Print JSON.
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
 /// Flags of `inspect`.
 #[derive(Debug, Args)]
 pub(crate) struct InspectArgs {
@@ -331,17 +257,17 @@ pub(crate) struct PrepareArgs {
 pub(crate) struct TrainArgs {
     /// Which stage.
     pub(crate) stage: StageName,
-    /// The stage's recipe, or the road of `all`: a TOML file.
+    /// The stage's recipe, the road of `all` or the variants of `ablate`: a TOML file.
     #[arg(long)]
     pub(crate) recipe: PathBuf,
     /// The model to start from; `fresh` needs none.
     #[arg(long)]
     pub(crate) from: Option<PathBuf>,
     /// Folder of checkpoints, log and contact sheets; the finished model is `model.safetensors` in
-    /// it. Of `all`, the folder of all these folders.
+    /// it. Of `all` and `ablate`, the folder of all these folders.
     #[arg(long)]
     pub(crate) dir: PathBuf,
-    /// Continue the run that the folder holds; `all` always does.
+    /// Continue the run that the folder holds; `all` and `ablate` always do.
     #[arg(long)]
     pub(crate) resume: bool,
     /// Threads at most; the machine's cores by default.
@@ -366,6 +292,8 @@ pub(crate) enum StageName {
     SelfForcing,
     /// Every stage of a road file, from wherever an earlier walk stopped.
     All,
+    /// Short trainings under changed rules, side by side in a table.
+    Ablate,
 }
 
 /// A number from 0 to 1.

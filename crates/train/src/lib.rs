@@ -4,6 +4,7 @@
 //! shot and then across shots: every stage reads a
 //! [`shotstream_models::bundle::Bundle`] and leaves a better one.
 
+pub mod ablation;
 pub mod adapter;
 pub mod checkpoint;
 pub mod court;

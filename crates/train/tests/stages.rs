@@ -2,9 +2,10 @@
 
 mod toys;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use shotstream_train::{
+    ablation::Ablation,
     error::TrainError,
     recipe::{StageRecipe, read_toml},
     road::{Leg, Road},
@@ -36,12 +37,15 @@ fn every_committed_recipe_resolves() {
     for name in ["tiny_vae_pictures.toml", "tiny_vae.toml", "tiny_decoder.toml"] {
         StageRecipe::<vae::VaeStage>::read(&recipes.join(name)).unwrap();
     }
-    for name in ["tiny_first_frames.toml", "tiny_teacher.toml"] {
+    let ablation = Ablation::read(&recipes.join("ablations.toml")).unwrap();
+    assert!([&ablation.teacher, &ablation.student].iter().all(|path| recipes.join(path).exists()));
+    for name in ["tiny_first_frames.toml", "tiny_teacher.toml", "ablation_teacher.toml"] {
         StageRecipe::<teacher::TeacherStage>::read(&recipes.join(name)).unwrap();
     }
     read_toml::<OdePairsRecipe>(&recipes.join("tiny_ode_pairs.toml")).unwrap();
     StageRecipe::<ode_init::OdeInitStage>::read(&recipes.join("tiny_ode_init.toml")).unwrap();
-    for name in ["tiny_intra_shot.toml", "tiny_inter_shot.toml"] {
+    let own = ["tiny_intra_shot.toml", "tiny_inter_shot.toml"].map(PathBuf::from);
+    for name in own.iter().chain(ablation.leg.values()) {
         StageRecipe::<SelfForcingStage>::read(&recipes.join(name)).unwrap();
     }
 }

@@ -61,6 +61,10 @@ fn check_dit(dit: &DitConfig) -> Result<(), String> {
         format!("{num_heads} heads do not divide a dit dim of {dim} into even parts")
     })?;
     require(freq_dim.is_multiple_of(2), || format!("dit freq_dim {freq_dim} is not even"))?;
+    let phases = dit.shot_embeddings;
+    require(phases <= MOST_BLOCKS, || {
+        format!("dit shot_embeddings is {phases}, expected at most {MOST_BLOCKS}")
+    })?;
     let frames = dit.patch[0];
     require(frames == 1, || format!("a dit token spans {frames} latent frames, expected 1"))?;
     require(dit.eps.is_finite() && 0.0 < dit.eps, || format!("dit eps is {}", dit.eps))

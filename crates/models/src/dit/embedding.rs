@@ -1,4 +1,4 @@
-//! Latents to tokens and back, and timesteps to vectors.
+//! Latents to tokens and back, and timesteps and shots to vectors.
 //!
 //! | letter | means |
 //! |---|---|
@@ -9,10 +9,12 @@
 //! | `p`, `q` | rows and columns of one token's patch |
 //! | `S` | tokens of one latent frame, `h/p × w/q`, row by row |
 //! | `D` | model width |
+//! | `P` | shot phases that have a vector of their own |
 
 use burn::module::{Initializer, Module, Param};
 use burn::tensor::module::linear;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use shotstream_plan::layout::FrameSlot;
 
 use super::DitConfig;
 
@@ -51,6 +53,32 @@ impl PatchEmbedding {
             .reshape([batch, frames, (height / p) * (width / q), channels * p * q]);
         let weight = weight.reshape([dim, channels * p * q]).transpose();
         linear(patches, weight, Some(self.bias.val()))
+    }
+}
+
+/// A learnable vector for every shot phase.
+#[derive(Module, Debug)]
+pub(super) struct ShotEmbedding {
+    /// `[P, D]`.
+    weight: Param<Tensor<2>>,
+}
+
+impl ShotEmbedding {
+    /// Vectors of zeros, which change nothing; nothing where the network has none.
+    pub(super) fn new(config: &DitConfig, device: &Device) -> Option<Self> {
+        let DitConfig { dim, shot_embeddings, .. } = *config;
+        let weight = || Initializer::Zeros.init([shot_embeddings, dim], device);
+        (0 < shot_embeddings).then(|| Self { weight: weight() })
+    }
+
+    /// The vectors of some frames, `[1, F, 1, D]`.
+    pub(super) fn of(&self, slots: &[FrameSlot]) -> Tensor<4> {
+        let weight = self.weight.val();
+        let [phases, width] = weight.dims();
+        let row = |slot: &FrameSlot| i64::from(slot.phase).min(phases as i64 - 1);
+        let rows = TensorData::new(slots.iter().map(row).collect::<Vec<_>>(), [slots.len()]);
+        let rows = Tensor::<1, Int>::from_data(rows, &weight.device());
+        weight.select(0, rows).reshape([1, slots.len(), 1, width])
     }
 }
 

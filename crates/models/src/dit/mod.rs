@@ -37,7 +37,7 @@ use serde::{Deserialize, Serialize};
 use shotstream_plan::layout::FrameSlot;
 
 use self::block::{Block, Mlp, Step};
-use self::embedding::{PatchEmbedding, sinusoid, unpatchify};
+use self::embedding::{PatchEmbedding, ShotEmbedding, sinusoid, unpatchify};
 use self::norm::modulation;
 use self::pass::{Frames, Pass, caption_runs};
 use self::rope::Rope;
@@ -80,6 +80,15 @@ pub struct DitConfig {
     /// Shot phase θ in radians: the angle between the temporal rotations of successive shots.
     #[serde(default = "shot_phase")]
     pub shot_phase: f32,
+    /// Learnable vectors, one for each shot phase from 0 on and the last also for all higher ones,
+    /// added to the tokens of frames of that phase. None where nothing is said, as published: the
+    /// paper compares them with the rotation.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub shot_embeddings: usize,
+}
+
+fn is_none(count: &usize) -> bool {
+    *count == 0
 }
 
 fn wan_patch() -> [usize; 3] {
@@ -110,6 +119,7 @@ impl DitConfig {
             text_len: 512,
             eps: 1e-6,
             shot_phase: shot_phase(),
+            shot_embeddings: 0,
         }
     }
 
@@ -139,6 +149,7 @@ pub struct Dit {
     time_projection: Linear,
     blocks: Vec<Block>,
     head: Head,
+    shot_embedding: Option<ShotEmbedding>,
     #[module(skip)]
     config: DitConfig,
 }
@@ -173,6 +184,7 @@ impl Dit {
                 modulation: modulation.init([1, 2, dim], device),
                 head: linear(dim, rows * columns * out_channels, &Initializer::Zeros, device),
             },
+            shot_embedding: ShotEmbedding::new(config, device),
             config: config.clone(),
         }
     }
@@ -293,7 +305,11 @@ impl Dit {
             runs: caption_runs(slots),
             text,
         };
-        (self.patch_embedding.forward(latents), step)
+        let tokens = self.patch_embedding.forward(latents);
+        match &self.shot_embedding {
+            None => (tokens, step),
+            Some(embedding) => (tokens + embedding.of(slots), step),
+        }
     }
 }
 

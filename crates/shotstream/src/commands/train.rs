@@ -1,6 +1,13 @@
 //! `shotstream train`: one stage, from a model file to a model file, or the whole road.
 
-use shotstream_train::{log::Metrics, recipe::read_toml, road::Road, stages::Stage, trainer::Run};
+use shotstream_train::{
+    ablation::{Ablation, Walk, markdown},
+    log::Metrics,
+    recipe::read_toml,
+    road::Road,
+    stages::Stage,
+    trainer::Run,
+};
 
 use crate::{
     cli::{StageName, TrainArgs},
@@ -28,6 +35,17 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<()> {
             };
             let walk = (args.recipe.as_path(), args.dir.as_path());
             return Ok(road.walk(walk, threads, &mut announce, &mut watch)?);
+        }
+        StageName::Ablate => {
+            if args.from.is_some() {
+                let reason = "--from is not for `ablate`, whose recipe names what it starts from";
+                return Err(WrongUse::error(reason));
+            }
+            let ablation = Ablation::read(&args.recipe)?;
+            let mut announce = |dir: &str, what: &str| line(&format!("{what} in {dir}"));
+            let (announce, watch) = (&mut announce, &mut watch);
+            let mut walk = Walk { dir: &args.dir, threads, announce, watch };
+            return super::print(&markdown(&ablation.walk(&args.recipe, &mut walk)?));
         }
         StageName::Fresh => Stage::Fresh,
         StageName::Vae => Stage::Vae,

@@ -40,8 +40,10 @@ fn a_judge_counts_every_shot_of_every_story_the_same_way_twice() {
     let judge = ["world", "judge", "--stories", "2", "--clips", "1", "--seed", "9", "--json"];
     let verdict: Value = serde_json::from_slice(&home.done(&judge).stdout).unwrap();
     assert_eq!((&verdict["model"], &verdict["stories"]), (&"tiny".into(), &2.into()));
-    assert!((4..=12).contains(&verdict["scores"]["place"]["of"].as_u64().unwrap()));
-    assert!(verdict["vae_psnr_db"].as_f64().unwrap().is_finite());
+    let place = &verdict["columns"][0]["scores"]["place"];
+    assert!((4..=12).contains(&place["of"].as_u64().unwrap()), "{place}");
+    assert!(place["interval"][0].as_f64() <= place["share"].as_f64(), "{place}");
+    assert!(["psnr_db", "flicker"].iter().all(|key| verdict["vae"][key].as_f64().is_some()));
     let alone = [&judge[..], &["--threads", "1"]].concat();
     assert_eq!(serde_json::from_slice::<Value>(&home.done(&alone).stdout).unwrap(), verdict);
 }
@@ -53,4 +55,29 @@ fn a_verdict_is_a_table() {
     let head = "model tiny, 1 stories from seed 1000000, characters named in the first shot only";
     assert!(run.text().starts_with(head), "{}", run.text());
     assert!(run.text().contains("\nsame character"), "{}", run.text());
+}
+
+#[test]
+fn every_past_memory_and_teacher_is_a_column() {
+    let home = Home::new();
+    let judge = ["world", "judge", "--stories", "1", "--clips", "0", "--shots", "2", "--anonymous"];
+    let ways =
+        ["--untold", "--context", "own,swapped", "--teacher", "tiny", "--teacher-steps", "1"];
+    let run = home.done(&[&judge[..], &ways].concat());
+    let heads = run.text().lines().filter(|line| line.starts_with("after the first")).count();
+    assert_eq!(heads, 1);
+    for found in ["own", "swapped", "teacher", "as in its past", "chunk jump", "all shots"] {
+        assert!(run.text().contains(found), "{found}: {}", run.text());
+    }
+    let ways = ["--drift", "--memory", "recent,anchor", "--json"];
+    let verdict: Value =
+        serde_json::from_slice(&home.done(&[&judge[..], &ways].concat()).stdout).unwrap();
+    let columns = verdict["columns"].as_array().unwrap();
+    assert_eq!(
+        columns.iter().map(|it| &it["name"]).collect::<Vec<_>>(),
+        ["recent own", "anchor own"]
+    );
+    let marks = columns[1]["marks"].as_array().unwrap();
+    assert_eq!(marks.iter().map(|mark| &mark["shot"]).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(marks[1]["scores"]["same_character"]["of"], 1);
 }

@@ -1,9 +1,16 @@
 //! A model before the court: it films stories it has never seen, and what its frames show is read
 //! off and counted.
 //!
-//! Stories are filmed with the engine's own session, shot by shot, several at a time. What is found
-//! is a function of the model, the settings and the seed, on any number of threads.
+//! Stories are filmed with the engine's own session, shot by shot, several at a time. Between two
+//! shots a story is one value, so what a shot remembers can be replaced there, and nothing below
+//! knows of it. What is found is a function of the model, the settings and the seed, on any number
+//! of threads.
 
+mod film;
+mod findings;
+mod past;
+mod quality;
+mod teacher;
 mod telling;
 mod vae;
 
@@ -16,27 +23,48 @@ use std::{
     thread,
 };
 
-use shotstream_engine::{error::SessionError, noise::Noise, session::Settings, story::StoryState};
-use shotstream_media::{Frame, sheet::contact_sheet};
-use shotstream_models::{bundle::Bundle, networks::BurnNetworks};
-use shotstream_plan::plan::PlanError;
-use shotstream_world::{Judge, Reading, Scores, Story, StoryOptions, Wording, captions};
+use shotstream_engine::{error::SessionError, network::StoryDenoiser};
+use shotstream_models::{
+    bundle::Bundle,
+    networks::{
+        BurnDecoder, BurnDenoiser, BurnEmbedding, BurnFrameEncoder, BurnLatents, BurnNetworks,
+        BurnTextEncoder,
+    },
+};
+use shotstream_plan::{plan::PlanError, recipe::Recipe};
+use shotstream_world::{Judge, StoryOptions};
 use thiserror::Error;
 
-pub use self::vae::vae_psnr;
+pub use self::{
+    film::{Film, sheet},
+    findings::{Findings, scores},
+    past::Past,
+    quality::Motion,
+    teacher::{Euler, Teacher},
+    vae::{VaeQuality, judge_vae},
+};
 
-/// Stories and shots of each that fit on a sheet.
-const SHEET: [usize; 2] = [10, 4];
+/// A denoiser that works on what the bundle's other networks read and write.
+pub trait CourtDenoiser:
+    StoryDenoiser<Latents = BurnLatents, Embedding = BurnEmbedding> + Sync
+{
+}
 
-/// Pixels between the frames of a sheet.
-const GAP: usize = 2;
+impl<D: StoryDenoiser<Latents = BurnLatents, Embedding = BurnEmbedding> + Sync> CourtDenoiser
+    for D
+{
+}
 
 /// Everything a story needs to be filmed and judged.
 #[derive(Debug)]
-pub struct Court {
+pub struct Court<D> {
     judge: Judge,
-    networks: BurnNetworks,
-    settings: Settings,
+    text: BurnTextEncoder,
+    denoiser: D,
+    decoder: BurnDecoder,
+    encoder: BurnFrameEncoder,
+    recipe: Recipe,
+    latent_channels: usize,
 }
 
 /// Which stories are filmed, and how they are told.
@@ -50,17 +78,13 @@ pub struct Hearing {
     pub options: StoryOptions,
     /// Name the characters in the first shot only: who they are must then be remembered.
     pub anonymous: bool,
-}
-
-/// A story that was filmed.
-#[derive(Clone, Debug)]
-pub struct Film {
-    /// What it should show.
-    pub story: Story,
-    /// What each of its shots shows.
-    pub readings: Vec<Reading>,
-    /// Two frames of each of its shots, of the films that fit on a sheet.
-    pub glimpses: Vec<[Frame; 2]>,
+    /// What later shots find where their past should be.
+    pub past: Past,
+    /// Let remembered frames read the caption of the shot to come instead of their own: only the
+    /// pictures of the past can then tell who it is about.
+    pub untold: bool,
+    /// Shots that are read, counted from 0; none for all.
+    pub marks: Vec<usize>,
 }
 
 /// Why a story could not be filmed.
@@ -83,20 +107,35 @@ pub enum CourtError {
 
 type Heard = (usize, Result<Film, CourtError>);
 
-impl Court {
-    /// A court for the films of `bundle`.
+impl Court<BurnDenoiser> {
+    /// A court for what `bundle`'s student films by `recipe`, the bundle's own or a changed one.
     #[must_use]
-    pub fn new(bundle: &Bundle) -> Self {
-        let recipe = bundle.recipe();
+    pub fn student(bundle: &Bundle, recipe: Recipe) -> Self {
+        Self::new(bundle, recipe, |networks| networks.denoiser.clone())
+    }
+}
+
+impl Court<Teacher> {
+    /// A court for what `bundle`'s teacher films in many steps, every shot seen at once.
+    #[must_use]
+    pub fn teacher(bundle: &Bundle, recipe: Recipe, euler: &Euler) -> Self {
+        let recipe = teacher::whole_shots(recipe);
+        let shift = recipe.shift();
+        Self::new(bundle, recipe, |networks| Teacher::new(networks, euler, shift))
+    }
+}
+
+impl<D: CourtDenoiser> Court<D> {
+    fn new(bundle: &Bundle, recipe: Recipe, denoiser: impl FnOnce(&BurnNetworks) -> D) -> Self {
+        let networks = BurnNetworks::new(bundle);
         Self {
             judge: Judge::new(recipe.geometry().pixels),
-            networks: BurnNetworks::new(bundle),
-            settings: Settings {
-                recipe: recipe.clone(),
-                latent_channels: bundle.config.vae.z_dim,
-                noise: Noise::Seeded,
-                capture_latents: false,
-            },
+            denoiser: denoiser(&networks),
+            text: networks.text,
+            decoder: networks.decoder,
+            encoder: networks.encoder,
+            latent_channels: bundle.config.vae.z_dim,
+            recipe,
         }
     }
 
@@ -143,42 +182,4 @@ impl Court {
             }
         }
     }
-
-    /// Film story number `index` shot by shot, and read every shot.
-    fn film(&self, hearing: &Hearing, index: usize) -> Result<Film, CourtError> {
-        let seed = hearing.seed + index as u64;
-        let story = Story::sample(seed, &hearing.options);
-        let anonymous_from = hearing.anonymous.then_some(1);
-        let told = captions(&story, seed, &Wording { anonymous_from });
-        let mut state = StoryState::new(told.global, seed);
-        let (mut readings, mut glimpses) = (Vec::new(), Vec::new());
-        for (shot, caption) in told.shots.into_iter().enumerate() {
-            if hearing.anonymous && 0 < shot {
-                state.global.clone_from(&told.anonymous_global);
-            }
-            let frames = telling::shoot(&self.networks, &self.settings, &mut state, caption)?;
-            readings.push(self.judge.read(&frames, story.shots[shot].cast.len()));
-            if index < SHEET[0] {
-                glimpses.push([0, frames.len() * 2 / 3].map(|frame| frames[frame].clone()));
-            }
-        }
-        Ok(Film { story, readings, glimpses })
-    }
-}
-
-/// What all films together show.
-pub fn scores(films: &[Film]) -> Scores {
-    let mut scores = Scores::default();
-    films.iter().for_each(|film| scores.add(&film.story, &film.readings));
-    scores
-}
-
-/// The first shots of the first films, one story a row.
-pub fn sheet(films: &[Film]) -> Frame {
-    let nothing = Frame { width: 0, height: 0, rgb: Vec::new() };
-    let glimpses = films.iter().take(SHEET[0]).flat_map(|film| {
-        let blank = [nothing.clone(), nothing.clone()];
-        film.glimpses.iter().cloned().chain(std::iter::repeat(blank)).take(SHEET[1])
-    });
-    contact_sheet(&glimpses.flatten().collect::<Vec<_>>(), 2 * SHEET[1], GAP)
 }

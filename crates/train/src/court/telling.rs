@@ -9,27 +9,24 @@ use shotstream_engine::{
     story::StoryState,
 };
 use shotstream_media::Frame;
-use shotstream_models::networks::BurnNetworks;
-use shotstream_plan::script::ShotScript;
 
-use super::CourtError;
+use super::{Court, CourtDenoiser, CourtError};
 
 /// Chunks that may wait for the judge.
 const CHUNKS_AHEAD: usize = 2;
 
 /// The frames of the next shot of a story.
-pub(super) fn shoot(
-    networks: &BurnNetworks,
+pub(super) fn shoot<D: CourtDenoiser>(
+    court: &Court<D>,
     settings: &Settings,
     story: &mut StoryState,
-    caption: String,
+    caption: &str,
 ) -> Result<Vec<Frame>, CourtError> {
     let (asks, commands) = sync_channel(1);
-    let ask = Command::AddShot { shot: ShotScript::new(caption) };
-    asks.send(ask).map_err(|_| CourtError::Unheard)?;
+    asks.send(Command::add_shot(caption)).map_err(|_| CourtError::Unheard)?;
     drop(asks);
     let (sender, events) = channel(CHUNKS_AHEAD);
-    let BurnNetworks { text, denoiser, decoder, encoder } = networks;
+    let Court { text, denoiser, decoder, encoder, .. } = court;
     let networks = &Networks { text, denoiser, decoder, encoder };
     let meter = &Meter::default();
     thread::scope(|scope| {

@@ -9,28 +9,58 @@ use burn::{
     module::Module as _,
     tensor::{Device, Tensor, TensorData},
 };
-use shotstream_models::bundle::Bundle;
+use serde::Serialize;
+use shotstream_models::{bundle::Bundle, vae::Vae};
+use shotstream_plan::recipe::Recipe;
 use shotstream_world::{ShotPainter, Story, StoryOptions};
 
 use crate::data::world::pixels;
 
-/// Mean peak signal-to-noise ratio in dB of first shots that go through the VAE; nothing without
-/// `clips`.
-pub fn vae_psnr(bundle: &Bundle, seed: u64, clips: usize) -> Option<f64> {
+/// Means over drawn clips that were encoded and decoded again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct VaeQuality {
+    /// Peak signal-to-noise ratio, dB.
+    pub psnr_db: f64,
+    /// The same of the first frame, which is encoded alone.
+    pub first_psnr_db: f64,
+    /// How far changes from frame to frame are from the true ones, in values between 0 and 1.
+    pub flicker: f64,
+}
+
+/// Judge the VAE on the first shots of `clips` stories from `seed`; nothing without clips.
+pub fn judge_vae(bundle: &Bundle, seed: u64, clips: usize) -> Option<VaeQuality> {
     let (vae, recipe) = (bundle.vae.valid(), bundle.recipe());
+    let mut mean = VaeQuality::default();
+    for seed in (seed..).take(clips) {
+        let one = judge_clip(&vae, recipe, seed);
+        let share = 1.0 / clips as f64;
+        mean.psnr_db += one.psnr_db * share;
+        mean.first_psnr_db += one.first_psnr_db * share;
+        mean.flicker += one.flicker * share;
+    }
+    (0 < clips).then_some(mean)
+}
+
+fn judge_clip(vae: &Vae, recipe: &Recipe, seed: u64) -> VaeQuality {
     let ([height, width], frames) = (recipe.geometry().pixels, recipe.shot_frames().0);
-    let psnr = |seed| {
-        let story = Story::sample(seed, &StoryOptions::default());
-        let painter = ShotPainter::new(&story, 0, [height, width], frames);
-        let drawn: Vec<_> = (0..frames).map(|frame| painter.frame(frame)).collect();
-        let values = pixels(&drawn, [0, 0], [height, width]);
-        let data = TensorData::new(values, [frames, 3, height, width]);
-        let clip = Tensor::<4>::from_data(data, &Device::flex()).swap_dims(0, 1).unsqueeze();
-        let seen = vae.decode(vae.encode(clip.clone())).clamp(-1.0, 1.0);
-        let error: f64 = (seen - clip).powf_scalar(2.0).mean().into_scalar();
-        // Values span two units.
-        10.0 * (4.0 / error.max(f64::MIN_POSITIVE)).log10()
-    };
-    let total: f64 = (seed..).take(clips).map(psnr).sum();
-    (0 < clips).then(|| total / clips as f64)
+    let story = Story::sample(seed, &StoryOptions::default());
+    let painter = ShotPainter::new(&story, 0, [height, width], frames);
+    let drawn: Vec<_> = (0..frames).map(|frame| painter.frame(frame)).collect();
+    let values = pixels(&drawn, [0, 0], [height, width]);
+    let data = TensorData::new(values, [frames, 3, height, width]);
+    // `[1, 3, T, H, W]`.
+    let clip: Tensor<5> = Tensor::<4>::from_data(data, &Device::flex()).swap_dims(0, 1).unsqueeze();
+    let seen = vae.decode(vae.encode(clip.clone())).clamp(-1.0, 1.0);
+    let error = seen - clip;
+    let changes = error.clone().narrow(2, 1, frames - 1) - error.clone().narrow(2, 0, frames - 1);
+    // Values span two units.
+    let flicker: f64 = changes.abs().mean().into_scalar();
+    let first_psnr_db = psnr(error.clone().narrow(2, 0, 1));
+    VaeQuality { psnr_db: psnr(error), first_psnr_db, flicker: flicker / 2.0 }
+}
+
+/// Peak signal-to-noise ratio in dB of errors of values that span two units.
+fn psnr(error: Tensor<5>) -> f64 {
+    let error: f64 = error.powf_scalar(2.0).mean().into_scalar();
+    10.0 * (4.0 / error.max(f64::MIN_POSITIVE)).log10()
 }

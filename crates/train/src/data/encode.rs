@@ -13,7 +13,11 @@ use burn::tensor::{Device, Tensor, TensorData};
 use sha2::{Digest as _, Sha256};
 use shotstream_media::Frame;
 use shotstream_models::vae::Vae;
-use shotstream_plan::{context::select_context, geometry::PixelFrames, timeline::Timeline};
+use shotstream_plan::{
+    context::{Memory, select_context},
+    geometry::PixelFrames,
+    timeline::Timeline,
+};
 
 use crate::{
     data::{halves::Halves, shards::StoredShot, world::pixels},
@@ -21,11 +25,11 @@ use crate::{
 };
 
 /// Frames of shot `shot` that a later shot of a story with shots of these lengths remembers.
-pub fn remembered(budget: usize, lengths: &[usize], shot: usize) -> Vec<usize> {
+pub fn remembered(memory: Memory, lengths: &[usize], shot: usize) -> Vec<usize> {
     let later = shot + 1..lengths.len();
     let picks = later.flat_map(|next| {
         let past: Timeline = lengths[..next].iter().copied().map(PixelFrames).collect();
-        select_context(budget, &past)
+        select_context(memory, &past)
     });
     let frames = picks.filter(|pick| pick.shot == shot).map(|pick| pick.frame);
     frames.collect::<BTreeSet<_>>().into_iter().collect()
@@ -79,14 +83,17 @@ pub fn hex(hash: Sha256) -> String {
 
 #[cfg(test)]
 mod tests {
+    use shotstream_plan::context::MemoryPolicy;
+
     use super::*;
 
     #[test]
     fn a_shot_keeps_what_the_later_shots_of_its_story_ask_for() {
-        assert_eq!(remembered(6, &[33], 0), [0usize; 0]);
-        assert_eq!(remembered(6, &[33, 33], 0), [0, 6, 13, 19, 26, 32]);
-        assert_eq!(remembered(6, &[33, 33, 33], 0), [0, 6, 13, 16, 19, 26, 32]);
-        assert_eq!(remembered(6, &[33, 33, 33], 1), [0, 16, 32]);
-        assert_eq!(remembered(6, &[33, 33, 33], 2), [0usize; 0]);
+        let six = Memory { frames: 6, policy: MemoryPolicy::Spread };
+        assert_eq!(remembered(six, &[33], 0), [0usize; 0]);
+        assert_eq!(remembered(six, &[33, 33], 0), [0, 6, 13, 19, 26, 32]);
+        assert_eq!(remembered(six, &[33, 33, 33], 0), [0, 6, 13, 16, 19, 26, 32]);
+        assert_eq!(remembered(six, &[33, 33, 33], 1), [0, 16, 32]);
+        assert_eq!(remembered(six, &[33, 33, 33], 2), [0usize; 0]);
     }
 }

@@ -20,7 +20,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use shotstream_media::Frame;
 use shotstream_models::{bundle::Bundle, vae::Vae};
-use shotstream_plan::recipe::Recipe;
+use shotstream_plan::{context::MemoryPolicy, recipe::Recipe};
 use shotstream_world::ShotPainter;
 
 use crate::{
@@ -89,6 +89,8 @@ pub struct Settings {
     pub chunk: usize,
     /// Frames that a shot remembers of all earlier ones.
     pub context_frames: usize,
+    /// Which frames those are.
+    pub memory: MemoryPolicy,
     /// What was prepared.
     pub material: Origin,
     /// Stories in all, refused ones among them.
@@ -253,6 +255,7 @@ impl Job<'_> {
             shot_frames: self.shot_frames,
             chunk: self.recipe().geometry().chunk.0,
             context_frames: self.recipe().context_frames(),
+            memory: self.recipe().memory().policy,
             material: match &self.material {
                 Material::World(drawn) => Origin::World(drawn.clone()),
                 Material::Clips(table) => Origin::Table { sha256: table.sha256.clone() },
@@ -279,10 +282,10 @@ impl Job<'_> {
             }
         };
         let lengths: Vec<_> = shots.iter().map(Vec::len).collect();
-        let budget = self.recipe().context_frames();
+        let memory = self.recipe().memory();
         let known = lengths.iter().enumerate().map(|(shot, &frames)| ShotFacts {
             frames,
-            remembered: remembered(budget, &lengths, shot),
+            remembered: remembered(memory, &lengths, shot),
         });
         let known: Vec<_> = known.collect();
         let encoded = shots.iter().zip(&known);

@@ -13,7 +13,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use rand_chacha::ChaCha8Rng;
 use shotstream_models::{bundle::Bundle, tokenizer::Tokenizer, umt5::Umt5, vae::Vae};
 use shotstream_plan::{
-    context::select_context,
+    context::{MemoryPolicy, select_context},
     geometry::LatentFrames,
     layout::{FrameSlot, SequenceLayout, layout_context, layout_sequence},
     recipe::Recipe,
@@ -69,7 +69,7 @@ pub struct ShotSource {
 
 impl ShotSource {
     /// Load the prepared stories; those of StoryWorld are drawn and encoded first where they are
-    /// not yet, in the folder `latents` beside the run's own.
+    /// not yet, in a folder beside the run's own that is called by their seed.
     ///
     /// # Errors
     /// If the data set cannot be written or read, or does not fit the model or the recipe.
@@ -198,7 +198,7 @@ impl ShotSource {
             let scale = uniform(rng) * self.data.context_noise;
             if kept {
                 let noise = normals(rng, cells);
-                let past = story.context(shot, budget).into_iter();
+                let past = story.context(shot, self.recipe.memory()).into_iter();
                 context.extend(past.zip(noise).map(|(x, n)| x + scale * n));
             } else {
                 context.resize(context.len() + cells, 0.0);
@@ -267,7 +267,7 @@ impl ShotSource {
             return Tensor::zeros([at.batch, channels, budget, h, w], &device);
         }
         let past: Timeline = std::iter::repeat_n(self.recipe.shot_frames(), films.len()).collect();
-        let picks = select_context(budget, &past);
+        let picks = select_context(self.recipe.memory(), &past);
         let frames: Vec<_> =
             picks.iter().map(|pick| films[pick.shot].clone().narrow(1, pick.frame, 1)).collect();
         let frames = Tensor::cat(frames, 1).reshape([at.batch * budget, 3, height, width]);
@@ -318,7 +318,10 @@ pub fn embed(
 
 /// Stored stories of StoryWorld, drawn and encoded where they are not yet.
 fn draw(bundle: &Bundle, world: &WorldSource, run: &mut Run<'_>) -> Result<Store, TrainError> {
-    let dir = run.dir.with_file_name("latents");
+    let policy = bundle.recipe().memory().policy;
+    let suffix =
+        if policy == MemoryPolicy::Spread { String::new() } else { format!("-{}", policy.name()) };
+    let dir = run.dir.with_file_name(format!("latents-{}{suffix}", world.seed));
     let job = Job {
         material: Material::World(world.drawn()),
         bundle,
@@ -347,7 +350,7 @@ fn alone(layout: SequenceLayout, budget: usize) -> SequenceLayout {
 /// Where the frames of shot `shot` and its context stand, in a story of shots of equal length.
 pub fn sequence(recipe: &Recipe, shot: usize, latents: usize) -> SequenceLayout {
     let past: Timeline = std::iter::repeat_n(recipe.shot_frames(), shot).collect();
-    let frames = select_context(recipe.context_frames(), &past);
+    let frames = select_context(recipe.memory(), &past);
     let context = layout_context(recipe, shot, frames);
     layout_sequence(&context, shot, LatentFrames(latents))
 }

@@ -8,7 +8,11 @@ use std::{collections::BTreeMap, path::Path};
 use rand::RngCore as _;
 use rand_chacha::ChaCha8Rng;
 use shotstream_models::bundle::Bundle;
-use shotstream_plan::{context::select_context, geometry::PixelFrames, timeline::Timeline};
+use shotstream_plan::{
+    context::{Memory, select_context},
+    geometry::PixelFrames,
+    timeline::Timeline,
+};
 
 use crate::{
     data::{
@@ -128,13 +132,13 @@ impl Store {
 }
 
 impl StoredStory {
-    /// Context latents `[K, C, h, w]` of shot `shot`, `budget` frames; none for the first.
+    /// Context latents `[K, C, h, w]` of shot `shot`; none for the first.
     ///
     /// # Panics
-    /// If the folder was prepared with another budget.
-    pub fn context(&self, shot: usize, budget: usize) -> Vec<f32> {
+    /// If the folder was prepared for another memory.
+    pub fn context(&self, shot: usize, memory: Memory) -> Vec<f32> {
         let lengths = self.facts.shots[..shot].iter().map(|shot| PixelFrames(shot.frames));
-        let picks = select_context(budget, &lengths.collect::<Timeline>()).into_iter();
+        let picks = select_context(memory, &lengths.collect::<Timeline>()).into_iter();
         let latents = picks.flat_map(|pick| {
             let known = &self.facts.shots[pick.shot].remembered;
             let place = known.iter().position(|&frame| frame == pick.frame);
@@ -177,6 +181,9 @@ fn check_fit(settings: &Settings, bundle: &Bundle) -> Result<(), String> {
     if settings.context_frames != recipe.context_frames() {
         return differs("context frames of", &settings.context_frames, &recipe.context_frames());
     }
+    if settings.memory != recipe.memory().policy {
+        return differs("the memory", &settings.memory.name(), &recipe.memory().policy.name());
+    }
     if settings.encoder != fingerprint(&bundle.vae) {
         return Err("it was prepared by the encoder of another model".into());
     }
@@ -197,7 +204,7 @@ fn check_story(story: &StoredStory, bundle: &Bundle, cell: [usize; 3]) -> Result
                 shot.clip.shape
             ));
         }
-        let wanted = remembered(bundle.recipe().context_frames(), &lengths, index);
+        let wanted = remembered(bundle.recipe().memory(), &lengths, index);
         if known.remembered != wanted {
             let found = &known.remembered;
             return Err(format!("shot {index} keeps frames {found:?}, expected {wanted:?}"));

@@ -150,7 +150,7 @@ impl SelfForcingObjective<'_> {
 
     fn scene(&self, script: Script, shot: usize, context: Tensor<5>) -> Told<'_> {
         let past: Timeline = std::iter::repeat_n(self.recipe.shot_frames(), shot).collect();
-        let picks = select_context(self.recipe.context_frames(), &past);
+        let picks = select_context(self.recipe.memory(), &past);
         let frames = script.slots.len() - self.recipe.context_frames();
         let scene = Scene {
             recipe: &self.recipe,

@@ -67,6 +67,8 @@ pub enum Learns {
     /// Transformer and text encoder, as a model needs that starts from nothing.
     #[default]
     All,
+    /// The transformer, for a student that already reads words the way they are.
+    Transformer,
     /// The transformer's self-attention alone, as ShotStream continues a model that can draw already.
     SelfAttention,
 }
@@ -140,6 +142,7 @@ impl Objective for TeacherObjective<'_> {
     fn trainable(&self, name: &str) -> bool {
         match self.stage.learns {
             Learns::All => true,
+            Learns::Transformer => name.starts_with("dit."),
             Learns::SelfAttention => name.contains("self_attn"),
         }
     }

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::{CharacterReading, Reading};
 use crate::story::Story;
 
-/// How many were right.
+/// How many were right. Written with its share and interval beside it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "WrittenTally")]
 pub struct Tally {
     /// Of these,
     pub of: usize,
@@ -22,9 +23,41 @@ impl Tally {
         if self.of == 0 { 1.0 } else { self.right as f64 / self.of as f64 }
     }
 
+    /// The lower and upper end of what the share may be, at 95 %: Wilson's score interval, which
+    /// takes every count for independent.
+    pub fn interval(&self) -> [f64; 2] {
+        if self.of == 0 {
+            return [0.0, 1.0];
+        }
+        let (count, share) = (self.of as f64, self.share());
+        let spread = NORMAL_95 * NORMAL_95 / count;
+        let centre = (share + spread / 2.0) / (1.0 + spread);
+        let half = NORMAL_95 * (share * (1.0 - share) / count + spread / count / 4.0).sqrt();
+        [-1.0, 1.0].map(|side| (centre + side * half / (1.0 + spread)).clamp(0.0, 1.0))
+    }
+
     fn count(&mut self, right: bool) {
         self.of += 1;
         self.right += usize::from(right);
+    }
+}
+
+/// How many standard deviations around the mean hold 95 % of a normal distribution.
+const NORMAL_95: f64 = 1.959_964;
+
+/// A tally as it is written for others.
+#[derive(Serialize)]
+struct WrittenTally {
+    of: usize,
+    right: usize,
+    share: f64,
+    interval: [f64; 2],
+}
+
+impl From<Tally> for WrittenTally {
+    fn from(tally: Tally) -> Self {
+        let Tally { of, right } = tally;
+        Self { of, right, share: tally.share(), interval: tally.interval() }
     }
 }
 
@@ -70,13 +103,30 @@ impl Scores {
     /// # Panics
     /// If there are more readings than shots.
     pub fn add(&mut self, story: &Story, readings: &[Reading]) {
+        self.add_some(story, readings.iter().enumerate(), |_| true);
+    }
+
+    /// Counts those shots of a story that `wanted` picks by their number; `readings` are shots and
+    /// what was read of them, in order, and are all looked at for who appears first and how.
+    ///
+    /// # Panics
+    /// If the story has no such shot.
+    pub fn add_some<'a>(
+        &mut self,
+        story: &Story,
+        readings: impl IntoIterator<Item = (usize, &'a Reading)>,
+        wanted: impl Fn(usize) -> bool,
+    ) {
         let mut first_seen: Vec<Option<CharacterReading>> = vec![None; story.cast.len()];
-        for (shot, reading) in readings.iter().enumerate() {
-            self.add_shot(story, shot, reading);
+        for (shot, reading) in readings {
+            if wanted(shot) {
+                self.add_shot(story, shot, reading);
+            }
             for (&who, now) in story.shots[shot].cast.iter().zip(&reading.characters) {
                 match first_seen[who] {
                     None => first_seen[who] = Some(*now),
-                    Some(first) => self.add_again(&first, now),
+                    Some(first) if wanted(shot) => self.add_likeness(&first, now),
+                    Some(_) => {}
                 }
             }
         }
@@ -111,7 +161,8 @@ impl Scores {
         }
     }
 
-    fn add_again(&mut self, first: &CharacterReading, now: &CharacterReading) {
+    /// Counts whether a character is who was seen before.
+    pub fn add_likeness(&mut self, first: &CharacterReading, now: &CharacterReading) {
         let same = [
             first.species == now.species,
             first.colour == now.colour,
@@ -148,12 +199,46 @@ impl Scores {
     }
 }
 
+impl fmt::Display for Tally {
+    /// The share and its interval in percent, 24 characters wide.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [low, high] = self.interval().map(|end| 100.0 * end);
+        write!(f, "{:>6.1} % ({low:>5.1} – {high:>5.1})", 100.0 * self.share())
+    }
+}
+
 impl fmt::Display for Scores {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (name, tally) in self.rows() {
-            let percent = 100.0 * tally.share();
-            writeln!(f, "{name:<16}{percent:>6.1} %  {:>6} of {}", tally.right, tally.of)?;
+        for (name, tally) in self.rows().into_iter().filter(|(_, tally)| 0 < tally.of) {
+            writeln!(f, "{name:<16}{tally}  {:>6} of {}", tally.right, tally.of)?;
         }
         write!(f, "{:<16}{:>7.4}", "residual", self.residual())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The ends are where the share would be 1.96 of its standard deviations away.
+    #[test]
+    fn the_interval_is_wilsons() {
+        for (right, of) in [(0, 20), (20, 20), (95, 100), (1, 3)] {
+            let tally = Tally { of, right };
+            for end in tally.interval().into_iter().filter(|end| 0.0 < *end && *end < 1.0) {
+                let deviation = (end * (1.0 - end) / of as f64).sqrt();
+                let away = (tally.share() - end).abs() / deviation;
+                assert!((away - 1.96).abs() < 1e-3, "{right} of {of}: {end}");
+            }
+        }
+        assert_eq!(Tally::default().interval(), [0.0, 1.0]);
+    }
+
+    #[test]
+    fn a_tally_is_written_with_its_share_and_read_without() {
+        let tally = Tally { of: 4, right: 3 };
+        let json = serde_json::to_value(tally).unwrap();
+        assert_eq!((json["share"].as_f64(), &json["right"]), (Some(0.75), &3.into()));
+        assert_eq!(serde_json::from_value::<Tally>(json).unwrap(), tally);
     }
 }

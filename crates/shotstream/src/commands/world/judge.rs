@@ -1,46 +1,46 @@
 //! `world judge`: a model films unseen stories, and what its frames show is read off and counted.
 
-use serde::Serialize;
+mod verdict;
+
 use shotstream_media::png::write_png;
-use shotstream_train::court::{Court, Hearing, scores, sheet, vae_psnr};
-use shotstream_world::{Scores, StoryOptions};
+use shotstream_models::bundle::Bundle;
+use shotstream_plan::{
+    context::MemoryPolicy,
+    recipe::{Recipe, RecipeFile},
+};
+use shotstream_train::court::{
+    Court, CourtDenoiser, Euler, Film, Findings, Hearing, Past, Teacher, judge_vae, sheet,
+};
+use shotstream_world::StoryOptions;
 
-use crate::{cli::JudgeArgs, hardware::cores, model, progress::Progress};
+use self::verdict::{Column, Mark, Verdict, table};
+use crate::{
+    cli::{JudgeArgs, MemoryName, PastName},
+    failure::{Blame as _, WrongUse},
+    hardware::cores,
+    model::{self, ModelFile},
+    progress::Progress,
+};
 
-/// What was found.
-#[derive(Debug, Serialize)]
-struct Verdict {
-    model: String,
-    stories: u16,
-    seed: u64,
-    anonymous: bool,
-    scores: Scores,
-    /// Mean peak signal-to-noise ratio of drawn clips that went through the VAE.
-    vae_psnr_db: Option<f64>,
-}
+/// Shots at which a long story is looked at, counted from 1.
+const MARKS: [usize; 6] = [1, 2, 5, 10, 20, 50];
+
+/// Shots of a long story, if nothing else is asked for.
+const LONG: u16 = 50;
 
 /// Judge and print.
 pub(crate) fn run(args: &JudgeArgs) -> anyhow::Result<()> {
     let file = model::open(&args.model)?;
     let bundle = file.load()?;
-    let hearing = Hearing {
-        seed: args.seed,
-        stories: args.stories.into(),
-        options: StoryOptions::default(),
-        anonymous: args.anonymous,
-    };
-    let threads = args.model.threads.map_or_else(cores, usize::from);
-    let mut progress = Progress::new();
-    let mut watch = |done, all| progress.show(done, all, "stories");
-    let films = Court::new(&bundle).hear(&hearing, threads, &mut watch)?;
-    progress.clear();
+    let (columns, films) = hear_all(args, &bundle, file.recipe(None)?)?;
     let verdict = Verdict {
         model: file.name.clone(),
         stories: args.stories,
         seed: args.seed,
         anonymous: args.anonymous,
-        scores: scores(&films),
-        vae_psnr_db: vae_psnr(&bundle, args.seed, args.clips.into()),
+        untold: args.untold,
+        columns,
+        vae: judge_vae(&bundle, args.seed, args.clips.into()),
     };
     super::super::print(&if args.json {
         serde_json::to_string_pretty(&verdict)? + "\n"
@@ -54,12 +54,102 @@ pub(crate) fn run(args: &JudgeArgs) -> anyhow::Result<()> {
     }
 }
 
-fn table(verdict: &Verdict) -> String {
-    let Verdict { model, stories, seed, scores, .. } = verdict;
-    let how = if verdict.anonymous { ", characters named in the first shot only" } else { "" };
-    let mut text = format!("model {model}, {stories} stories from seed {seed}{how}\n\n{scores}\n");
-    if let Some(psnr) = verdict.vae_psnr_db {
-        text += &format!("{:<16}{psnr:>7.2} dB\n", "vae psnr");
+/// Every column that is asked for, and the films of the first.
+fn hear_all(
+    args: &JudgeArgs,
+    bundle: &Bundle,
+    recipe: Recipe,
+) -> anyhow::Result<(Vec<Column>, Vec<Film>)> {
+    let mut memories: Vec<_> = args.memory.iter().map(|&name| Some(policy(name))).collect();
+    if memories.is_empty() {
+        memories.push(None);
     }
-    text
+    let (mut columns, mut first) = (Vec::new(), Vec::new());
+    for memory in memories {
+        let changed = memory.map(|memory| RecipeFile { memory, ..recipe.clone().into() }.resolve());
+        let court =
+            Court::student(bundle, changed.transpose().wrong_use()?.unwrap_or(recipe.clone()));
+        for &context in &args.context {
+            let past = past(context);
+            let policy = memory.map(MemoryPolicy::name);
+            let name = [policy, Some(past.name())].into_iter().flatten().collect::<Vec<_>>();
+            let films = hear(args, &court, past, &name.join(" "))?;
+            columns.push(column(args, name.join(" "), &films));
+            if columns.len() == 1 {
+                first = films;
+            }
+        }
+    }
+    if let Some(path) = &args.teacher {
+        let film = hear(args, &teacher(args, path)?, Past::Own, "teacher")?;
+        columns.push(column(args, "teacher".to_owned(), &film));
+    }
+    Ok((columns, first))
+}
+
+fn teacher(args: &JudgeArgs, path: &str) -> anyhow::Result<Court<Teacher>> {
+    if !args.guidance.is_finite() {
+        return Err(WrongUse::error("--guidance must be finite"));
+    }
+    let file = ModelFile::open(path)?;
+    let euler = Euler {
+        steps: args.teacher_steps.into(),
+        guidance: args.guidance,
+        negative: args.negative.clone(),
+    };
+    Ok(Court::teacher(&file.load()?, file.recipe(None)?, &euler))
+}
+
+/// Film all stories for one column.
+fn hear(
+    args: &JudgeArgs,
+    court: &Court<impl CourtDenoiser>,
+    past: Past,
+    name: &str,
+) -> anyhow::Result<Vec<Film>> {
+    let mut options = StoryOptions::default();
+    if args.drift {
+        options.pairs = 0.0;
+    }
+    if let Some(shots) = args.shots.or(args.drift.then_some(LONG)).map(usize::from) {
+        options.shots = shots..=shots;
+    }
+    let hearing = Hearing {
+        seed: args.seed,
+        stories: args.stories.into(),
+        options,
+        anonymous: args.anonymous,
+        past,
+        untold: args.untold,
+        marks: if args.drift { MARKS.map(|shot| shot - 1).to_vec() } else { Vec::new() },
+    };
+    let threads = args.model.threads.map_or_else(cores, usize::from);
+    let mut progress = Progress::new();
+    let mut watch = |done, all| progress.show(done, all, &format!("stories, {name}"));
+    let films = court.hear(&hearing, threads, &mut watch)?;
+    progress.clear();
+    Ok(films)
+}
+
+fn column(args: &JudgeArgs, name: String, films: &[Film]) -> Column {
+    let marks = if args.drift { Mark::all(films, &MARKS) } else { Vec::new() };
+    Column { name, findings: Findings::of(films), marks }
+}
+
+fn past(name: PastName) -> Past {
+    match name {
+        PastName::Own => Past::Own,
+        PastName::Zeroed => Past::Zeroed,
+        PastName::Swapped => Past::Swapped,
+    }
+}
+
+fn policy(name: MemoryName) -> MemoryPolicy {
+    match name {
+        MemoryName::Spread => MemoryPolicy::Spread,
+        MemoryName::First => MemoryPolicy::First,
+        MemoryName::FirstLast => MemoryPolicy::FirstLast,
+        MemoryName::Anchor => MemoryPolicy::Anchor,
+        MemoryName::Recent => MemoryPolicy::Recent,
+    }
 }

@@ -1,0 +1,288 @@
+//! The paper's ablations on StoryWorld: the same short training under changed rules, several seeds
+//! each, and one table of what the judge sees.
+//!
+//! Every variant starts from the same finished teacher and student and has the same number of
+//! updates: first the teacher learns on under the variant's rule, then the student does, leg by
+//! leg, with that teacher beside it. A folder belongs to a rule, a seed and the legs so far, so
+//! variants that begin alike share their beginning, and whatever is finished is passed by.
+//!
+//! Method: ShotStream, arXiv 2603.25746, tables 3 and 4.
+
+mod rule;
+mod table;
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
+use shotstream_models::{bundle::Bundle, checkpoint::StoredDtype};
+use shotstream_world::{Scores, StoryOptions};
+
+pub use self::{
+    rule::Rule,
+    table::{Row, markdown},
+};
+use crate::{
+    court::{Court, Findings, Hearing, Past},
+    error::TrainError,
+    files,
+    log::Metrics,
+    recipe::{StageRecipe, read_toml},
+    stages::{MODEL, self_forcing, self_forcing::SelfForcingStage, teacher},
+    trainer::Run,
+};
+
+/// What the table is called in the folder of all runs, as text and as numbers.
+pub const TABLE: [&str; 2] = ["table.md", "table.json"];
+
+/// What the judge saw of a model, in its folder.
+const SEEN: &str = "seen.json";
+
+/// Which variants are compared, and how. Paths are beside the file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ablation {
+    /// Seeds of the runs: every variant is trained with each.
+    pub seeds: Vec<u64>,
+    /// The model file of the teacher that all start from.
+    pub teacher: PathBuf,
+    /// The model file of the student that all start from.
+    pub student: PathBuf,
+    /// The recipe by which a teacher gets used to a rule.
+    pub teaching: PathBuf,
+    /// Recipes of the legs that a student may take, all of them self-forcing.
+    pub leg: BTreeMap<String, PathBuf>,
+    /// What is judged.
+    pub judge: JudgeRecipe,
+    /// What variants may change.
+    pub rule: BTreeMap<String, Rule>,
+    /// The rows of the table.
+    pub variant: Vec<Variant>,
+}
+
+/// Stories that every model films twice, with captions that name the characters and without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JudgeRecipe {
+    /// Seed of the first story.
+    pub seed: u64,
+    /// How many stories.
+    pub stories: usize,
+    /// Shots of each.
+    pub shots: usize,
+}
+
+/// One way to train.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Variant {
+    /// What the table calls it.
+    pub name: String,
+    /// Under which rule.
+    pub rule: String,
+    /// Which legs, in order; without any, the student is judged as it starts.
+    pub legs: Vec<String>,
+}
+
+/// What the judge saw of one model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Seen {
+    /// Told who the characters are: every shot.
+    pub named: Scores,
+    /// Told in the first shot only: every later shot.
+    pub anonymous: Scores,
+    /// The change from chunk to chunk over the change inside chunks, told who they are.
+    pub jump: Option<f64>,
+}
+
+/// Told before a piece of work begins: its folder, and what is done in it.
+pub type Announce<'a> = dyn FnMut(&str, &str) + 'a;
+
+/// Called with what is done, what there is in all, and numbers.
+pub type Watch<'a> = dyn FnMut(u64, u64, &Metrics) + 'a;
+
+/// Where and how the variants are trained.
+pub struct Walk<'a> {
+    /// The folder of all runs.
+    pub dir: &'a Path,
+    /// Threads at most.
+    pub threads: usize,
+    /// Hears what begins.
+    pub announce: &'a mut Announce<'a>,
+    /// Hears how it goes on.
+    pub watch: &'a mut Watch<'a>,
+}
+
+impl std::fmt::Debug for Walk<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Walk").field("dir", &self.dir).finish_non_exhaustive()
+    }
+}
+
+impl Ablation {
+    /// Read and check a file.
+    ///
+    /// # Errors
+    /// If it cannot be read, or names what it does not define.
+    pub fn read(path: &Path) -> Result<Self, TrainError> {
+        let ablation: Self = read_toml(path)?;
+        let invalid = |reason: String| TrainError::Recipe { reason, path: path.to_owned() };
+        if ablation.seeds.is_empty() || ablation.judge.stories == 0 || ablation.judge.shots == 0 {
+            return Err(invalid("seeds, judge.stories and judge.shots must not be empty".into()));
+        }
+        for Variant { name, rule, legs } in &ablation.variant {
+            if !ablation.rule.contains_key(rule) {
+                return Err(invalid(format!("variant {name:?} follows an unknown rule {rule:?}")));
+            }
+            if let Some(leg) = legs.iter().find(|leg| !ablation.leg.contains_key(*leg)) {
+                return Err(invalid(format!("variant {name:?} takes an unknown leg {leg:?}")));
+            }
+        }
+        Ok(ablation)
+    }
+
+    /// Go on from wherever an earlier walk stopped, and write the table anew after every model.
+    /// `file` is the ablation's own path.
+    ///
+    /// # Errors
+    /// Those of the stages and of the court, and if a rule does not fit the models.
+    pub fn walk(&self, file: &Path, walk: &mut Walk<'_>) -> Result<Vec<Row>, TrainError> {
+        let mut rows: Vec<Row> = Vec::new();
+        for variant in &self.variant {
+            rows.push(Row { variant: variant.name.clone(), seen: Vec::new() });
+            for &seed in &self.seeds {
+                let seen = self.follow(file, variant, seed, walk)?;
+                let row = rows.last_mut().expect("a row was pushed");
+                row.seen.push(seen);
+                let json = serde_json::to_vec_pretty(&rows).expect("numbers serialise");
+                for (name, bytes) in TABLE.iter().zip([markdown(&rows).into_bytes(), json]) {
+                    files::replace(&walk.dir.join(name), &bytes)?;
+                }
+            }
+        }
+        Ok(rows)
+    }
+
+    /// Train one variant with one seed and judge what comes out.
+    fn follow(
+        &self,
+        file: &Path,
+        variant: &Variant,
+        seed: u64,
+        walk: &mut Walk<'_>,
+    ) -> Result<Seen, TrainError> {
+        let prefix = format!("{}-{seed}", variant.rule);
+        let name = |legs: &[String]| [std::slice::from_ref(&prefix), legs].concat().join("-");
+        let dir = walk.dir.join(name(&variant.legs));
+        if let Some(seen) = read_seen(&dir.join(SEEN))? {
+            return Ok(seen);
+        }
+        if !variant.legs.is_empty() {
+            self.teach(file, variant, seed, walk)?;
+        }
+        let mut bundle = self.start(file, &self.student, variant)?;
+        for done in 1..=variant.legs.len() {
+            let leg = &variant.legs[done - 1];
+            bundle = trained(walk, &name(&variant.legs[..done]), leg, |run| {
+                let path = file.with_file_name(&self.leg[leg]);
+                let mut recipe = StageRecipe::<SelfForcingStage>::read(&path)?;
+                // A leg that is taken twice goes on with other shots.
+                recipe.run.seed += (seed << 8) + done as u64;
+                recipe.stage.teacher = format!("{prefix}-teacher");
+                self_forcing::run(bundle, &recipe, run)
+            })?;
+        }
+        self.judge(&bundle, &dir, walk)
+    }
+
+    /// Let the teacher get used to the rule.
+    fn teach(
+        &self,
+        file: &Path,
+        variant: &Variant,
+        seed: u64,
+        walk: &mut Walk<'_>,
+    ) -> Result<Bundle, TrainError> {
+        let name = format!("{}-{seed}-teacher", variant.rule);
+        trained(walk, &name, "teacher", |run| {
+            let mut recipe = StageRecipe::read(&file.with_file_name(&self.teaching))?;
+            recipe.run.seed += seed << 8;
+            teacher::run(self.start(file, &self.teacher, variant)?, &recipe, run)
+        })
+    }
+
+    /// The model at `path` under the variant's rule.
+    fn start(&self, file: &Path, path: &Path, variant: &Variant) -> Result<Bundle, TrainError> {
+        let bundle = Bundle::from_file(&file.with_file_name(path), &Device::flex())?;
+        let rule = &self.rule[&variant.rule];
+        rule.apply(bundle).map_err(|reason| TrainError::Recipe { reason, path: file.to_owned() })
+    }
+
+    fn judge(&self, bundle: &Bundle, dir: &Path, walk: &mut Walk<'_>) -> Result<Seen, TrainError> {
+        let JudgeRecipe { seed, stories, shots } = self.judge;
+        (walk.announce)(&dir.to_string_lossy(), "judge");
+        let court = Court::student(bundle, bundle.recipe().clone());
+        let mut found = Vec::new();
+        for anonymous in [false, true] {
+            let hearing = Hearing {
+                seed,
+                stories,
+                options: StoryOptions { shots: shots..=shots, ..StoryOptions::default() },
+                anonymous,
+                past: Past::Own,
+                untold: false,
+                marks: Vec::new(),
+            };
+            let mut watch = |done, all| (walk.watch)(done, all, &Vec::new());
+            found.push(Findings::of(&court.hear(&hearing, walk.threads, &mut watch)?));
+        }
+        let (told, untold) = (found.swap_remove(0), found.swap_remove(0));
+        let seen = Seen { named: told.scores, anonymous: untold.later, jump: told.jump };
+        std::fs::create_dir_all(dir)
+            .map_err(|source| TrainError::Write { source, path: dir.to_owned() })?;
+        let json = serde_json::to_vec_pretty(&seen).expect("numbers serialise");
+        files::replace(&dir.join(SEEN), &json)?;
+        Ok(seen)
+    }
+}
+
+/// The finished model of a run: read where it is there, else trained, or trained on.
+fn trained(
+    walk: &mut Walk<'_>,
+    name: &str,
+    stage: &str,
+    train: impl FnOnce(&mut Run<'_>) -> Result<Bundle, TrainError>,
+) -> Result<Bundle, TrainError> {
+    let dir = walk.dir.join(name);
+    let model = dir.join(MODEL);
+    if model.exists() {
+        return Ok(Bundle::from_file(&model, &Device::flex())?);
+    }
+    (walk.announce)(&dir.to_string_lossy(), stage);
+    let mut run = Run {
+        stage: "ablation",
+        dir,
+        resume: true,
+        threads: walk.threads,
+        watch: &mut *walk.watch,
+    };
+    let bundle = train(&mut run)?;
+    bundle.save(&model, StoredDtype::F32)?;
+    Ok(bundle)
+}
+
+fn read_seen(path: &Path) -> Result<Option<Seen>, TrainError> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| TrainError::Read { source, path: path.to_owned() })?;
+    let refuse = |error: serde_json::Error| TrainError::Stored {
+        reason: error.to_string(),
+        path: path.to_owned(),
+    };
+    serde_json::from_str(&text).map(Some).map_err(refuse)
+}
