@@ -1,6 +1,9 @@
 //! Before the first stage: an untrained model of the dimensions a recipe asks for.
 
-use std::path::Path;
+use std::{
+    path::Path,
+    sync::{Mutex, PoisonError},
+};
 
 use burn::module::Module as _;
 use burn::tensor::Device;
@@ -30,6 +33,9 @@ pub struct FreshRecipe {
 /// Stories whose captions make the vocabulary.
 const VOCABULARY_STORIES: usize = 4000;
 
+/// The framework draws initial weights from one generator for the whole process.
+static GENERATOR: Mutex<()> = Mutex::new(());
+
 /// Initialise every network, with a tokenizer that knows StoryWorld's words.
 ///
 /// # Errors
@@ -37,18 +43,17 @@ const VOCABULARY_STORIES: usize = 4000;
 pub fn fresh(path: &Path) -> Result<Bundle, TrainError> {
     let recipe: FreshRecipe = read_toml(path)?;
     let device = Device::flex();
-    device.seed(recipe.seed);
     let rng = &mut ChaCha8Rng::seed_from_u64(recipe.seed);
     let tokenizer = Tokenizer::train(sample_prompts(rng, VOCABULARY_STORIES))?;
     let mut config = recipe.model;
     config.text.vocab_size = tokenizer.vocab_size();
-    Ok(Bundle {
-        dit: Dit::new(&config.dit, &device),
-        vae: timeless(Vae::new(&config.vae, &device)),
-        text: Umt5::new(&config.text, &device),
-        tokenizer,
-        config,
-    })
+    let _turn = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
+    device.seed(recipe.seed);
+    let vae = timeless(Vae::new(&config.vae, &device));
+    let (dit, text) = (Dit::new(&config.dit, &device), Umt5::new(&config.text, &device));
+    // Weights are drawn when they are first asked for, which must be now.
+    let _ = (params::values(&dit), params::values(&text));
+    Ok(Bundle { dit, vae, text, tokenizer, config })
 }
 
 /// A VAE that takes a clip for a series of pictures: the taps of its kernels that reach into the
