@@ -4,5 +4,7 @@ pub mod address;
 pub mod halves;
 pub mod latents;
 pub mod pairs;
+pub mod pictures;
 pub mod shots;
+pub mod tokens;
 pub mod world;
