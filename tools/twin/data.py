@@ -87,12 +87,11 @@ def encode(model, pictures, folder, device, batch=32):
                 latents = [{} for _ in told]
                 for shot, facts in enumerate(told[0]["shots"]):
                     frames = of_bytes(clips[first : first + batch, shot].to(device))
-                    kept = frames[:, :, facts["remembered"]].transpose(1, 2)
-                    alone = model.vae.encode_frames(kept.flatten(0, 1)).unflatten(0, kept.shape[:2]) if facts["remembered"] else None
                     clip = model.vae.encode(frames).transpose(1, 2)
+                    kept = [model.vae.encode_frames(frames[:, :, f]) for f in facts["remembered"]]
+                    kept = torch.stack(kept, 1) if kept else clip[:, :0]
                     for story, tensors in enumerate(latents):
-                        tensors[f"clip{shot}"] = clip[story]
-                        tensors[f"frames{shot}"] = clip[story, :0] if alone is None else alone[story]
+                        tensors |= {f"clip{shot}": clip[story], f"frames{shot}": kept[story]}
                 for story, (facts, tensors) in enumerate(zip(told, latents)):
                     number = facts["seed"] % 10**8
                     halves = {name: t.half().cpu().contiguous() for name, t in tensors.items()}

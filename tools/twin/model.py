@@ -424,7 +424,7 @@ class Words:
 class Model:
     """Everything a model file holds."""
 
-    def __init__(self, path, device="cpu"):
+    def __init__(self, path, device="cpu", compiled=False):
         with safe_open(path, "pt") as file:
             header = file.metadata()
             assert header.get("format") == "shotstream-bundle-1", f"no model file: {path}"
@@ -438,6 +438,8 @@ class Model:
             own = {n.removeprefix(f"{part}."): w for n, w in weights.items() if n.startswith(f"{part}.")}
             getattr(self, part).load_state_dict(own, strict=True)
             getattr(self, part).to(device)
+        for block in self.dit.blocks if compiled else ():
+            block.compile(dynamic=False)
 
     def save(self, path):
         """Write the file under another name first, so that `path` is whole or as it was."""

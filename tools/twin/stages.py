@@ -136,7 +136,7 @@ class SelfForcing:
         self.model, self.stage, self.recipe, self.seed = model, stage, model.recipe, run.seed
         self.store = Latents(run.data, model, run.device)
         path = run.dir.with_name(stage["teacher"]) / "model.safetensors"
-        self.teacher, self.critic = (Model(path, run.device).dit for _ in range(2))
+        self.teacher, self.critic = (Model(path, run.device, run.compiled).dit for _ in range(2))
         self.teacher.requires_grad_(False)
         assert stage["period"] >= 2, f"stage.period must be at least 2, found {stage['period']}"
         players = {"student": model.dit, "critic": self.critic}

@@ -35,6 +35,7 @@ LOOP = {"seed", "steps", "warmup", "decay", "parts", "batch", "save_every", "she
 class Run:
     def __init__(self, args, seed=0):
         self.dir, self.data, self.device, self.seed = args.dir, args.data, args.device, seed
+        self.compiled = args.compile
         self.deadline = args.deadline or float("inf")
 
     def stop_if_late(self, save=lambda: None):
@@ -135,11 +136,8 @@ def main():
     torch.set_float32_matmul_precision("high")
     if (args.dir / "model.safetensors").exists():
         sys.exit(f"the run is finished: {args.dir}")
-    model, run = Model(args.start, args.device), Run(args)
-    if args.compile:
-        torch._dynamo.config.cache_size_limit = 64
-        for block in model.dit.blocks:
-            block.compile(dynamic=False)
+    torch._dynamo.config.cache_size_limit = 64  # a block is compiled anew for every length it sees
+    model, run = Model(args.start, args.device, args.compile), Run(args)
     if args.stage == "encode":
         return data.encode(model, args.data, args.dir, args.device)
     if args.stage == "ode-pairs":
