@@ -5,7 +5,8 @@
 
 `model.safetensors` is a bundle of seeded weights; `scores.safetensors` holds two more transformers,
 a teacher and a critic. Each stage has a file with the batch it is given, its loss, and the gradient
-of every parameter that learns under the parameter's official name. Transformer and rollout are the
+of every parameter that learns under the parameter's official name. `optimizer.safetensors` is a few
+parameters, their gradients in three updates, and what they and their averages become. Transformer and rollout are the
 forms of `dit.py`, in float64; the text encoder is that of transformers, the VAE that of diffusers.
 
 Letters: B samples, N captions, L tokens of a caption, F latent frames, C latent channels, h, w
@@ -31,6 +32,7 @@ SIZE = rollout.LATENT_SIZE
 GUIDANCE = 2.5
 ERRORS = {"absolute": 1.0, "squared": 0.5, "differences": 0.5}
 DIVERGENCE = 0.05
+ADAMW_LR, MUON_LR, DECAY, CLIP, EMA = 0.02, 0.05, 0.1, 1.0, 0.9
 OUT = pathlib.Path(__file__).resolve().parents[2] / "testdata" / "losses"
 
 VAE = rollout.VAE | {"dim": 4, "decoder_dim": 4}
@@ -247,6 +249,46 @@ def vae_stage(coder, draw):
     return batch | gradients(loss, vae=own)
 
 
+def nearest_orthogonal(x):
+    """Five quintic Newton-Schulz steps on a wide matrix, as Muon takes them."""
+    x = x / (x.square().sum().sqrt() + 1e-7)
+    for _ in range(5):
+        gram = x @ x.T
+        x = 3.4445 * x + (-4.775 * gram + 2.0315 * gram @ gram) @ x
+    return x
+
+
+def optimizer_stage(draw):
+    """Three updates: matrices by Muon, the rest by the AdamW of PyTorch, and running averages."""
+    shapes = {"wide.weight": (4, 9), "tall.weight": (7, 3), "kernel.weight": (4, 3, 1, 2)}
+    vectors = {"wide.bias": (4,), "token_embedding.weight": (5, 3), "norm.gamma": (3, 1, 1)}
+    values = {name: draw.normal(*shape) for name, shape in (shapes | vectors).items()}
+    stored = {f"start.{name}": value.clone() for name, value in values.items()}
+    momentum = {name: torch.zeros(shape).double() for name, shape in shapes.items()}
+    averages = {name: value.clone() for name, value in values.items()}
+    adamw = torch.optim.AdamW([values[name] for name in vectors], betas=(0.9, 0.99), weight_decay=0.0)
+    for update, rate in enumerate([0.5, 1.0, 1.0]):
+        found = {name: draw.normal(*value.shape) for name, value in values.items()}
+        stored |= {f"gradient{update}.{name}": g for name, g in found.items()}
+        norm = sum(g.square().sum() for g in found.values()).sqrt()
+        for name in vectors:
+            values[name].grad = found[name] * min(1.0, CLIP / float(norm))
+        adamw.param_groups[0]["lr"] = ADAMW_LR * rate
+        adamw.step()
+        for name in shapes:
+            momentum[name] = 0.95 * momentum[name] + 0.05 * found[name]
+            ahead = (0.95 * momentum[name] + 0.05 * found[name]).flatten(1)
+            tall = ahead.shape[0] > ahead.shape[1]
+            turned = nearest_orthogonal(ahead.T).T if tall else nearest_orthogonal(ahead)
+            lr = MUON_LR * rate
+            step = lr * 0.2 * max(ahead.shape) ** 0.5 * turned.reshape(values[name].shape)
+            values[name] = values[name] * (1 - lr * DECAY) - step
+        follow = min(EMA, (1 + update) / (10 + update))
+        averages = {name: follow * a + (1 - follow) * values[name] for name, a in averages.items()}
+    stored |= {f"value.{name}": value for name, value in values.items()}
+    return stored | {f"average.{name}": average for name, average in averages.items()}
+
+
 def store(name, tensors):
     single = lambda t: torch.atleast_1d(t.detach().float() if t.is_floating_point() else t).contiguous()
     save_file({key: single(tensor) for key, tensor in tensors.items()}, OUT / f"{name}.safetensors")
@@ -283,6 +325,7 @@ def main():
     store("student", student_stage(student, teacher, critic, encoder, Drawer(3)))
     store("critic", critic_stage(student, critic, encoder, Drawer(4)))
     store("vae", vae_stage(coder, Drawer(5)))
+    store("optimizer", optimizer_stage(Drawer(6)))
 
 
 if __name__ == "__main__":

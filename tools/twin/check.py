@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 
 import losses
 from model import Model
+from optimizer import Optimizer
 
 GOLDENS = pathlib.Path(__file__).resolve().parents[2] / "testdata" / "losses"
 SHOT, GUIDANCE, TOLERANCE = 2, 2.5, 1e-4
@@ -48,7 +49,26 @@ def network(model, tensors, prefix):
     return dit
 
 
+def optimizer():
+    """Three updates of a few parameters."""
+    golden = load_file(GOLDENS / "optimizer.safetensors")
+    names = [name.removeprefix("start.") for name in golden if name.startswith("start.")]
+    named = [(name, torch.nn.Parameter(golden[f"start.{name}"].clone())) for name in names]
+    rule = {"adamw_lr": 0.02, "muon_lr": 0.05, "weight_decay": 0.1, "clip": 1.0, "ema": 0.9}
+    ours = Optimizer(named, rule)
+    for update, rate in enumerate([0.5, 1.0, 1.0]):
+        for name, p in named:
+            p.grad = golden[f"gradient{update}.{name}"]
+        ours.step(rate)
+    pairs = [(p, golden[f"value.{name}"]) for name, p in named]
+    pairs += [(average, golden[f"average.{name}"]) for average, name in zip(ours.ema, names)]
+    error = max(off(found.detach(), expected) for found, expected in pairs)
+    print(f"optimizer: off by {error:.1e} after three updates")
+    assert error <= TOLERANCE
+
+
 def goldens():
+    optimizer()
     model = Model(GOLDENS / "model.safetensors")
     scores = load_file(GOLDENS / "scores.safetensors")
     teacher, critic = (network(model, scores, f"{part}.") for part in ("teacher", "critic"))
@@ -69,6 +89,7 @@ def goldens():
         golden, batch = read(name)
         with torch.no_grad():
             embeddings = losses.embed(model.text, batch["tokens"])
+        batch["free"] = torch.zeros_like(embeddings)
         batch["scene"] = {"context": golden["context"], "embeddings": embeddings, "slots": slots}
         if name == "student":
             loss = losses.students_loss(model.dit, critic, teacher, GUIDANCE, recipe, batch)

@@ -76,6 +76,22 @@ def embed(text, tokens):
     return torch.nn.functional.pad(made, (0, 0, 0, ids.shape[-1] - longest)).unflatten(0, ids.shape[:2])
 
 
+def unguided(model, embeddings, negative):
+    """What the unguided branch reads: the negative prompt in place of every caption, or zeros."""
+    if negative is None:
+        return torch.zeros_like(embeddings)
+    ids, lengths = model.words([negative], embeddings.device)
+    return embed(model.text, (ids[None], lengths[None])).expand_as(embeddings)
+
+
+def guided(told, weight, free):
+    """Away from what the network says without captions; a weight of 1 does not ask for that."""
+    if weight == 1:
+        return told
+    free = free()
+    return free + weight * (told - free)
+
+
 def velocity(dit, context, noisy, levels, slots, text, chunk=None):
     """Of noisy frames at `levels` `[B, F]` behind clean context, if any; chunks see none later."""
     frames, past = noisy.shape[2], 0 if context is None else context.shape[2]
@@ -181,9 +197,7 @@ def direction(critic, teacher, guidance, clip, batch):
 
     likely = estimate(critic, scene["embeddings"])
     wanted = estimate(teacher, scene["embeddings"])
-    if guidance != 1:
-        free = estimate(teacher, torch.zeros_like(scene["embeddings"]))
-        wanted = free + guidance * (wanted - free)
+    wanted = guided(wanted, guidance, lambda: estimate(teacher, batch["free"]))
     distance = (clip - wanted).abs().flatten(1).mean(1).clamp_min(torch.finfo(torch.float32).eps)
     return (likely - wanted) / column(distance)
 

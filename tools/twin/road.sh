@@ -13,6 +13,8 @@ here=$(cd "$(dirname "$0")" && pwd)
 recipes=$1 runs=$2 deadline=$(($(date +%s) + ${3:-570}))
 python=${PYTHON:-python3}
 export PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+# Compiled code is shared by the legs of a call and not by calls: one that was killed may leave half a file.
+TORCHINDUCTOR_CACHE_DIR=$(mktemp -d) && export TORCHINDUCTOR_CACHE_DIR
 mkdir -p "$runs"
 # How many stories, and minutes of every leg.
 source "$recipes/road.env"
@@ -49,10 +51,13 @@ hand_over() {
 }
 trap hand_over EXIT
 
+# Run something that may take the rest of the call, and note how long it took.
 timed() {
-    local name=$1 started=$SECONDS
+    local name=$1 started=$SECONDS left=$((deadline - $(date +%s)))
     shift
-    "$@"
+    ((left > 0)) || exit 75
+    # Training stops by itself at the deadline; what cannot is stopped a little later.
+    timeout "$((left + 15))" "$@" || exit $(($? == 124 ? 75 : $?))
     echo "$name $((SECONDS - started))" >>"$runs/times.txt"
 }
 
@@ -100,7 +105,7 @@ fi
 leg student ode-init teacher latents "$STUDENT_MINUTES"
 leg intra self-forcing student latents "$INTRA_MINUTES"
 leg inter self-forcing intra latents "$INTER_MINUTES"
-for name in student inter; do
+for name in inter student; do
     [[ -e $runs/judge-$name.json ]] && continue
     timed "judge-$name" "$program" world judge --model "$runs/$name/model.safetensors" --stories "$JUDGED" \
         --json >"$runs/judge.tmp" && mv "$runs/judge.tmp" "$runs/judge-$name.json"

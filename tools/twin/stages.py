@@ -57,12 +57,16 @@ class Vae:
 class Teacher:
     """The bidirectional transformer and the text encoder with it."""
 
-    keys = {"data", "shift", "text_dropout", "sampler"}
+    keys = {"data", "shift", "text_dropout", "sampler", "learns"}
 
     def __init__(self, model, stage, run):
         self.model, self.stage = model, stage
         self.store = Latents(run.data, model, run.device)
         named = [(f"{part}.{n}", p) for part in ("dit", "text") for n, p in getattr(model, part).named_parameters()]
+        if stage.get("learns", "all") == "self-attention":
+            named = [(name, p) for name, p in named if "self_attn" in name]
+            model.dit.requires_grad_(False)
+            model.text.requires_grad_(False)
         self.learners = {"teacher": named}
         self.seed = run.seed
 
@@ -130,7 +134,7 @@ class OdeInit:
 class SelfForcing:
     """The student on films of its own, and a critic beside it, in turns."""
 
-    keys = {"teacher", "history", "period", "critic_rate", "guidance", "shift", "data"}
+    keys = {"teacher", "history", "period", "critic_rate", "guidance", "negative", "shift", "data"}
 
     def __init__(self, model, stage, run):
         self.model, self.stage, self.recipe, self.seed = model, stage, model.recipe, run.seed
@@ -191,7 +195,8 @@ class SelfForcing:
         b, c, _, h, w = scene["context"].shape
         levels = losses.shifted(uniform(rng, count), self.stage["shift"]).clamp(*LEVELS)
         noise = normal(rng, b, c, losses.shot_latents(self.recipe), h, w)
-        batch = {"scene": scene, "rollout": rollout, "levels": levels, "noise": noise}
+        free = losses.unguided(self.model, scene["embeddings"], self.stage.get("negative"))
+        batch = {"scene": scene, "free": free, "rollout": rollout, "levels": levels, "noise": noise}
         if step % self.stage["period"]:
             return losses.critics_loss(self.model.dit, self.critic, self.recipe, batch)
         guidance = self.stage["guidance"]
@@ -227,17 +232,14 @@ def ode_pairs(model, recipe, run):
         rng, shot = generator(run.device, recipe["seed"], shard), shard % store.shots
         batch = store.draw(rng, recipe["data"], shot, recipe["samples"])
         embeddings = embed(model.text, batch["tokens"])
-        told, free = (model.dit.read(e) for e in (embeddings, torch.zeros_like(embeddings)))
+        free = losses.unguided(model, embeddings, recipe["sampler"].get("negative"))
+        told, free = model.dit.read(embeddings), model.dit.read(free)
         x, points = normal(rng, *batch["clip"].shape), []
         for step, (now, following) in enumerate(itertools.pairwise(levels)):
             if step in kept:
                 points.append(x)
             spread = x.new_full((x.shape[0], x.shape[2]), now)
             toward = lambda text: losses.velocity(model.dit, batch["context"], x, spread, batch["slots"], text)
-            v = toward(told)
-            if guidance != 1:
-                unled = toward(free)
-                v = unled + guidance * (v - unled)
-            x = x + v * (following - now)
+            x = x + losses.guided(toward(told), guidance, lambda: toward(free)) * (following - now)
         points = torch.stack([*points, x], 1).transpose(2, 3)
         Pairs.save(path, shot, store.words_of(batch), points, batch["context"].transpose(1, 2))

@@ -254,8 +254,8 @@ pub(crate) struct PicturesArgs {
     #[arg(short, long, value_name = "DIR")]
     pub(crate) output: PathBuf,
     /// How many stories.
-    #[arg(long, value_name = "N")]
-    pub(crate) stories: usize,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) stories: u32,
     /// The seed of the first story; the others follow it.
     #[arg(long, value_name = "S", default_value_t = 1 << 32)]
     pub(crate) seed: u64,

@@ -1,4 +1,5 @@
-//! What every stage minimises, and its gradient, agree with PyTorch's on drawn batches.
+//! What every stage minimises, its gradient, and what the optimiser makes of gradients agree with
+//! PyTorch's.
 //!
 //! | letter | means |
 //! |---|---|
@@ -34,6 +35,7 @@ use shotstream_train::{
         reconstruction::ErrorWeights,
         self_forcing::{self, Scorers, critics_loss, students_loss},
     },
+    optimizer::{Optimizer, OptimizerRecipe, Turn},
     params::{self, ParamSpec, Vectors},
     rollout::Scene,
     stages::{
@@ -301,6 +303,44 @@ fn the_vaes_loss_and_gradients_are_pytorchs() {
     assert!(relative_error(&[divergence], &golden.values::<1>("divergence")) <= TOLERANCE);
     let (specs, found) = gradients_of(&model, &loss);
     golden.holds_gradients((&specs, &found), &bundle.vae, (Network::Vae, "vae"));
+}
+
+#[test]
+fn three_updates_of_muon_and_adamw_are_pytorchs() {
+    let golden = Golden::read("optimizer");
+    let names = ["wide.weight", "tall.weight", "kernel.weight", "wide.bias"];
+    let names = [&names[..], &["token_embedding.weight", "norm.gamma"]].concat();
+    let spec = |name: &&str| {
+        let file = SafeTensors::deserialize(&golden.bytes).unwrap();
+        let shape = file.tensor(&format!("start.{name}")).unwrap().shape().to_vec();
+        ParamSpec { name: (*name).to_owned(), shape }
+    };
+    let specs: Vec<_> = names.iter().map(spec).collect();
+    let group = |group: &str| -> Vectors {
+        let number = |b: &[u8]| f32::from_le_bytes(b.try_into().unwrap());
+        let data = |name| golden.data(&format!("{group}.{name}"), number, 4);
+        names.iter().map(|name| data(name).try_into_vec().unwrap()).collect()
+    };
+    let recipe = OptimizerRecipe {
+        adamw_lr: 0.02,
+        muon_lr: 0.05,
+        betas: [0.9, 0.99],
+        weight_decay: 0.1,
+        clip: 1.0,
+        ema: 0.9,
+    };
+    let mut values = group("start");
+    let mut optimizer = Optimizer::new(recipe, &specs, &values, |_| true);
+    for (updates, scale) in (0u64..).zip([0.5, 1.0, 1.0]) {
+        let turns = vec![Some(Turn { updates, rate: 1.0 }); specs.len()];
+        optimizer.step(&mut values, &group(&format!("gradient{updates}")), scale, &turns);
+    }
+    for (found, expected) in [(&values, group("value")), (&optimizer.ema, group("average"))] {
+        for ((spec, found), expected) in specs.iter().zip(found).zip(&expected) {
+            let error = relative_error(found, expected);
+            assert!(error <= TOLERANCE, "{} is off by {error}", spec.name);
+        }
+    }
 }
 
 #[test]

@@ -194,7 +194,7 @@ mod tests {
         assert_eq!(stories[1]["shots"][0]["remembered"], json!([0, 2, 3, 5, 6, 8]));
         assert_eq!(stories[1]["shots"][1]["remembered"], json!([]));
         let telling = &stories[1]["tellings"][1];
-        assert_eq!(telling["named"][0].as_str().unwrap().find("shot0:").is_some(), true);
+        assert!(telling["named"][0].as_str().unwrap().contains("shot0:"));
         assert_ne!(telling["named"][1], telling["anonymous"][1]);
     }
 

@@ -20,7 +20,7 @@ pub(crate) fn run(args: &PicturesArgs) -> anyhow::Result<()> {
     }
     let set = PictureSet {
         first_seed: args.seed,
-        stories: args.stories,
+        stories: args.stories as usize,
         shots: args.shots.into(),
         pairs: args.pairs,
         shot_frames: recipe.shot_frames(),
