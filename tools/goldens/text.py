@@ -90,6 +90,18 @@ def transformers_name(name):
             return "encoder.final_layer_norm.weight"
 
 
+def official_name(name):
+    """The official name of a parameter of the encoder of transformers."""
+    match name.removeprefix("encoder.").split(".", 2):
+        case ["block", n, rest]:
+            official = {theirs: ours for ours, theirs in BLOCK_NAMES.items()}
+            return f"blocks.{n}.{official[rest]}"
+        case ["final_layer_norm", _]:
+            return "norm.weight"
+        case _:
+            return "token_embedding.weight"
+
+
 def encoder(weights):
     config = UMT5Config(
         vocab_size=VOCAB,

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::world::{
-    DrawArgs, JudgeArgs, MemoryName, PastName, SheetArgs, StoryArgs, WorldCommand,
+    DrawArgs, JudgeArgs, MemoryName, PastName, PicturesArgs, SheetArgs, StoryArgs, WorldCommand,
 };
 use crate::lora::LoraArgs;
 

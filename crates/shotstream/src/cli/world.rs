@@ -17,6 +17,9 @@ pub(crate) enum WorldCommand {
     Sheet(SheetArgs),
     /// Let a model film unseen stories, and judge whether its frames show what the captions say.
     Judge(JudgeArgs),
+    /// Write raw pictures of many random stories with their captions, for a trainer in another
+    /// program.
+    Pictures(PicturesArgs),
 }
 
 /// Which random story.
@@ -143,4 +146,33 @@ pub(crate) enum MemoryName {
     Anchor,
     /// Frames of the newest shot only.
     Recent,
+}
+
+/// Flags of `world pictures`.
+#[derive(Debug, Args)]
+pub(crate) struct PicturesArgs {
+    /// Folder of the shards; those that are there are kept.
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) output: PathBuf,
+    /// How many stories.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) stories: u32,
+    /// The seed of the first story; the others follow it.
+    #[arg(long, value_name = "S", default_value_t = 1 << 32)]
+    pub(crate) seed: u64,
+    /// Shots of each story.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub(crate) shots: u16,
+    /// Share of stories with two characters.
+    #[arg(long, value_name = "P", default_value_t = 0.2)]
+    pub(crate) pairs: f64,
+    /// Consecutive frames of each shot; whole shots by default.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) frames: Option<u16>,
+    /// Ways to tell each story.
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub(crate) tellings: u16,
+    /// The model file whose recipe says how large pictures and how long shots are, or `tiny`.
+    #[arg(long, value_name = "PATH|tiny", default_value = "tiny")]
+    pub(crate) model: String,
 }

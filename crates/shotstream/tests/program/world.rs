@@ -35,6 +35,22 @@ fn a_sheet_shows_a_story_a_row() {
 }
 
 #[test]
+fn pictures_for_another_trainer_are_kept_where_they_are_there() {
+    let home = Home::new();
+    let draw = ["world", "pictures", "-o", "pictures", "--stories", "2", "--frames", "5"];
+    home.done(&draw);
+    let shard = home.path("pictures/000000.safetensors");
+    let drawn = std::fs::read(&shard).unwrap();
+    assert!(drawn.len() > 2 * 3 * 5 * 80 * 128 * 3, "{} bytes", drawn.len());
+    std::fs::write(&shard, "mine").unwrap();
+    home.done(&draw);
+    assert_eq!(std::fs::read(&shard).unwrap(), b"mine");
+    let line =
+        home.refused(2, &["world", "pictures", "-o", "no", "--stories", "1", "--frames", "99"]);
+    assert!(line.contains("--frames is 99, a shot of the model has 33"), "{line}");
+}
+
+#[test]
 fn a_judge_counts_every_shot_of_every_story_the_same_way_twice() {
     let home = Home::new();
     let judge = ["world", "judge", "--stories", "2", "--clips", "1", "--seed", "9", "--json"];

@@ -9,7 +9,7 @@
 //! | `K`, `F` | context frames, the shot's latent frames |
 //! | `C`, `h`, `w` | latent channels, height, width |
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 use rand_chacha::ChaCha8Rng;
 use shotstream_models::{bundle::Bundle, tokenizer::Tokenizer, umt5::Umt5, vae::Vae};
 use shotstream_plan::{
@@ -28,6 +28,7 @@ use crate::{
         shards::StoredStory,
         source::{ShotsRecipe, Source, WorldSource},
         store::{Store, in_turn},
+        tokens::Tokens,
         world,
     },
     error::TrainError,
@@ -284,36 +285,21 @@ impl ShotSource {
         context * Tensor::<5>::from_data(kept, &Device::flex())
     }
 
+    /// A script as token ids.
+    pub fn tokens(&self, script: &Script, device: &Device) -> Tokens {
+        let prompts = (script.prompts.as_slice(), script.captions);
+        Tokens::new(&self.tokenizer, self.text_len, prompts, device)
+    }
+
     /// Text embeddings `[B, N, L, D]` of a script.
     pub fn embed(&self, text: &Umt5, script: &Script, device: &Device) -> Tensor<4> {
-        embed(text, &self.tokenizer, self.text_len, (&script.prompts, script.captions), device)
+        self.tokens(script, device).embed(text)
     }
 
     /// Frames of latents `[B, C, F, h, w]`, `[B, T, 3, H, W]`.
     pub fn decode(&self, latents: Tensor<5>) -> Tensor<5> {
         self.vae.decode(latents).swap_dims(1, 2)
     }
-}
-
-/// Text embeddings `[B, N, L, D]` of `B × N` prompts, `N` being the number beside them.
-pub fn embed(
-    text: &Umt5,
-    tokenizer: &Tokenizer,
-    length: usize,
-    (prompts, captions): (&[String], usize),
-    device: &Device,
-) -> Tensor<4> {
-    let encode = |prompt: &String| {
-        tokenizer.encode(prompt, length).expect("a word-level tokenizer reads any text")
-    };
-    let codes: Vec<_> = prompts.iter().map(encode).collect();
-    let ids: Vec<_> =
-        codes.iter().flat_map(|code| code.ids.iter().map(|&id| i64::from(id))).collect();
-    let lengths: Vec<_> = codes.iter().map(|code| code.length).collect();
-    let ids = Tensor::<2, Int>::from_data(TensorData::new(ids, [prompts.len(), length]), device);
-    let embedded = text.forward(ids, &lengths);
-    let width = embedded.dims()[2];
-    embedded.reshape([prompts.len() / captions, captions, length, width])
 }
 
 /// Stored stories of StoryWorld, drawn and encoded where they are not yet.

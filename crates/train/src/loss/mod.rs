@@ -3,3 +3,4 @@
 pub mod distribution_matching;
 pub mod flow_matching;
 pub mod reconstruction;
+pub mod self_forcing;

@@ -16,13 +16,17 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use shotstream_media::Frame;
 use shotstream_models::{bundle::Bundle, tokenizer::Tokenizer};
-use shotstream_plan::recipe::Recipe;
+use shotstream_plan::{
+    layout::FrameSlot,
+    recipe::{Recipe, timestep_from_sigma},
+};
 
 use crate::{
     data::{
         address::{below, rng_of, shared_rng_of, uniform},
         pairs::{self, PairShard},
-        shots::{embed, sequence},
+        shots::sequence,
+        tokens::Tokens,
     },
     error::TrainError,
     log::Metrics,
@@ -39,6 +43,49 @@ pub struct OdeInitStage {
     pub pairs: String,
     /// Share of samples whose earlier chunks are clean, as in generation.
     pub clean_past: f32,
+}
+
+/// A part of a batch with everything that was drawn for it.
+#[derive(Debug)]
+pub struct Drawn {
+    /// Every frame where its chunk stands on the trajectory, `[B, C, F, h, w]`.
+    pub noisy: Tensor<5>,
+    /// Where the trajectory ends, `[B, C, F, h, w]`.
+    pub clean: Tensor<5>,
+    /// `[B, C, K, h, w]`.
+    pub context: Tensor<5>,
+    /// Captions of the context's shots and of the shot.
+    pub tokens: Tokens,
+    /// Context frames, then the shot's.
+    pub slots: Vec<FrameSlot>,
+    /// Noise level of every frame, `B × F`; what is clean already teaches nothing.
+    pub levels: Vec<f32>,
+    /// Latent frames of a chunk.
+    pub chunk: usize,
+}
+
+/// Squared error of the clean estimates of a drawn batch.
+pub fn loss(model: &Conditioned, drawn: &Drawn) -> Tensor<1> {
+    let (noisy, levels) = (drawn.noisy.clone(), &drawn.levels);
+    let [samples, _, frames, ..] = noisy.dims();
+    let per_frame = |values: Vec<f32>| {
+        let data = TensorData::new(values, [samples, 1, frames, 1, 1]);
+        Tensor::<5>::from_data(data, &noisy.device())
+    };
+    let weights: Vec<_> = levels.iter().map(|&level| f32::from(u8::from(level > 0.0))).collect();
+    let share = weights.iter().sum::<f32>() / weights.len() as f32;
+    let text = model.dit.text_cache(drawn.tokens.embed(&model.text));
+    let velocity = velocity_after(
+        &model.dit,
+        (drawn.context.clone(), noisy.clone()),
+        levels.iter().map(|&level| timestep_from_sigma(level)).collect(),
+        &drawn.slots,
+        &text,
+        drawn.chunk,
+    );
+    let estimate = noisy.clone() - velocity * per_frame(levels.clone());
+    let error = (estimate - drawn.clean.clone()).square() * per_frame(weights);
+    error.mean().div_scalar(share)
 }
 
 struct OdeInitObjective<'a> {
@@ -69,17 +116,15 @@ fn points_of_chunks(
     points
 }
 
-impl Objective for OdeInitObjective<'_> {
-    type Model = Conditioned;
-
-    fn loss(&self, model: &Conditioned, at: BatchAddress) -> (Tensor<1>, Metrics) {
+impl OdeInitObjective<'_> {
+    fn draw(&self, at: BatchAddress) -> Drawn {
         let device = Device::flex().autodiff();
         let shard = &self.shards[below(&mut shared_rng_of(at), self.shards.len())];
         let [points, frames, channels, height, width] = shard.point_shape();
         let chunk = self.recipe.geometry().chunk.0;
         let (clean_point, cell) = (points - 1, channels * height * width);
-        let (mut input, mut clean, mut context, mut prompts) = (vec![], vec![], vec![], vec![]);
-        let (mut timesteps, mut sigmas, mut weights) = (vec![], vec![], vec![]);
+        let (mut noisy, mut clean, mut context) = (vec![], vec![], vec![]);
+        let (mut prompts, mut levels) = (vec![], vec![]);
         for index in 0..at.batch {
             let rng = &mut rng_of(at, index);
             let pair = shard.draw(rng);
@@ -88,12 +133,9 @@ impl Objective for OdeInitObjective<'_> {
                 let point = chosen[frame / chunk];
                 let at_point =
                     |point: usize| &pair.points[(point * frames + frame) * cell..][..cell];
-                input.extend_from_slice(at_point(point));
+                noisy.extend_from_slice(at_point(point));
                 clean.extend_from_slice(at_point(clean_point));
-                let sigma = self.recipe.sigmas().get(point).copied().unwrap_or(0.0);
-                timesteps.push(self.recipe.timesteps().get(point).copied().unwrap_or(0.0));
-                sigmas.push(sigma);
-                weights.push(f32::from(u8::from(point != clean_point)));
+                levels.push(self.recipe.sigmas().get(point).copied().unwrap_or(0.0));
             }
             context.extend(pair.context);
             prompts.extend_from_slice(pair.prompts);
@@ -102,27 +144,25 @@ impl Objective for OdeInitObjective<'_> {
             let data = TensorData::new(data, [at.batch, frames, channels, height, width]);
             Tensor::<5>::from_data(data, &device).swap_dims(1, 2)
         };
-        let per_frame = |data| {
-            Tensor::<5>::from_data(TensorData::new(data, [at.batch, 1, frames, 1, 1]), &device)
-        };
-        let (input, clean) = (clip(input), clip(clean));
-        let context = shard.context_tensor(context, at.batch, &device);
-        let share = weights.iter().sum::<f32>() / weights.len() as f32;
         let layout = sequence(&self.recipe, shard.shot, frames);
         let prompts = (prompts.as_slice(), layout.captions.len());
-        let text = embed(&model.text, &self.tokenizer, self.text_len, prompts, &device);
-        let text = model.dit.text_cache(text);
-        let velocity = velocity_after(
-            &model.dit,
-            (context, input.clone()),
-            timesteps,
-            &layout.slots,
-            &text,
+        Drawn {
+            noisy: clip(noisy),
+            clean: clip(clean),
+            context: shard.context_tensor(context, at.batch, &device),
+            tokens: Tokens::new(&self.tokenizer, self.text_len, prompts, &device),
+            slots: layout.slots,
+            levels,
             chunk,
-        );
-        let estimate = input - velocity * per_frame(sigmas);
-        let error = (estimate - clean).square() * per_frame(weights);
-        (error.mean().div_scalar(share), Vec::new())
+        }
+    }
+}
+
+impl Objective for OdeInitObjective<'_> {
+    type Model = Conditioned;
+
+    fn loss(&self, model: &Conditioned, at: BatchAddress) -> (Tensor<1>, Metrics) {
+        (loss(model, &self.draw(at)), Vec::new())
     }
 
     fn sheet(&self, _model: &Conditioned) -> Option<Frame> {

@@ -27,11 +27,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use shotstream_engine::schedule::Schedule;
 use shotstream_media::{Frame, sheet::contact_sheet};
-use shotstream_models::{
-    bundle::Bundle,
-    dit::{Dit, TextCache},
-    umt5::Umt5,
-};
+use shotstream_models::{bundle::Bundle, dit::Dit, umt5::Umt5};
 use shotstream_plan::{
     context::select_context,
     layout::{FrameSlot, layout_context},
@@ -46,16 +42,16 @@ use crate::{
         source::ShotsRecipe,
     },
     error::TrainError,
-    guidance::{free_text, guided},
+    guidance::free_text,
     log::Metrics,
     loss::{
-        distribution_matching::{direction, matching_loss},
-        flow_matching::{noisy, shifted, velocity_error},
+        flow_matching::shifted,
+        self_forcing::{Drawn, Scorers, critics_loss, students_loss},
     },
     optimizer::Turn,
     recipe::StageRecipe,
     rollout::{Scene, Student},
-    stages::{teacher::velocity, vae::frame_of},
+    stages::vae::frame_of,
     trainer::{BatchAddress, Objective, Run, train},
 };
 
@@ -175,49 +171,23 @@ impl SelfForcingObjective<'_> {
         student.roll(scene, schedule, |_, _| gaussian(rng, chunk))
     }
 
-    /// The clean estimate of a network that sees the whole noisy shot at once.
-    fn estimate(&self, dit: &Dit, look: &Look<'_>, text: &TextCache) -> Tensor<5> {
-        let context = Some(look.told.scene.context.clone());
-        let velocity =
-            velocity(dit, look.noisy.clone(), &look.levels, &context, &look.told.slots, text);
-        look.noisy.clone() - velocity * look.sigma.clone()
-    }
-
-    /// Where the student's shot should not go, as critic and teacher see it.
-    fn direction(&self, critic: &Dit, clip: Tensor<5>, look: &Look<'_>) -> Tensor<5> {
-        let embeddings = &look.told.scene.embeddings;
-        let critic = critic.valid();
-        let likely = self.estimate(&critic, look, &critic.text_cache(embeddings.clone()));
-        let prompted = self.teacher.text_cache(embeddings.clone());
-        let told = self.estimate(&self.teacher, look, &prompted);
-        let wanted = guided(told, self.stage.guidance, || {
-            let negative = self.stage.negative.as_deref();
-            let free = free_text(&self.source, &self.text, embeddings, negative);
-            self.estimate(&self.teacher, look, &self.teacher.text_cache(free))
-        });
-        direction(clip, likely, wanted)
-    }
-}
-
-/// A shot with noise on it, one level a sample, all on a plain device.
-struct Look<'a> {
-    told: &'a Told<'a>,
-    noise: Tensor<5>,
-    noisy: Tensor<5>,
-    levels: Vec<f32>,
-    /// The levels, `[B, 1, 1, 1, 1]`.
-    sigma: Tensor<5>,
-}
-
-impl<'a> Look<'a> {
-    fn new(told: &'a Told<'a>, clip: Tensor<5>, shift: f32, rng: &mut ChaCha8Rng) -> Self {
-        let [samples, ..] = clip.dims();
-        let level = |_| shifted(uniform(rng), shift).clamp(LEVELS[0], LEVELS[1]);
-        let levels: Vec<f32> = (0..samples).map(level).collect();
-        let sigma = TensorData::new(levels.clone(), [samples, 1, 1, 1, 1]);
-        let sigma = Tensor::<5>::from_data(sigma, &Device::flex());
-        let noise = gaussian(rng, clip.dims());
-        Self { told, noisy: noisy(clip, noise.clone(), sigma.clone()), noise, levels, sigma }
+    /// The shot that an update learns from, and every number it takes.
+    fn draw(&self, student: &Dit, at: BatchAddress) -> Drawn<'_> {
+        // One exit for all parts and all chunks; everything else is each part's own.
+        let steps = 1 + below(&mut step_rng_of(at), self.schedule.steps().len());
+        let rng = &mut shared_rng_of(at);
+        let shot = self.source.draw_shot(rng);
+        let Told { scene, slots } = self.told(student, at, shot);
+        let [samples, channels, _, height, width] = scene.context.dims();
+        let chunk = [samples, channels, self.recipe.geometry().chunk.0, height, width];
+        let mut of_chunk = |_| (0..steps).map(|_| gaussian(rng, chunk)).collect();
+        let rollout = (0..scene.chunks).map(&mut of_chunk).collect();
+        let level = |_| shifted(uniform(rng), self.stage.shift).clamp(LEVELS[0], LEVELS[1]);
+        let levels = (0..samples).map(level).collect();
+        let noise = gaussian(rng, [samples, channels, self.frames, height, width]);
+        let negative = self.stage.negative.as_deref();
+        let free = free_text(&self.source, &self.text, &scene.embeddings, negative);
+        Drawn { scene, slots, free, rollout, levels, noise }
     }
 }
 
@@ -231,27 +201,15 @@ impl Objective for SelfForcingObjective<'_> {
     type Model = Players;
 
     fn loss(&self, model: &Players, at: BatchAddress) -> (Tensor<1>, Metrics) {
-        // One exit for all parts and all chunks; everything else is each part's own.
-        let exit = 1 + below(&mut step_rng_of(at), self.schedule.steps().len());
-        let schedule = self.schedule.first(exit);
-        let rng = &mut shared_rng_of(at);
-        let shot = self.source.draw_shot(rng);
-        let told = self.told(&model.student, at, shot);
-        if self.is_students(at.step) {
-            let student = Student::learning(&model.student, &schedule);
-            let clip = self.roll(&student, &told.scene, &schedule, rng);
-            let plain = clip.clone().inner();
-            let look = Look::new(&told, plain.clone(), self.stage.shift, rng);
-            let loss = matching_loss(clip, self.direction(&model.critic, plain, &look));
-            return (loss, Vec::new());
-        }
-        let clip = self.roll(&Student::at_work(&model.student), &told.scene, &schedule, rng);
-        let look = Look::new(&told, clip.clone(), self.stage.shift, rng);
-        let text = model.critic.text_cache(told.scene.embeddings.clone().autodiff());
-        let context = Some(told.scene.context.clone().autodiff());
-        let noisy = look.noisy.autodiff();
-        let velocity = velocity(&model.critic, noisy, &look.levels, &context, &told.slots, &text);
-        (velocity_error(velocity, clip.autodiff(), look.noise.autodiff()), Vec::new())
+        let drawn = self.draw(&model.student, at);
+        let loss = if self.is_students(at.step) {
+            let (teacher, guidance) = (&self.teacher, self.stage.guidance);
+            let scorers = Scorers { teacher, critic: &model.critic, guidance };
+            students_loss(&model.student, scorers, &drawn)
+        } else {
+            critics_loss(&model.student, &model.critic, &drawn)
+        };
+        (loss, Vec::new())
     }
 
     fn sheet(&self, model: &Players) -> Option<Frame> {

@@ -30,6 +30,7 @@ use crate::{
         address::{normals, shared_rng_of, uniform},
         shots::ShotSource,
         source::ShotsRecipe,
+        tokens::Tokens,
     },
     error::TrainError,
     guidance::free_text,
@@ -82,35 +83,71 @@ pub struct Conditioned {
     pub text: Umt5,
 }
 
+/// A part of a batch with everything that was drawn for it.
+#[derive(Debug)]
+pub struct Drawn {
+    /// `[B, C, F, h, w]`.
+    pub clip: Tensor<5>,
+    /// `[B, C, K, h, w]`; absent where frames are learnt alone.
+    pub context: Option<Tensor<5>>,
+    /// Captions of the context's shots and of the shot.
+    pub tokens: Tokens,
+    /// Context frames, then the shot's.
+    pub slots: Vec<FrameSlot>,
+    /// Noise level of each sample.
+    pub levels: Vec<f32>,
+    /// 1 for a sample that is told its captions, 0 for one whose text is zeros.
+    pub told: Vec<f32>,
+    /// `[B, C, F, h, w]`.
+    pub noise: Tensor<5>,
+}
+
+/// Flow matching on a drawn batch.
+pub fn loss(model: &Conditioned, drawn: &Drawn) -> Tensor<1> {
+    let (clip, noise) = (drawn.clip.clone(), drawn.noise.clone());
+    let (samples, device) = (drawn.levels.len(), clip.device());
+    let column = |values: &[f32]| Tensor::<1>::from_floats(values, &device);
+    let sigma = column(&drawn.levels).reshape([samples, 1, 1, 1, 1]);
+    let told = column(&drawn.told).reshape([samples, 1, 1, 1]);
+    let text = model.dit.text_cache(drawn.tokens.embed(&model.text) * told);
+    let input = noisy(clip.clone(), noise.clone(), sigma);
+    let velocity = velocity(&model.dit, input, &drawn.levels, &drawn.context, &drawn.slots, &text);
+    velocity_error(velocity, clip, noise)
+}
+
 struct TeacherObjective<'a> {
     stage: &'a TeacherStage,
     source: ShotSource,
     grid: Grid,
 }
 
-impl Objective for TeacherObjective<'_> {
-    type Model = Conditioned;
-
-    fn loss(&self, model: &Conditioned, at: BatchAddress) -> (Tensor<1>, Metrics) {
+impl TeacherObjective<'_> {
+    fn draw(&self, at: BatchAddress) -> Drawn {
         let device = Device::flex().autodiff();
         let rng = &mut shared_rng_of(at);
         let batch = self.source.cut_batch(at, self.source.draw_shot(rng), &device);
         let dims = batch.clip.dims();
-        let samples = dims[0];
-        let levels: Vec<_> =
-            (0..samples).map(|_| shifted(uniform(rng), self.stage.shift)).collect();
-        let kept =
-            (0..samples).map(|_| f32::from(u8::from(uniform(rng) >= self.stage.text_dropout)));
-        let kept = TensorData::new(kept.collect::<Vec<_>>(), [samples, 1, 1, 1]);
+        let levels = (0..dims[0]).map(|_| shifted(uniform(rng), self.stage.shift)).collect();
+        let told = |_| f32::from(u8::from(uniform(rng) >= self.stage.text_dropout));
+        let told = (0..dims[0]).map(told).collect();
         let noise = TensorData::new(normals(rng, batch.clip.shape().num_elements()), dims);
-        let noise = Tensor::<5>::from_data(noise, &device);
-        let sigma = TensorData::new(levels.clone(), [samples, 1, 1, 1, 1]);
-        let input = noisy(batch.clip.clone(), noise.clone(), Tensor::from_data(sigma, &device));
-        let text = self.source.embed(&model.text, &batch.script, &device);
-        let text = model.dit.text_cache(text * Tensor::<4>::from_data(kept, &device));
-        let velocity =
-            velocity(&model.dit, input, &levels, &batch.context, &batch.script.slots, &text);
-        (velocity_error(velocity, batch.clip, noise), Vec::new())
+        Drawn {
+            tokens: self.source.tokens(&batch.script, &device),
+            clip: batch.clip,
+            context: batch.context,
+            slots: batch.script.slots,
+            levels,
+            told,
+            noise: Tensor::from_data(noise, &device),
+        }
+    }
+}
+
+impl Objective for TeacherObjective<'_> {
+    type Model = Conditioned;
+
+    fn loss(&self, model: &Conditioned, at: BatchAddress) -> (Tensor<1>, Metrics) {
+        (loss(model, &self.draw(at)), Vec::new())
     }
 
     fn sheet(&self, model: &Conditioned) -> Option<Frame> {

@@ -14,7 +14,10 @@ use burn::module::Module as _;
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 use shotstream_media::{Frame, sheet::contact_sheet};
-use shotstream_models::{bundle::Bundle, vae::Vae};
+use shotstream_models::{
+    bundle::Bundle,
+    vae::{Vae, VaeConfig},
+};
 
 use crate::{
     data::{
@@ -47,6 +50,37 @@ pub struct VaeStage {
     pub latent_noise: f32,
 }
 
+/// A part of a batch with everything that was drawn for it.
+#[derive(Debug)]
+pub struct Drawn {
+    /// `[B, 3, T, H, W]` in [−1, 1].
+    pub clips: Tensor<5>,
+    /// What moves the latents: standard normal under a posterior, scaled already under a frozen
+    /// encoder; `[B, z, F, h, w]`.
+    pub noise: Tensor<5>,
+}
+
+/// Reconstruction from a sample of the posterior, and the posterior's divergence.
+pub fn loss(model: &Vae, stage: &VaeStage, drawn: &Drawn) -> (Tensor<1>, Metrics) {
+    let (mean, log_variance) = model.posterior(drawn.clips.clone());
+    let deviation = log_variance.clone().mul_scalar(0.5).exp();
+    let latents = mean.clone() + deviation * drawn.noise.clone();
+    let divergence = divergence(mean, log_variance);
+    let output = model.decode_raw(latents);
+    let (error, squared) = reconstruction(output, drawn.clips.clone(), &stage.errors);
+    let metrics = vec![("squared", scalar(&squared)), ("divergence", scalar(&divergence))];
+    (error + divergence.mul_scalar(stage.divergence), metrics)
+}
+
+/// Reconstruction by a decoder that learns from an encoder that does not.
+pub fn decoder_loss(model: &Vae, stage: &VaeStage, drawn: &Drawn) -> (Tensor<1>, Metrics) {
+    let latents = model.clone().valid().encode(drawn.clips.clone().inner());
+    let latents = latents + drawn.noise.clone().inner();
+    let output = model.decode(Tensor::from_inner(latents));
+    let (error, squared) = reconstruction(output, drawn.clips.clone(), &stage.errors);
+    (error, vec![("squared", scalar(&squared))])
+}
+
 struct VaeObjective<'a> {
     stage: &'a VaeStage,
     picture: [usize; 2],
@@ -64,33 +98,33 @@ impl VaeObjective<'_> {
         let data = TensorData::new(data, [at.batch, frames, 3, height, width]);
         Tensor::<5>::from_data(data, &Device::flex().autodiff()).swap_dims(1, 2)
     }
+
+    fn draw(&self, at: BatchAddress, vae: &VaeConfig) -> Drawn {
+        let clips = self.clips(at);
+        let [samples, _, frames, height, width] = clips.dims();
+        let [time, rows, columns] = vae.stride();
+        let latents = 1 + (frames - 1) / time;
+        let shape = [samples, vae.z_dim, latents, height / rows, width / columns];
+        let rng = &mut shared_rng_of(at);
+        let noise = TensorData::new(normals(rng, shape.iter().product()), shape);
+        let noise = Tensor::<5>::from_data(noise, &clips.device());
+        let scale = match self.stage.freeze_encoder {
+            true => self.stage.latent_noise * uniform(rng),
+            false => 1.0,
+        };
+        Drawn { clips, noise: noise.mul_scalar(scale) }
+    }
 }
 
 impl Objective for VaeObjective<'_> {
     type Model = Vae;
 
     fn loss(&self, model: &Vae, at: BatchAddress) -> (Tensor<1>, Metrics) {
-        let clips = self.clips(at);
-        let device = clips.device();
-        let rng = &mut shared_rng_of(at);
-        if self.stage.freeze_encoder {
-            let latents = model.clone().valid().encode(clips.clone().inner());
-            let noise =
-                TensorData::new(normals(rng, latents.shape().num_elements()), latents.dims());
-            let scale = self.stage.latent_noise * uniform(rng);
-            let noise = Tensor::<5>::from_data(noise, &latents.device()).mul_scalar(scale);
-            let latents = Tensor::from_data((latents + noise).into_data(), &device);
-            let (error, squared) = reconstruction(model.decode(latents), clips, &self.stage.errors);
-            return (error, vec![("squared", scalar(&squared))]);
+        let drawn = self.draw(at, model.config());
+        match self.stage.freeze_encoder {
+            true => decoder_loss(model, self.stage, &drawn),
+            false => loss(model, self.stage, &drawn),
         }
-        let (mean, log_variance) = model.posterior(clips.clone());
-        let noise = TensorData::new(normals(rng, mean.shape().num_elements()), mean.dims());
-        let noise = Tensor::<5>::from_data(noise, &device);
-        let latents = mean.clone() + log_variance.clone().mul_scalar(0.5).exp() * noise;
-        let divergence = divergence(mean, log_variance);
-        let (error, squared) = reconstruction(model.decode_raw(latents), clips, &self.stage.errors);
-        let metrics = vec![("squared", scalar(&squared)), ("divergence", scalar(&divergence))];
-        (error + divergence.mul_scalar(self.stage.divergence), metrics)
     }
 
     fn sheet(&self, model: &Vae) -> Option<Frame> {

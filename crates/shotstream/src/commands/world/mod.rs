@@ -6,6 +6,7 @@ use crate::cli::{StoryArgs, WorldCommand};
 
 mod draw;
 mod judge;
+mod pictures;
 
 /// Run what was asked for.
 pub(crate) fn run(command: &WorldCommand) -> anyhow::Result<()> {
@@ -14,6 +15,7 @@ pub(crate) fn run(command: &WorldCommand) -> anyhow::Result<()> {
         WorldCommand::Story(args) => super::print(&crate::story::to_json(&story(args), args.seed)?),
         WorldCommand::Sheet(args) => draw::sheet(args),
         WorldCommand::Judge(args) => judge::run(args),
+        WorldCommand::Pictures(args) => pictures::run(args),
     }
 }
 
