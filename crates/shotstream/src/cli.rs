@@ -280,14 +280,14 @@ pub(crate) enum Stored {
 pub(crate) struct TrainArgs {
     /// Which stage.
     pub(crate) stage: StageName,
-    /// The stage's recipe, or the road of `all`: a TOML file.
+    /// The stage's recipe, or the road of `all`: a TOML file. `report` needs none.
     #[arg(long)]
-    pub(crate) recipe: PathBuf,
+    pub(crate) recipe: Option<PathBuf>,
     /// The model to start from; `fresh` needs none.
     #[arg(long)]
     pub(crate) from: Option<PathBuf>,
     /// Folder of checkpoints, log and contact sheets; the finished model is `model.safetensors` in
-    /// it. Of `all`, the folder of all these folders.
+    /// it. Of `all`, the folder of all these folders; of `report`, either.
     #[arg(long)]
     pub(crate) dir: PathBuf,
     /// Continue the run that the folder holds; `all` always does.
@@ -315,6 +315,8 @@ pub(crate) enum StageName {
     SelfForcing,
     /// Every stage of a road file, from wherever an earlier walk stopped.
     All,
+    /// No training: a page about the run, or the runs, that the folder holds.
+    Report,
 }
 
 /// `832x480` to width and height.

@@ -34,6 +34,13 @@ use crate::{
     trainer::{BatchAddress, Run},
 };
 
+/// Where the seeds of held-out stories begin behind the first stored story's; no data set is as
+/// large.
+const HELD_OUT_FROM: u64 = 1 << 31;
+
+/// Held-out stories at most: as many as one shard holds.
+const HELD_OUT_STORIES: usize = 32;
+
 /// Where examples come from, as written in a recipe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -119,17 +126,41 @@ impl ShotSource {
         recipe: &ShotsRecipe,
         run: &mut Run<'_>,
     ) -> Result<Self, TrainError> {
+        Self::of_stories(bundle, recipe, (recipe.seed << 32, recipe.stories), "latents", run)
+    }
+
+    /// The same of stories that training never sees; few, and stored beside the others.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn held_out(
+        bundle: &Bundle,
+        recipe: &ShotsRecipe,
+        run: &mut Run<'_>,
+    ) -> Result<Self, TrainError> {
+        let first_seed = (recipe.seed << 32) + HELD_OUT_FROM;
+        let stories = recipe.stories.min(HELD_OUT_STORIES);
+        Self::of_stories(bundle, recipe, (first_seed, stories), "latents-held-out", run)
+    }
+
+    fn of_stories(
+        bundle: &Bundle,
+        recipe: &ShotsRecipe,
+        (first_seed, stories): (u64, usize),
+        folder: &str,
+        run: &mut Run<'_>,
+    ) -> Result<Self, TrainError> {
         let set = LatentSet {
-            first_seed: recipe.seed << 32,
-            stories: recipe.stories,
+            first_seed,
+            stories,
             shots: recipe.shots,
             pairs: recipe.pairs,
             shot_frames: bundle.recipe().shot_frames(),
             picture: bundle.recipe().geometry().pixels,
             budget: bundle.recipe().context_frames(),
         };
-        let store = (recipe.stories > 0).then(|| {
-            let dir = run.dir.with_file_name("latents");
+        let store = (stories > 0).then(|| {
+            let dir = run.dir.with_file_name(folder);
             let watch = &mut |done, all| {
                 (run.watch)(done as u64, all as u64, &vec![("drawing", done as f64)]);
             };

@@ -15,7 +15,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use shotstream_media::Frame;
-use shotstream_models::{bundle::Bundle, tokenizer::Tokenizer};
+use shotstream_models::bundle::Bundle;
 use shotstream_plan::recipe::Recipe;
 
 use crate::{
@@ -29,6 +29,7 @@ use crate::{
     recipe::StageRecipe,
     stages::teacher::{Conditioned, velocity_after},
     trainer::{BatchAddress, Objective, Run, train},
+    watching::verdict::kept,
 };
 
 /// What only this stage knows.
@@ -44,9 +45,10 @@ pub struct OdeInitStage {
 struct OdeInitObjective<'a> {
     stage: &'a OdeInitStage,
     shards: Vec<PairShard>,
-    tokenizer: Tokenizer,
-    text_len: usize,
     recipe: Recipe,
+    /// What the stage began with.
+    bundle: Bundle,
+    held_out: Option<Box<Self>>,
 }
 
 /// Which point of its trajectory each chunk stands at; `clean` is the index of the last point.
@@ -110,7 +112,8 @@ impl Objective for OdeInitObjective<'_> {
         let share = weights.iter().sum::<f32>() / weights.len() as f32;
         let layout = sequence(&self.recipe, shard.shot, frames);
         let prompts = (prompts.as_slice(), layout.captions.len());
-        let text = embed(&model.text, &self.tokenizer, self.text_len, prompts, &device);
+        let (tokenizer, length) = (&self.bundle.tokenizer, self.bundle.config.dit.text_len);
+        let text = embed(&model.text, tokenizer, length, prompts, &device);
         let text = model.dit.text_cache(text);
         let velocity = velocity_after(
             &model.dit,
@@ -129,6 +132,14 @@ impl Objective for OdeInitObjective<'_> {
         None
     }
 
+    fn bundle(&self, model: &Conditioned) -> Option<Bundle> {
+        Some(Bundle { dit: model.dit.clone(), ..self.bundle.clone() })
+    }
+
+    fn held_out(&self) -> Option<&Self> {
+        self.held_out.as_deref()
+    }
+
     fn trainable(&self, name: &str) -> bool {
         !name.starts_with("text.")
     }
@@ -139,19 +150,24 @@ impl Objective for OdeInitObjective<'_> {
 /// # Errors
 /// As [`train`], and if the trajectories cannot be read.
 pub fn run(
-    mut bundle: Bundle,
+    bundle: Bundle,
     recipe: &StageRecipe<OdeInitStage>,
     run: &mut Run<'_>,
 ) -> Result<Bundle, TrainError> {
-    let objective = OdeInitObjective {
+    let objective = |shards, held_out| OdeInitObjective {
         stage: &recipe.stage,
-        shards: pairs::load_all(&run.dir.with_file_name(&recipe.stage.pairs))?,
-        tokenizer: bundle.tokenizer.clone(),
-        text_len: bundle.config.dit.text_len,
+        shards,
         recipe: bundle.recipe().clone(),
+        bundle: bundle.clone(),
+        held_out,
     };
-    let model = Conditioned { dit: bundle.dit, text: bundle.text };
-    let model = train(&objective, model, &recipe.run, &recipe.optimizer, run)?;
-    (bundle.dit, bundle.text) = (model.dit, model.text);
-    Ok(bundle)
+    let folder = run.dir.with_file_name(&recipe.stage.pairs);
+    let held_out = match recipe.run.watched().validate_every {
+        0 => None,
+        _ => Some(Box::new(objective(pairs::load_held_out(&folder)?, None))),
+    };
+    let objective = objective(pairs::load_all(&folder)?, held_out);
+    let model = Conditioned { dit: bundle.dit.clone(), text: bundle.text.clone() };
+    let dit = train(&objective, model, &recipe.run, &recipe.optimizer, run)?.dit;
+    kept(Bundle { dit, ..bundle }, &recipe.run, run)
 }

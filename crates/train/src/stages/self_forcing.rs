@@ -30,7 +30,6 @@ use shotstream_media::{Frame, sheet::contact_sheet};
 use shotstream_models::{
     bundle::Bundle,
     dit::{Dit, TextCache},
-    umt5::Umt5,
 };
 use shotstream_plan::{
     context::select_context,
@@ -52,10 +51,12 @@ use crate::{
         flow_matching::{noisy, shifted, velocity_error},
     },
     optimizer::Turn,
+    params,
     recipe::StageRecipe,
     rollout::{Scene, Student},
     stages::{teacher::velocity, vae::frame_of},
     trainer::{BatchAddress, Objective, Run, train},
+    watching::verdict::kept,
 };
 
 /// Levels at which teacher and critic look, as the reference clamps them.
@@ -111,7 +112,9 @@ struct SelfForcingObjective<'a> {
     /// Latent frames of a shot.
     frames: usize,
     teacher: Dit,
-    text: Umt5,
+    /// What the stage began with.
+    bundle: Bundle,
+    held_out: Option<Box<Self>>,
 }
 
 /// A shot of a batch, ready to be filmed.
@@ -155,7 +158,7 @@ impl SelfForcingObjective<'_> {
             chunks: self.frames / self.recipe.geometry().chunk.0,
             layout: layout_context(&self.recipe, shot, picks),
             context,
-            embeddings: self.source.embed(&self.text, &script, &Device::flex()),
+            embeddings: self.source.embed(&self.bundle.text, &script, &Device::flex()),
         };
         Told { scene, slots: script.slots }
     }
@@ -241,7 +244,8 @@ impl Objective for SelfForcingObjective<'_> {
             let plain = clip.clone().inner();
             let look = Look::new(&told, plain.clone(), self.stage.shift, rng);
             let loss = matching_loss(clip, self.direction(&model.critic, plain, &look));
-            return (loss, Vec::new());
+            let distance = params::number(&loss);
+            return (loss, vec![("matching", distance)]);
         }
         let clip = self.roll(&Student::at_work(&model.student), &told.scene, &schedule, rng);
         let look = Look::new(&told, clip.clone(), self.stage.shift, rng);
@@ -249,7 +253,9 @@ impl Objective for SelfForcingObjective<'_> {
         let context = Some(told.scene.context.clone().autodiff());
         let noisy = look.noisy.autodiff();
         let velocity = velocity(&model.critic, noisy, &look.levels, &context, &told.slots, &text);
-        (velocity_error(velocity, clip.autodiff(), look.noise.autodiff()), Vec::new())
+        let loss = velocity_error(velocity, clip.autodiff(), look.noise.autodiff());
+        let error = params::number(&loss);
+        (loss, vec![("critic", error)])
     }
 
     fn sheet(&self, model: &Players) -> Option<Frame> {
@@ -267,6 +273,21 @@ impl Objective for SelfForcingObjective<'_> {
             }
         }
         Some(contact_sheet(&frames, 2 * at.batch, 2))
+    }
+
+    fn bundle(&self, model: &Players) -> Option<Bundle> {
+        Some(Bundle { dit: model.student.clone(), ..self.bundle.clone() })
+    }
+
+    fn held_out(&self) -> Option<&Self> {
+        self.held_out.as_deref()
+    }
+
+    /// How far teacher and critic are apart about the student's shots, which falls as the student
+    /// comes to where the teacher finds shots likely, and the critic's error on these shots.
+    fn validate(&self, model: &Players, at: BatchAddress) -> Metrics {
+        let turns = [0, 1].map(|turn| self.stage.period * at.step + turn);
+        turns.into_iter().flat_map(|step| self.loss(model, BatchAddress { step, ..at }).1).collect()
     }
 
     fn turn(&self, name: &str, step: u64) -> Option<Turn> {
@@ -287,7 +308,7 @@ impl Objective for SelfForcingObjective<'_> {
 /// As [`train`], and if the teacher cannot be read, is of other sizes, or the data set cannot be
 /// stored.
 pub fn run(
-    mut bundle: Bundle,
+    bundle: Bundle,
     recipe: &StageRecipe<SelfForcingStage>,
     run: &mut Run<'_>,
 ) -> Result<Bundle, TrainError> {
@@ -310,16 +331,23 @@ pub fn run(
         .geometry()
         .latent_from_pixel(generation.shot_frames())
         .expect("a resolved recipe's shots are whole chunks");
-    let objective = SelfForcingObjective {
+    let objective = |source, held_out| SelfForcingObjective {
         stage,
-        source: ShotSource::new(&bundle, &stage.data, run)?,
+        source,
         schedule: Schedule::of(&generation),
         frames: frames.0,
-        recipe: generation,
+        recipe: generation.clone(),
         teacher: teacher.dit.clone(),
-        text: bundle.text.clone(),
+        bundle: bundle.clone(),
+        held_out,
     };
-    let players = Players { student: bundle.dit, critic: teacher.dit };
-    bundle.dit = train(&objective, players, &recipe.run, &recipe.optimizer, run)?.student;
-    Ok(bundle)
+    let held_out = match recipe.run.watched().validate_every {
+        0 => None,
+        _ => Some(ShotSource::held_out(&bundle, &stage.data, run)?),
+    };
+    let held_out = held_out.map(|source| Box::new(objective(source, None)));
+    let objective = objective(ShotSource::new(&bundle, &stage.data, run)?, held_out);
+    let players = Players { student: bundle.dit.clone(), critic: teacher.dit.clone() };
+    let dit = train(&objective, players, &recipe.run, &recipe.optimizer, run)?.student;
+    kept(Bundle { dit, ..bundle }, &recipe.run, run)
 }
