@@ -10,10 +10,8 @@ for (const chart of document.querySelectorAll(".chart")) {
   at.className = "scale";
   at.hidden = true;
   const make = (name, kind) => {
-    const element = document.createElementNS("http://www.w3.org/2000/svg", name);
-    element.setAttribute("class", kind);
-    element.style.display = "none";
-    return svg.appendChild(element);
+    svg.insertAdjacentHTML("beforeend", `<${name} class="${kind}" style="display: none"/>`);
+    return svg.lastElementChild;
   };
   const hair = make("path", "hair");
   const dots = curves.map((_, index) => make("circle", `c${index}`));

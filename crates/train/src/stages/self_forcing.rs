@@ -193,7 +193,7 @@ impl SelfForcingObjective<'_> {
         let told = self.estimate(&self.teacher, look, &prompted);
         let wanted = guided(told, self.stage.guidance, || {
             let negative = self.stage.negative.as_deref();
-            let free = free_text(&self.source, &self.text, embeddings, negative);
+            let free = free_text(&self.source, &self.bundle.text, embeddings, negative);
             self.estimate(&self.teacher, look, &self.teacher.text_cache(free))
         });
         direction(clip, likely, wanted)
