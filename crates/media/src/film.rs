@@ -14,6 +14,17 @@ use crate::error::MediaError;
 use crate::frame::Frame;
 use crate::mux::Muxer;
 
+/// Pictures less wide than this are enlarged: films store colour at half size, which spoils them.
+const SMALL_WIDTH: usize = 256;
+
+/// As wide as a small picture becomes at most.
+const ENLARGED_WIDTH: usize = 512;
+
+/// How many times larger pictures of a width become in a film, if nobody says otherwise.
+pub fn enlargement(width: usize) -> usize {
+    if width < SMALL_WIDTH { (ENLARGED_WIDTH / width.max(1)).max(1) } else { 1 }
+}
+
 /// A film over any writer, for pipes and sockets.
 #[derive(Debug)]
 pub struct FilmStream<W> {
@@ -160,5 +171,16 @@ fn place(path: &Path) -> impl FnOnce(MediaError) -> MediaError {
             MediaError::Io { task: "write the film", source, path: path.to_path_buf() }
         }
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_pictures_are_enlarged_to_512_at_most() {
+        assert_eq!([128, 96, 160, 240, 16].map(enlargement), [4, 5, 3, 2, 32]);
+        assert_eq!([256, 832].map(enlargement), [1, 1]);
     }
 }

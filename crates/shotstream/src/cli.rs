@@ -257,14 +257,15 @@ pub(crate) struct PrepareArgs {
 pub(crate) struct TrainArgs {
     /// Which stage.
     pub(crate) stage: StageName,
-    /// The stage's recipe, the road of `all` or the variants of `ablate`: a TOML file.
+    /// The stage's recipe, the road of `all` or the variants of `ablate`: a TOML file. `report` needs
+    /// none.
     #[arg(long)]
-    pub(crate) recipe: PathBuf,
+    pub(crate) recipe: Option<PathBuf>,
     /// The model to start from; `fresh` needs none.
     #[arg(long)]
     pub(crate) from: Option<PathBuf>,
     /// Folder of checkpoints, log and contact sheets; the finished model is `model.safetensors` in
-    /// it. Of `all` and `ablate`, the folder of all these folders.
+    /// it. Of `all` and `ablate`, the folder of all these folders; of `report`, either.
     #[arg(long)]
     pub(crate) dir: PathBuf,
     /// Continue the run that the folder holds; `all` and `ablate` always do.
@@ -294,6 +295,8 @@ pub(crate) enum StageName {
     All,
     /// Short trainings under changed rules, side by side in a table.
     Ablate,
+    /// No training: a page about the run, or the runs, that the folder holds.
+    Report,
 }
 
 /// A number from 0 to 1.

@@ -11,16 +11,12 @@ use std::{
 use anyhow::anyhow;
 use sha2::{Digest as _, Sha256};
 use shotstream_engine::meter::{Meter, Stage};
-use shotstream_media::{FilmStream, FilmWriter, Frame, MediaError, png::FrameDirectory};
+use shotstream_media::{
+    FilmStream, FilmWriter, Frame, MediaError, film::enlargement, png::FrameDirectory,
+};
 use shotstream_plan::recipe::Recipe;
 
 use crate::{failure::Blame as _, whole_file::is_device};
-
-/// Films less wide than this are enlarged if the user does not say otherwise.
-const SMALL_WIDTH: usize = 256;
-
-/// As wide as a small film becomes at most.
-const ENLARGED_WIDTH: usize = 512;
 
 /// Where a film goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,7 +88,7 @@ impl Output {
         scale: Option<usize>,
     ) -> anyhow::Result<Self> {
         let [height, width] = recipe.geometry().pixels;
-        let scale = scale.unwrap_or_else(|| scale_for(width));
+        let scale = scale.unwrap_or_else(|| enlargement(width));
         let size = [width, height].map(|side| side * scale);
         let open = |target| open(target, size, recipe.frames_per_second());
         let sink = target.map(open).transpose()?;
@@ -187,11 +183,6 @@ impl fmt::Debug for Output {
     }
 }
 
-/// How many times the pictures of a film become larger, if the user does not say.
-fn scale_for(width: usize) -> usize {
-    if width < SMALL_WIDTH { (ENLARGED_WIDTH / width.max(1)).max(1) } else { 1 }
-}
-
 fn open(target: &Target, size: [usize; 2], fps: u32) -> anyhow::Result<Sink> {
     let stream = |out: Box<dyn Write + Send>| FilmStream::new(out, size, fps).map(Sink::Stream);
     let sink = match target {
@@ -215,12 +206,6 @@ fn open(target: &Target, size: [usize; 2], fps: u32) -> anyhow::Result<Sink> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn small_films_are_enlarged_to_512_at_most() {
-        assert_eq!([128, 96, 160, 240, 16].map(scale_for), [4, 5, 3, 2, 32]);
-        assert_eq!([256, 832].map(scale_for), [1, 1]);
-    }
 
     #[test]
     fn a_dash_is_standard_output_and_a_device_is_not_replaced() {

@@ -7,12 +7,12 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use crate::failure::WrongUse;
+pub(crate) use shotstream_train::hardware;
 
 mod cli;
 mod commands;
 mod failure;
 mod film;
-mod hardware;
 mod latents_file;
 mod lora;
 mod making;

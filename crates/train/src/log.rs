@@ -8,8 +8,14 @@ use std::{
 
 use serde_json::{Map, Value};
 
+/// The log in a run's folder.
+pub const LOG: &str = "log.jsonl";
+
 /// Named numbers of one step.
 pub type Metrics = Vec<(&'static str, f64)>;
+
+/// Named numbers of one kind: of validation, or of the judge.
+pub type Group = (&'static str, Metrics);
 
 /// The log of a run.
 #[derive(Debug)]
@@ -32,11 +38,15 @@ impl Log {
         Ok(Self { file: OpenOptions::new().create(true).append(true).open(path)? })
     }
 
-    /// Append one line.
-    pub fn write(&mut self, step: u64, metrics: &Metrics) -> io::Result<()> {
-        let mut line = Map::new();
+    /// Append one line: the step's numbers, and every group of others as an object.
+    pub fn write(&mut self, step: u64, metrics: &Metrics, groups: &[Group]) -> io::Result<()> {
+        let mut line = object(metrics);
         line.insert("step".into(), step.into());
-        line.extend(metrics.iter().map(|&(name, value)| (name.to_owned(), value.into())));
+        line.extend(groups.iter().map(|(name, group)| ((*name).to_owned(), object(group).into())));
         writeln!(self.file, "{}", Value::Object(line))
     }
+}
+
+fn object(metrics: &Metrics) -> Map<String, Value> {
+    metrics.iter().map(|&(name, value)| (name.to_owned(), value.into())).collect()
 }

@@ -52,6 +52,11 @@ pub fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().try_to_vec().expect("parameters are f32 on every device we train on")
 }
 
+/// The number in a tensor that holds one, without its graph.
+pub fn number(scalar: &Tensor<1>) -> f64 {
+    f64::from(host(scalar.clone().inner())[0])
+}
+
 /// Names, shapes and values of every parameter.
 pub fn values<M: Module>(module: &M) -> (Vec<ParamSpec>, Vectors) {
     let mut reader = Reader::default();

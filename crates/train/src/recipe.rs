@@ -26,9 +26,70 @@ pub struct LoopRecipe {
     pub save_every: u64,
     /// Steps between contact sheets.
     pub sheet_every: u64,
+    /// What else is looked at on the way; without the table, nothing.
+    pub watch: Option<WatchRecipe>,
+}
+
+/// How closely a run is watched. Distances are in updates, and 0 is never; what is asked for at all
+/// is also done after the last update.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WatchRecipe {
+    /// Updates between looks at held-out batches.
+    pub validate_every: u64,
+    /// Held-out batches of a look, as large as a part of a training batch.
+    pub validate_batches: u64,
+    /// Updates between short films.
+    pub film_every: u64,
+    /// Updates between verdicts of StoryWorld's judge, in stages that leave a student.
+    pub judge_every: u64,
+    /// Stories that the judge is shown.
+    pub judge_stories: u64,
+    /// Which model the stage leaves.
+    pub keep: Keep,
+}
+
+/// Which model a stage leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Keep {
+    /// The average of the weights after the last update.
+    Last,
+    /// The average that the judge liked best.
+    Best,
+}
+
+impl WatchRecipe {
+    /// Nothing but the log and the sheets.
+    pub const NOTHING: Self = Self {
+        validate_every: 0,
+        validate_batches: 0,
+        film_every: 0,
+        judge_every: 0,
+        judge_stories: 0,
+        keep: Keep::Last,
+    };
+
+    /// Why this cannot be done, if it cannot.
+    fn defect(&self) -> Option<&'static str> {
+        if 0 < self.validate_every && self.validate_batches == 0 {
+            Some("loop.watch.validate_batches must be at least 1")
+        } else if 0 < self.judge_every && self.judge_stories == 0 {
+            Some("loop.watch.judge_stories must be at least 1")
+        } else if self.keep == Keep::Best && self.judge_every == 0 {
+            Some("loop.watch.keep is \"best\", and loop.watch.judge_every is 0")
+        } else {
+            None
+        }
+    }
 }
 
 impl LoopRecipe {
+    /// How closely the run is watched.
+    pub fn watched(&self) -> &WatchRecipe {
+        self.watch.as_ref().unwrap_or(&WatchRecipe::NOTHING)
+    }
+
     /// Warm-up, plateau, linear decay: the share of the full learning rate at `step`.
     pub fn rate(&self, step: u64) -> f32 {
         let rise = (step + 1) as f32 / self.warmup.max(1) as f32;
@@ -90,6 +151,9 @@ impl<S: DeserializeOwned> StageRecipe<S> {
             return Err(invalid(format!("loop.decay is a share, found {}", run.decay)));
         }
         recipe.lora.as_ref().map_or(Ok(()), LoraRecipe::check).map_err(invalid)?;
+        if let Some(defect) = run.watched().defect() {
+            return Err(invalid(defect.into()));
+        }
         Ok(recipe)
     }
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     error::TrainError,
     log::Metrics,
+    report,
     stages::{MODEL, Stage},
     trainer::Run,
 };
@@ -65,6 +66,6 @@ impl Road {
             }
             from = Some(model);
         }
-        Ok(())
+        report::write(dir).map(drop)
     }
 }

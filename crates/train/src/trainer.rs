@@ -1,23 +1,21 @@
 //! The loop that every stage shares: parts of a batch side by side, one update, one line of log.
 
-use std::{
-    fmt::Debug,
-    path::{Path, PathBuf},
-    time::Instant,
-};
+use std::{fmt::Debug, path::PathBuf, time::Instant};
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use shotstream_media::Frame;
+use shotstream_models::bundle::Bundle;
 
 use crate::{
     adapter::Space,
     checkpoint,
     error::TrainError,
-    log::{Log, Metrics},
+    log::Metrics,
     optimizer::{Optimizer, Turn},
     params::{self, ParamSpec, Vectors},
     recipe::StageRecipe,
+    watching::{Averages, Watch, footage::Footage},
     workers::Workers,
 };
 
@@ -50,6 +48,32 @@ pub trait Objective: Sync {
         &[]
     }
 
+    /// A short film of what the model can do, from averaged weights on a plain device.
+    fn film(&self, _model: &Self::Model) -> Option<Footage> {
+        None
+    }
+
+    /// The student that the stage would leave now. Where there is one, it films what [`sheet`] and
+    /// [`film`] do not show, and can be judged.
+    ///
+    /// [`sheet`]: Self::sheet
+    /// [`film`]: Self::film
+    fn bundle(&self, _model: &Self::Model) -> Option<Bundle> {
+        None
+    }
+
+    /// The same task on stories that training never sees.
+    fn held_out(&self) -> Option<&Self> {
+        None
+    }
+
+    /// Numbers of one held-out batch, the most telling one first, from weights without a gradient.
+    fn validate(&self, model: &Self::Model, at: BatchAddress) -> Metrics {
+        let (loss, mut metrics) = self.loss(model, at);
+        metrics.insert(0, ("loss", params::number(&loss)));
+        metrics
+    }
+
     /// Whether a parameter ever learns.
     fn trainable(&self, _name: &str) -> bool {
         true
@@ -75,6 +99,27 @@ pub struct Run<'a> {
     pub watch: &'a mut dyn FnMut(u64, u64, &Metrics),
 }
 
+/// The checkpoint in a run's folder.
+const RESUME: &str = "resume.safetensors";
+
+impl Run<'_> {
+    /// Whether the folder holds a run.
+    pub fn begun(&self) -> bool {
+        self.dir.join(RESUME).exists()
+    }
+
+    /// That the folder is free, or its run is to go on.
+    ///
+    /// # Errors
+    /// If it holds a run that is not to go on.
+    pub fn refuse_occupied(&self) -> Result<(), TrainError> {
+        if self.begun() && !self.resume {
+            return Err(TrainError::Occupied { found: self.stage.into(), path: self.dir.clone() });
+        }
+        Ok(())
+    }
+}
+
 impl Debug for Run<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Run")
@@ -98,12 +143,7 @@ pub fn train<O: Objective, S>(
     let mut state = State::open(objective, &model, recipe, run)?;
     let recipe = &recipe.run;
     let workers = Workers::new(recipe.parts, run.threads)?;
-    let log_path = run.dir.join("log.jsonl");
-    let io_error = |path: &Path| {
-        let path = path.to_owned();
-        move |source| TrainError::Write { source, path }
-    };
-    let mut log = Log::open(&log_path, state.step).map_err(io_error(&log_path))?;
+    let mut watch = Watch::open(objective, &model, recipe, run, state.step)?;
     let device = Device::flex().autodiff();
     while state.step < recipe.steps {
         let started = Instant::now();
@@ -118,13 +158,17 @@ pub fn train<O: Objective, S>(
         };
         let turns: Vec<_> = state.specs.iter().map(turn).collect();
         let norm = state.optimizer.step(&mut state.values, &gradients, rate, &turns);
+        let (secs, samples) = (started.elapsed().as_secs_f64(), recipe.parts * recipe.batch);
         metrics.extend([
             ("grad_norm", f64::from(norm)),
             ("rate", f64::from(rate)),
-            ("secs", started.elapsed().as_secs_f64()),
+            ("secs", secs),
+            ("samples_per_sec", samples as f64 / secs),
         ]);
-        log.write(state.step, &metrics).map_err(io_error(&log_path))?;
         state.step += 1;
+        let averages = || state.space.weights(&state.optimizer.ema);
+        let averages: Averages<'_, O> = (&model, &averages);
+        let metrics = watch.look(objective, averages, (state.step, metrics), &workers)?;
         (run.watch)(state.step, recipe.steps, &metrics);
         if state.step % recipe.save_every == 0 || state.step == recipe.steps {
             checkpoint::save(
@@ -134,16 +178,6 @@ pub fn train<O: Objective, S>(
                 &state.values,
                 &state.optimizer,
             )?;
-        }
-        if state.step % recipe.sheet_every == 0 || state.step == recipe.steps {
-            let averaged = state.space.weights(&state.optimizer.ema);
-            let averaged = params::with_values(model.clone(), &averaged, &device).valid();
-            if let Some(sheet) = objective.sheet(&averaged) {
-                let path = run.dir.join(format!("sheet-{:06}.png", state.step));
-                shotstream_media::png::write_png(&path, &sheet).map_err(|error| {
-                    TrainError::Write { source: std::io::Error::other(error), path }
-                })?;
-            }
         }
     }
     let averaged = &state.optimizer.ema;
@@ -165,7 +199,7 @@ fn backward<O: Objective>(
     let parts = workers.map(|part| {
         let model = params::with_values(template.clone(), &weights, &Device::flex().autodiff());
         let (loss, mut metrics) = objective.loss(&model, BatchAddress { part, ..at });
-        let value = f64::from(params::host(loss.clone().inner())[0]);
+        let value = params::number(&loss);
         metrics.insert(0, ("loss", value));
         let gradients = params::gradients(&model, &loss.backward());
         (value, space.gradients(values, gradients), metrics)
@@ -203,16 +237,14 @@ impl State {
         recipe: &StageRecipe<S>,
         run: &Run<'_>,
     ) -> Result<Self, TrainError> {
-        let path = run.dir.join("resume.safetensors");
+        let path = run.dir.join(RESUME);
         let (lora, seed) = (recipe.lora.as_ref(), recipe.run.seed);
         let trainable = |name: &str| objective.trainable(name);
         let (space, specs, mut values) =
             Space::open(model, lora, objective.transformers(), trainable, seed)?;
         let mut optimizer = Optimizer::new(recipe.optimizer.clone(), &specs, &values, trainable);
         let mut step = 0;
-        if path.exists() && !run.resume {
-            return Err(TrainError::Occupied { found: run.stage.into(), path: run.dir.clone() });
-        }
+        run.refuse_occupied()?;
         if path.exists() {
             let snapshot = checkpoint::load(&path, &specs)?;
             step = snapshot.step;

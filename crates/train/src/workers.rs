@@ -30,6 +30,11 @@ impl Workers {
         })
     }
 
+    /// How many parts there are.
+    pub fn parts(&self) -> usize {
+        self.inner.len()
+    }
+
     /// Call `work(part)` for every part; results in part order.
     pub fn map<T: Send>(&self, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
         self.outer.install(|| {

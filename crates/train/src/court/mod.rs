@@ -173,6 +173,21 @@ impl<D: CourtDenoiser> Court<D> {
         })
     }
 
+    /// The frames of every shot of a story that is told in these words.
+    ///
+    /// # Errors
+    /// If it cannot be filmed to its end.
+    pub fn tell(
+        &self,
+        global: String,
+        captions: Vec<String>,
+        seed: u64,
+    ) -> Result<Vec<Vec<Frame>>, CourtError> {
+        let mut state = StoryState::new(global, seed);
+        let shoot = |caption| telling::shoot(&self.networks, &self.settings, &mut state, caption);
+        captions.into_iter().map(shoot).collect()
+    }
+
     fn work(&self, hearing: &Hearing, next: &AtomicUsize, results: &SyncSender<Heard>) {
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);

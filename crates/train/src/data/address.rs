@@ -6,6 +6,10 @@ use rand_distr::{Distribution as _, StandardNormal};
 
 use crate::trainer::BatchAddress;
 
+/// Seed of the batches that training never sees: a recipe's seed is a number in a TOML file, which
+/// has no such bit.
+pub const HELD_OUT: u64 = 1 << 63;
+
 /// The generator of sample `index` of a part, independent of every other sample.
 pub fn rng_of(at: BatchAddress, index: usize) -> ChaCha8Rng {
     let mut key = [0; 32];

@@ -123,16 +123,39 @@ pub fn shard_path(dir: &Path, index: usize) -> PathBuf {
     dir.join(format!("pairs-{index:05}.safetensors"))
 }
 
-/// Every shard of a folder, in order.
+/// Path of shard `index` of held-out stories in `dir`.
+pub fn held_out_path(dir: &Path, index: usize) -> PathBuf {
+    dir.join(format!("held-out-{index:05}.safetensors"))
+}
+
+/// Every shard of a folder that may be learnt from, in order.
 ///
 /// # Errors
 /// If the folder holds none, or one is damaged.
 pub fn load_all(dir: &Path) -> Result<Vec<PairShard>, TrainError> {
-    let paths = (0..).map(|index| shard_path(dir, index)).take_while(|path| path.exists());
+    let missing = "the folder holds no trajectories, make them with `train ode-pairs`";
+    load(dir, shard_path, missing)
+}
+
+/// Every shard of held-out stories in a folder, in order.
+///
+/// # Errors
+/// If the folder holds none, or one is damaged.
+pub fn load_held_out(dir: &Path) -> Result<Vec<PairShard>, TrainError> {
+    let missing = "the folder holds no held-out trajectories to validate on, make them with \
+        `train ode-pairs` and `held_out` in its recipe";
+    load(dir, held_out_path, missing)
+}
+
+fn load(
+    dir: &Path,
+    path: impl Fn(&Path, usize) -> PathBuf,
+    missing: &str,
+) -> Result<Vec<PairShard>, TrainError> {
+    let paths = (0..).map(|index| path(dir, index)).take_while(|path| path.exists());
     let shards = paths.map(|path| PairShard::load(&path)).collect::<Result<Vec<_>, _>>()?;
     if shards.is_empty() {
-        let reason = "the folder holds no trajectories, make them with `train ode-pairs`".into();
-        return Err(TrainError::Stored { reason, path: dir.to_owned() });
+        return Err(TrainError::Stored { reason: missing.into(), path: dir.to_owned() });
     }
     Ok(shards)
 }

@@ -13,7 +13,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use rand_chacha::ChaCha8Rng;
 use shotstream_models::{bundle::Bundle, tokenizer::Tokenizer, umt5::Umt5, vae::Vae};
 use shotstream_plan::{
-    context::{MemoryPolicy, select_context},
+    context::select_context,
     geometry::LatentFrames,
     layout::{FrameSlot, SequenceLayout, layout_context, layout_sequence},
     recipe::Recipe,
@@ -24,9 +24,8 @@ use shotstream_world::{ShotPainter, Story};
 use crate::{
     data::{
         address::{below, length_rng_of, normals, rng_of, step_rng_of, uniform},
-        prepare::{Job, Material, SHARD, prepare},
         shards::StoredStory,
-        source::{ShotsRecipe, Source, WorldSource},
+        source::{Part, ShotsRecipe, Source},
         store::{Store, in_turn},
         tokens::Tokens,
         world,
@@ -79,22 +78,32 @@ impl ShotSource {
         recipe: &ShotsRecipe,
         run: &mut Run<'_>,
     ) -> Result<Self, TrainError> {
-        let store = match &recipe.source {
-            Source::World(world) if world.stories == 0 => None,
-            Source::World(world) => Some(draw(bundle, world, run)?),
-            Source::Prepared(folder) => {
-                let dir = run.dir.with_file_name(folder);
-                let store = Store::open(&dir, bundle)?;
-                if recipe.anonymous > 0.0 && !store.can_be_anonymous() {
-                    let reason = format!(
-                        "data.anonymous is {}, and not every story has anonymous captions",
-                        recipe.anonymous
-                    );
-                    return Err(TrainError::Stored { reason, path: dir });
-                }
-                Some(store)
-            }
-        };
+        Self::of(bundle, recipe, recipe.source.open(Part::Training, bundle, run)?)
+    }
+
+    /// The same of stories that training never sees: of StoryWorld few more, stored beside the
+    /// others; of a prepared folder those of another, called the same with `-held-out` behind.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn held_out(
+        bundle: &Bundle,
+        recipe: &ShotsRecipe,
+        run: &mut Run<'_>,
+    ) -> Result<Self, TrainError> {
+        Self::of(bundle, recipe, recipe.source.open(Part::HeldOut, bundle, run)?)
+    }
+
+    fn of(bundle: &Bundle, recipe: &ShotsRecipe, store: Option<Store>) -> Result<Self, TrainError> {
+        if let Some(store) = store.as_ref().filter(|store| !store.can_be_anonymous())
+            && recipe.anonymous > 0.0
+        {
+            let reason = format!(
+                "data.anonymous is {}, and not every story has anonymous captions",
+                recipe.anonymous
+            );
+            return Err(TrainError::Stored { reason, path: store.dir().to_owned() });
+        }
         Ok(Self {
             data: recipe.clone(),
             recipe: bundle.recipe().clone(),
@@ -300,28 +309,6 @@ impl ShotSource {
     pub fn decode(&self, latents: Tensor<5>) -> Tensor<5> {
         self.vae.decode(latents).swap_dims(1, 2)
     }
-}
-
-/// Stored stories of StoryWorld, drawn and encoded where they are not yet.
-fn draw(bundle: &Bundle, world: &WorldSource, run: &mut Run<'_>) -> Result<Store, TrainError> {
-    let policy = bundle.recipe().memory().policy;
-    let suffix =
-        if policy == MemoryPolicy::Spread { String::new() } else { format!("-{}", policy.name()) };
-    let dir = run.dir.with_file_name(format!("latents-{}{suffix}", world.seed));
-    let job = Job {
-        material: Material::World(world.drawn()),
-        bundle,
-        shot_frames: bundle.recipe().shot_frames().0,
-        shard: SHARD,
-        dir: &dir,
-        strict: true,
-        threads: run.threads,
-    };
-    prepare(&job, &mut |progress| {
-        let done = progress.done as u64;
-        (run.watch)(done, progress.all as u64, &vec![("drawing", done as f64)]);
-    })?;
-    Store::open(&dir, bundle)
 }
 
 /// The same shot without its `budget` context frames, and with its own caption only.

@@ -1,12 +1,19 @@
 //! Where examples come from, as written in a recipe: StoryWorld, or a folder of prepared shards.
 
-use std::num::NonZeroUsize;
+use std::{num::NonZeroUsize, path::Path};
 
 use serde::{Deserialize, Serialize};
+use shotstream_models::bundle::Bundle;
+use shotstream_plan::context::MemoryPolicy;
 
 use crate::{
-    data::world::{self, DrawnStories},
+    data::{
+        prepare::{Job, Material, SHARD, prepare},
+        store::Store,
+        world::{self, DrawnStories},
+    },
     error::TrainError,
+    trainer::Run,
 };
 
 /// Ways to tell a story that are stored beside what is drawn on the fly, for other readers.
@@ -143,6 +150,85 @@ impl WorldSource {
             wordings: WORDINGS,
         }
     }
+}
+
+/// Which stories of a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Those that are learnt from.
+    Training,
+    /// Those that training never sees.
+    HeldOut,
+}
+
+/// How many seeds behind the first story of a drawn set its held-out ones begin; no set is as large.
+const HELD_OUT_FROM: u64 = 1 << 31;
+
+/// Held-out stories of a drawn set at most: as many as one shard holds.
+const HELD_OUT_STORIES: usize = 32;
+
+impl Source {
+    /// The stored stories, none where everything is drawn anew. Those of StoryWorld are drawn and
+    /// encoded where they are not yet, in a folder beside the run's own that is called by their
+    /// seed; held-out ones of a prepared folder are those of another, of the same name with
+    /// `-held-out` behind.
+    ///
+    /// # Errors
+    /// If a folder cannot be written or read, or does not fit the model.
+    pub fn open(
+        &self,
+        part: Part,
+        bundle: &Bundle,
+        run: &mut Run<'_>,
+    ) -> Result<Option<Store>, TrainError> {
+        let suffix = match part {
+            Part::Training => "",
+            Part::HeldOut => "-held-out",
+        };
+        match self {
+            Self::World(world) if world.stories == 0 => Ok(None),
+            Self::World(world) => {
+                let mut drawn = world.drawn();
+                if part == Part::HeldOut {
+                    drawn.first_seed += HELD_OUT_FROM;
+                    drawn.stories = drawn.stories.min(HELD_OUT_STORIES);
+                }
+                let memory = match bundle.recipe().memory().policy {
+                    MemoryPolicy::Spread => String::new(),
+                    other => format!("-{}", other.name()),
+                };
+                let folder = format!("latents-{}{memory}{suffix}", world.seed);
+                draw(drawn, &run.dir.with_file_name(folder), bundle, run).map(Some)
+            }
+            Self::Prepared(folder) => {
+                let dir = run.dir.with_file_name(format!("{folder}{suffix}"));
+                Store::open(&dir, bundle).map(Some)
+            }
+        }
+    }
+}
+
+/// Stored stories of StoryWorld, drawn and encoded where they are not yet.
+fn draw(
+    drawn: DrawnStories,
+    dir: &Path,
+    bundle: &Bundle,
+    run: &mut Run<'_>,
+) -> Result<Store, TrainError> {
+    let job = Job {
+        material: Material::World(drawn),
+        bundle,
+        shot_frames: bundle.recipe().shot_frames().0,
+        shard: SHARD,
+        dir,
+        strict: true,
+        threads: run.threads,
+    };
+    prepare(&job, &mut |progress| {
+        let done = progress.done as u64;
+        (run.watch)(done, progress.all as u64, &vec![("drawing", done as f64)]);
+    })?;
+    Store::open(dir, bundle)
 }
 
 #[cfg(test)]

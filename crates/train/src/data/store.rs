@@ -27,6 +27,7 @@ use crate::{
 /// Prepared stories in memory.
 #[derive(Debug)]
 pub struct Store {
+    dir: PathBuf,
     stories: Vec<StoredStory>,
     /// Stories that have a shot, by its number.
     with_shot: Vec<Vec<usize>>,
@@ -81,7 +82,12 @@ impl Store {
                 groups.entry((shot, stored.clip.shape[0])).or_default().push(index);
             }
         }
-        Ok(Self { stories, with_shot, groups, cell })
+        Ok(Self { dir: dir.to_owned(), stories, with_shot, groups, cell })
+    }
+
+    /// The folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// Shots of the longest story.

@@ -46,6 +46,12 @@ pub fn reconstruction(
     (loss, squared)
 }
 
+/// Peak signal-to-noise ratio in dB of values in [−1, 1], which span two units.
+pub fn psnr(output: Tensor<5>, target: Tensor<5>) -> f64 {
+    let error: f64 = (output.clamp(-1.0, 1.0) - target).square().mean().into_scalar();
+    10.0 * (4.0 / error.max(f64::MIN_POSITIVE)).log10()
+}
+
 /// Differences of neighbours along an axis.
 fn step(x: Tensor<5>, axis: usize) -> Tensor<5> {
     let length = x.dims()[axis];

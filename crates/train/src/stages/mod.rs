@@ -9,7 +9,9 @@ use shotstream_models::{bundle::Bundle, checkpoint::StoredDtype};
 use crate::{
     error::TrainError,
     recipe::{StageRecipe, read_toml},
+    report,
     trainer::Run,
+    watching::record::Record,
 };
 
 pub mod fresh;
@@ -61,6 +63,8 @@ impl Stage {
         recipe: &Path,
         run: &mut Run<'_>,
     ) -> Result<(), TrainError> {
+        run.refuse_occupied()?;
+        let record = Record::begin(self, from, recipe, run)?;
         let start = || {
             let needed = || TrainError::Stage {
                 reason: format!("{} needs a model to start from", self.name()),
@@ -68,11 +72,7 @@ impl Stage {
             Ok::<_, TrainError>(Bundle::from_file(from.ok_or_else(needed)?, &Device::flex())?)
         };
         let finished = match self {
-            Self::Fresh => {
-                std::fs::create_dir_all(&run.dir)
-                    .map_err(|source| TrainError::Write { source, path: run.dir.clone() })?;
-                fresh::fresh(recipe)?
-            }
+            Self::Fresh => fresh::fresh(recipe)?,
             Self::Vae => vae::run(start()?, &StageRecipe::read(recipe)?, run)?,
             Self::Teacher => teacher::run(start()?, &StageRecipe::read(recipe)?, run)?,
             Self::OdePairs => {
@@ -83,9 +83,14 @@ impl Stage {
             Self::OdeInit => ode_init::run(start()?, &StageRecipe::read(recipe)?, run)?,
             Self::SelfForcing => self_forcing::run(start()?, &StageRecipe::read(recipe)?, run)?,
         };
-        Ok(finished.save(&run.dir.join(MODEL), StoredDtype::F32)?)
+        finished.save(&run.dir.join(MODEL), StoredDtype::F32)?;
+        record.end()?;
+        report::write(&run.dir).map(drop)
     }
 }
+
+/// The model that the judge liked best so far, in a run's folder.
+pub const BEST: &str = "best.safetensors";
 
 /// The finished model in a run's folder.
 pub const MODEL: &str = "model.safetensors";

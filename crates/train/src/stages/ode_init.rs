@@ -15,7 +15,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use shotstream_media::Frame;
-use shotstream_models::{bundle::Bundle, tokenizer::Tokenizer};
+use shotstream_models::bundle::Bundle;
 use shotstream_plan::{
     layout::FrameSlot,
     recipe::{Recipe, timestep_from_sigma},
@@ -33,6 +33,7 @@ use crate::{
     recipe::StageRecipe,
     stages::teacher::{Conditioned, velocity_after},
     trainer::{BatchAddress, Objective, Run, train},
+    watching::verdict::kept,
 };
 
 /// What only this stage knows.
@@ -91,9 +92,10 @@ pub fn loss(model: &Conditioned, drawn: &Drawn) -> Tensor<1> {
 struct OdeInitObjective<'a> {
     stage: &'a OdeInitStage,
     shards: Vec<PairShard>,
-    tokenizer: Tokenizer,
-    text_len: usize,
     recipe: Recipe,
+    /// What the stage began with.
+    bundle: Bundle,
+    held_out: Option<Box<Self>>,
 }
 
 /// Which point of its trajectory each chunk stands at; `clean` is the index of the last point.
@@ -146,11 +148,12 @@ impl OdeInitObjective<'_> {
         };
         let layout = sequence(&self.recipe, shard.shot, frames);
         let prompts = (prompts.as_slice(), layout.captions.len());
+        let (tokenizer, length) = (&self.bundle.tokenizer, self.bundle.config.dit.text_len);
         Drawn {
             noisy: clip(noisy),
             clean: clip(clean),
             context: shard.context_tensor(context, at.batch, &device),
-            tokens: Tokens::new(&self.tokenizer, self.text_len, prompts, &device),
+            tokens: Tokens::new(tokenizer, length, prompts, &device),
             slots: layout.slots,
             levels,
             chunk,
@@ -173,6 +176,14 @@ impl Objective for OdeInitObjective<'_> {
         &["dit"]
     }
 
+    fn bundle(&self, model: &Conditioned) -> Option<Bundle> {
+        Some(Bundle { dit: model.dit.clone(), ..self.bundle.clone() })
+    }
+
+    fn held_out(&self) -> Option<&Self> {
+        self.held_out.as_deref()
+    }
+
     fn trainable(&self, name: &str) -> bool {
         !name.starts_with("text.")
     }
@@ -183,19 +194,24 @@ impl Objective for OdeInitObjective<'_> {
 /// # Errors
 /// As [`train`], and if the trajectories cannot be read.
 pub fn run(
-    mut bundle: Bundle,
+    bundle: Bundle,
     recipe: &StageRecipe<OdeInitStage>,
     run: &mut Run<'_>,
 ) -> Result<Bundle, TrainError> {
-    let objective = OdeInitObjective {
+    let objective = |shards, held_out| OdeInitObjective {
         stage: &recipe.stage,
-        shards: pairs::load_all(&run.dir.with_file_name(&recipe.stage.pairs))?,
-        tokenizer: bundle.tokenizer.clone(),
-        text_len: bundle.config.dit.text_len,
+        shards,
         recipe: bundle.recipe().clone(),
+        bundle: bundle.clone(),
+        held_out,
     };
-    let model = Conditioned { dit: bundle.dit, text: bundle.text };
-    let model = train(&objective, model, recipe, run)?;
-    (bundle.dit, bundle.text) = (model.dit, model.text);
-    Ok(bundle)
+    let folder = run.dir.with_file_name(&recipe.stage.pairs);
+    let held_out = match recipe.run.watched().validate_every {
+        0 => None,
+        _ => Some(Box::new(objective(pairs::load_held_out(&folder)?, None))),
+    };
+    let objective = objective(pairs::load_all(&folder)?, held_out);
+    let model = Conditioned { dit: bundle.dit.clone(), text: bundle.text.clone() };
+    let dit = train(&objective, model, recipe, run)?.dit;
+    kept(Bundle { dit, ..bundle }, &recipe.run, run)
 }

@@ -18,8 +18,8 @@ use shotstream_plan::recipe::Recipe;
 
 use crate::{
     data::{
-        address::{normals, shared_rng_of},
-        pairs::{PairShard, shard_path},
+        address::{HELD_OUT, normals, shared_rng_of},
+        pairs::{PairShard, held_out_path, shard_path},
         shots::{Batch, ShotSource},
         source::ShotsRecipe,
     },
@@ -127,6 +127,10 @@ pub struct OdePairsRecipe {
     pub shards: usize,
     /// Samples in each shard.
     pub samples: usize,
+    /// Shards more, of stories that no other shard holds, for `ode-init` to validate on; none if
+    /// the recipe does not say.
+    #[serde(default)]
+    pub held_out: usize,
     /// How the teacher samples.
     pub sampler: Sampler,
     /// Where stories, context and captions come from.
@@ -142,27 +146,31 @@ pub fn run(bundle: &Bundle, recipe: &OdePairsRecipe, run: &mut Run<'_>) -> Resul
     std::fs::create_dir_all(&run.dir)
         .map_err(|source| TrainError::Write { source, path: run.dir.clone() })?;
     let source = ShotSource::new(bundle, &recipe.data, run)?;
+    let held_out = (0 < recipe.held_out)
+        .then(|| ShotSource::held_out(bundle, &recipe.data, run))
+        .transpose()?;
     let grid = Grid::new(bundle.recipe(), recipe.sampler.substeps);
     let workers = Workers::new(run.threads, run.threads)?;
-    let missing: Vec<_> =
-        (0..recipe.shards).filter(|&shard| !shard_path(&run.dir, shard).exists()).collect();
+    let at =
+        |seed, shard| BatchAddress { seed, step: shard as u64, part: 0, batch: recipe.samples };
+    let learnt = (0..recipe.shards)
+        .map(|shard| (&source, shard_path(&run.dir, shard), at(recipe.seed, shard)));
+    let unseen = held_out.iter().flat_map(|source| {
+        (0..recipe.held_out)
+            .map(|shard| (source, held_out_path(&run.dir, shard), at(HELD_OUT, shard)))
+            .collect::<Vec<_>>()
+    });
+    let missing: Vec<_> = learnt.chain(unseen).filter(|(_, path, _)| !path.exists()).collect();
+    let all = recipe.shards + recipe.held_out;
+    let mut done = all - missing.len();
     for group in missing.chunks(run.threads) {
         let results = workers.map(|part| match group.get(part) {
             None => Ok(()),
-            Some(&shard) => {
-                let at = BatchAddress {
-                    seed: recipe.seed,
-                    step: shard as u64,
-                    part: 0,
-                    batch: recipe.samples,
-                };
-                let pairs = sample_shard(bundle, &source, &grid, recipe, at);
-                pairs.save(&shard_path(&run.dir, shard))
-            }
+            Some((source, path, at)) => sample_shard(bundle, source, &grid, recipe, *at).save(path),
         });
         results.into_iter().collect::<Result<Vec<_>, _>>()?;
-        let done = group.last().map_or(0, |shard| *shard as u64 + 1);
-        (run.watch)(done, recipe.shards as u64, &Vec::new());
+        done += group.len();
+        (run.watch)(done as u64, all as u64, &Vec::new());
     }
     Ok(())
 }

@@ -27,7 +27,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use shotstream_engine::schedule::Schedule;
 use shotstream_media::{Frame, sheet::contact_sheet};
-use shotstream_models::{bundle::Bundle, dit::Dit, umt5::Umt5};
+use shotstream_models::{bundle::Bundle, dit::Dit};
 use shotstream_plan::{
     context::select_context,
     layout::{FrameSlot, layout_context},
@@ -49,10 +49,12 @@ use crate::{
         self_forcing::{Drawn, Scorers, critics_loss, students_loss},
     },
     optimizer::Turn,
+    params,
     recipe::StageRecipe,
     rollout::{Scene, Student},
     stages::vae::frame_of,
     trainer::{BatchAddress, Objective, Run, train},
+    watching::verdict::kept,
 };
 
 /// Levels at which teacher and critic look, as the reference clamps them.
@@ -108,7 +110,9 @@ struct SelfForcingObjective<'a> {
     /// Latent frames of a shot.
     frames: usize,
     teacher: Dit,
-    text: Umt5,
+    /// What the stage began with.
+    bundle: Bundle,
+    held_out: Option<Box<Self>>,
 }
 
 /// A shot of a batch, ready to be filmed.
@@ -153,7 +157,7 @@ impl SelfForcingObjective<'_> {
             chunks: frames / self.recipe.geometry().chunk.0,
             layout: layout_context(&self.recipe, shot, picks),
             context,
-            embeddings: self.source.embed(&self.text, &script, &Device::flex()),
+            embeddings: self.source.embed(&self.bundle.text, &script, &Device::flex()),
         };
         Told { scene, slots: script.slots }
     }
@@ -186,7 +190,7 @@ impl SelfForcingObjective<'_> {
         let levels = (0..samples).map(level).collect();
         let noise = gaussian(rng, [samples, channels, self.frames, height, width]);
         let negative = self.stage.negative.as_deref();
-        let free = free_text(&self.source, &self.text, &scene.embeddings, negative);
+        let free = free_text(&self.source, &self.bundle.text, &scene.embeddings, negative);
         Drawn { scene, slots, free, rollout, levels, noise }
     }
 }
@@ -202,14 +206,15 @@ impl Objective for SelfForcingObjective<'_> {
 
     fn loss(&self, model: &Players, at: BatchAddress) -> (Tensor<1>, Metrics) {
         let drawn = self.draw(&model.student, at);
-        let loss = if self.is_students(at.step) {
+        let (name, loss) = if self.is_students(at.step) {
             let (teacher, guidance) = (&self.teacher, self.stage.guidance);
             let scorers = Scorers { teacher, critic: &model.critic, guidance };
-            students_loss(&model.student, scorers, &drawn)
+            ("matching", students_loss(&model.student, scorers, &drawn))
         } else {
-            critics_loss(&model.student, &model.critic, &drawn)
+            ("critic", critics_loss(&model.student, &model.critic, &drawn))
         };
-        (loss, Vec::new())
+        let number = params::number(&loss);
+        (loss, vec![(name, number)])
     }
 
     fn sheet(&self, model: &Players) -> Option<Frame> {
@@ -233,6 +238,21 @@ impl Objective for SelfForcingObjective<'_> {
         &["student", "critic"]
     }
 
+    fn bundle(&self, model: &Players) -> Option<Bundle> {
+        Some(Bundle { dit: model.student.clone(), ..self.bundle.clone() })
+    }
+
+    fn held_out(&self) -> Option<&Self> {
+        self.held_out.as_deref()
+    }
+
+    /// How far teacher and critic are apart about the student's shots, which falls as the student
+    /// comes to where the teacher finds shots likely, and the critic's error on these shots.
+    fn validate(&self, model: &Players, at: BatchAddress) -> Metrics {
+        let turns = [0, 1].map(|turn| self.stage.period * at.step + turn);
+        turns.into_iter().flat_map(|step| self.loss(model, BatchAddress { step, ..at }).1).collect()
+    }
+
     fn turn(&self, name: &str, step: u64) -> Option<Turn> {
         let students = step / self.stage.period;
         match (name.starts_with("student"), self.is_students(step)) {
@@ -251,7 +271,7 @@ impl Objective for SelfForcingObjective<'_> {
 /// As [`train`], and if the teacher cannot be read, is of other sizes, or the data set cannot be
 /// stored.
 pub fn run(
-    mut bundle: Bundle,
+    bundle: Bundle,
     recipe: &StageRecipe<SelfForcingStage>,
     run: &mut Run<'_>,
 ) -> Result<Bundle, TrainError> {
@@ -274,16 +294,23 @@ pub fn run(
         .geometry()
         .latent_from_pixel(generation.shot_frames())
         .expect("a resolved recipe's shots are whole chunks");
-    let objective = SelfForcingObjective {
+    let objective = |source, held_out| SelfForcingObjective {
         stage,
-        source: ShotSource::new(&bundle, &stage.data, run)?,
+        source,
         schedule: Schedule::of(&generation),
         frames: frames.0,
-        recipe: generation,
+        recipe: generation.clone(),
         teacher: teacher.dit.clone(),
-        text: bundle.text.clone(),
+        bundle: bundle.clone(),
+        held_out,
     };
-    let players = Players { student: bundle.dit, critic: teacher.dit };
-    bundle.dit = train(&objective, players, recipe, run)?.student;
-    Ok(bundle)
+    let held_out = match recipe.run.watched().validate_every {
+        0 => None,
+        _ => Some(ShotSource::held_out(&bundle, &stage.data, run)?),
+    };
+    let held_out = held_out.map(|source| Box::new(objective(source, None)));
+    let objective = objective(ShotSource::new(&bundle, &stage.data, run)?, held_out);
+    let players = Players { student: bundle.dit.clone(), critic: teacher.dit.clone() };
+    let dit = train(&objective, players, recipe, run)?.student;
+    kept(Bundle { dit, ..bundle }, &recipe.run, run)
 }

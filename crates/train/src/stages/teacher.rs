@@ -42,6 +42,7 @@ use crate::{
         vae::frame_of,
     },
     trainer::{BatchAddress, Objective, Run, train},
+    watching::footage::Footage,
 };
 
 /// What only this stage knows.
@@ -119,6 +120,27 @@ struct TeacherObjective<'a> {
     stage: &'a TeacherStage,
     source: ShotSource,
     grid: Grid,
+    fps: u32,
+    held_out: Option<Box<Self>>,
+}
+
+impl TeacherObjective<'_> {
+    /// True shots number 1, and what the model makes of their beginnings, each `[1, T, 3, H, W]`.
+    fn sampled(&self, model: &Conditioned, samples: usize) -> Vec<[Tensor<5>; 2]> {
+        let at = BatchAddress { seed: 3 << 40, step: 0, part: 0, batch: samples };
+        let device = Device::flex();
+        let batch = self.source.batch(at, 1, &device);
+        let text = self.source.embed(&model.text, &batch.script, &device);
+        let noise = normals(&mut shared_rng_of(at), batch.clip.shape().num_elements());
+        let noise = Tensor::<5>::from_data(TensorData::new(noise, batch.clip.dims()), &device);
+        let sampler = &self.stage.sampler;
+        let free = free_text(&self.source, &model.text, &text, sampler.negative.as_deref());
+        let made = sampler.sample(&model.dit, &self.grid, noise, &batch, [text, free]);
+        let decode =
+            |latents: &Tensor<5>, sample| self.source.decode(latents.clone().narrow(0, sample, 1));
+        let pair = |sample| [&batch.clip, &made.clean].map(|latents| decode(latents, sample));
+        (0..samples).map(pair).collect()
+    }
 }
 
 impl TeacherObjective<'_> {
@@ -151,19 +173,8 @@ impl Objective for TeacherObjective<'_> {
     }
 
     fn sheet(&self, model: &Conditioned) -> Option<Frame> {
-        let at = BatchAddress { seed: 3 << 40, step: 0, part: 0, batch: 6 };
-        let device = Device::flex();
-        let batch = self.source.batch(at, 1.min(self.source.num_shots() - 1), &device);
-        let text = self.source.embed(&model.text, &batch.script, &device);
-        let noise = normals(&mut shared_rng_of(at), batch.clip.shape().num_elements());
-        let noise = Tensor::<5>::from_data(TensorData::new(noise, batch.clip.dims()), &device);
-        let sampler = &self.stage.sampler;
-        let free = free_text(&self.source, &model.text, &text, sampler.negative.as_deref());
-        let made = sampler.sample(&model.dit, &self.grid, noise, &batch, [text, free]);
         let mut frames = Vec::new();
-        for sample in 0..at.batch {
-            let videos = [&batch.clip, &made.clean]
-                .map(|latents| self.source.decode(latents.clone().narrow(0, sample, 1)));
+        for videos in self.sampled(model, 6) {
             let last = videos[0].dims()[1] - 1;
             for frame in if last == 0 { vec![0] } else { vec![0, last / 2, last] } {
                 frames.extend(videos.iter().map(|video| frame_of(video, frame)));
@@ -182,6 +193,14 @@ impl Objective for TeacherObjective<'_> {
             Learns::Transformer => name.starts_with("dit."),
             Learns::SelfAttention => name.contains("self_attn"),
         }
+    }
+
+    fn film(&self, model: &Conditioned) -> Option<Footage> {
+        Footage::compare(&self.sampled(model, 3), self.fps)
+    }
+
+    fn held_out(&self) -> Option<&Self> {
+        self.held_out.as_deref()
     }
 }
 
@@ -233,11 +252,19 @@ pub fn run(
     recipe: &StageRecipe<TeacherStage>,
     run: &mut Run<'_>,
 ) -> Result<Bundle, TrainError> {
-    let objective = TeacherObjective {
+    let objective = |source, held_out| TeacherObjective {
         stage: &recipe.stage,
-        source: ShotSource::new(&bundle, &recipe.stage.data, run)?,
+        source,
         grid: Grid::new(bundle.recipe(), recipe.stage.sampler.substeps),
+        fps: bundle.recipe().frames_per_second(),
+        held_out,
     };
+    let held_out = match recipe.run.watched().validate_every {
+        0 => None,
+        _ => Some(ShotSource::held_out(&bundle, &recipe.stage.data, run)?),
+    };
+    let held_out = held_out.map(|source| Box::new(objective(source, None)));
+    let objective = objective(ShotSource::new(&bundle, &recipe.stage.data, run)?, held_out);
     let model = Conditioned { dit: bundle.dit, text: bundle.text };
     let model = train(&objective, model, recipe, run)?;
     (bundle.dit, bundle.text) = (model.dit, model.text);

@@ -26,10 +26,11 @@ use crate::{
     },
     error::TrainError,
     log::Metrics,
-    loss::reconstruction::{ErrorWeights, divergence, reconstruction},
+    loss::reconstruction::{ErrorWeights, divergence, psnr, reconstruction},
     params,
     recipe::StageRecipe,
     trainer::{BatchAddress, Objective, Run, train},
+    watching::footage::Footage,
 };
 
 /// What only this stage knows.
@@ -85,6 +86,7 @@ struct VaeObjective<'a> {
     stage: &'a VaeStage,
     picture: [usize; 2],
     shot_frames: usize,
+    fps: u32,
 }
 
 impl VaeObjective<'_> {
@@ -116,6 +118,22 @@ impl VaeObjective<'_> {
     }
 }
 
+impl VaeObjective<'_> {
+    /// Whole pictures of unseen shots, and what the model makes of them, each `[1, T, 3, H, W]`.
+    fn redrawn(&self, model: &Vae, shots: usize, frames: usize) -> Vec<[Tensor<5>; 2]> {
+        let at = BatchAddress { seed: 1 << 40, step: 0, part: 0, batch: shots };
+        let whole = [frames, self.picture[0], self.picture[1]];
+        let pair = |index| {
+            let data = world::crop(&mut rng_of(at, index), self.picture, whole, self.shot_frames);
+            let data = TensorData::new(data, [1, frames, 3, whole[1], whole[2]]);
+            let clip = Tensor::<5>::from_data(data, &Device::flex());
+            let made = model.decode(model.encode(clip.clone().swap_dims(1, 2))).swap_dims(1, 2);
+            [clip, made]
+        };
+        (0..shots).map(pair).collect()
+    }
+}
+
 impl Objective for VaeObjective<'_> {
     type Model = Vae;
 
@@ -128,28 +146,32 @@ impl Objective for VaeObjective<'_> {
     }
 
     fn sheet(&self, model: &Vae) -> Option<Frame> {
-        let at = BatchAddress { seed: 1 << 40, step: 0, part: 0, batch: 4 };
-        let mut frames = Vec::new();
-        for index in 0..at.batch {
-            let whole = [9, self.picture[0], self.picture[1]];
-            let data = world::crop(&mut rng_of(at, index), self.picture, whole, self.shot_frames);
-            let shape = [1, 9, 3, whole[1], whole[2]];
-            let clip = Tensor::<5>::from_data(TensorData::new(data, shape), &Device::flex());
-            let output = model.decode(model.encode(clip.clone().swap_dims(1, 2))).swap_dims(1, 2);
-            for frame in [0, 8] {
-                frames.extend([&clip, &output].map(|video| frame_of(video, frame)));
-            }
-        }
-        Some(contact_sheet(&frames, 4, 2))
+        let pairs = self.redrawn(model, 4, 9);
+        let frames = pairs.iter().flat_map(|pair| {
+            [0, 8].into_iter().flat_map(|frame| pair.each_ref().map(|video| frame_of(video, frame)))
+        });
+        Some(contact_sheet(&frames.collect::<Vec<_>>(), 4, 2))
+    }
+
+    fn film(&self, model: &Vae) -> Option<Footage> {
+        Footage::compare(&self.redrawn(model, 3, self.shot_frames), self.fps)
+    }
+
+    fn held_out(&self) -> Option<&Self> {
+        // Clips are drawn anew every time, so an address of its own is all it takes.
+        Some(self)
+    }
+
+    fn validate(&self, model: &Vae, at: BatchAddress) -> Metrics {
+        let (loss, metrics) = self.loss(model, at);
+        let (model, clips) = (model.clone().valid(), self.clips(at).inner());
+        let psnr = psnr(model.decode(model.encode(clips.clone())), clips);
+        [vec![("loss", params::number(&loss)), ("psnr", psnr)], metrics].concat()
     }
 
     fn trainable(&self, name: &str) -> bool {
         !self.stage.freeze_encoder || !(name.starts_with("encoder") || name.starts_with("conv1"))
     }
-}
-
-fn scalar(x: &Tensor<1>) -> f64 {
-    f64::from(params::host(x.clone().inner())[0])
 }
 
 /// One frame of `[1, T, 3, H, W]` in [−1, 1].
@@ -176,6 +198,7 @@ pub fn run(
         stage: &recipe.stage,
         picture: geometry.pixels,
         shot_frames: bundle.recipe().shot_frames().0,
+        fps: bundle.recipe().frames_per_second(),
     };
     bundle.vae = train(&objective, bundle.vae, recipe, run)?;
     if !recipe.stage.freeze_encoder {

@@ -2,31 +2,31 @@
 
 use std::{fs, thread};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The machine.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct Hardware {
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hardware {
     /// The processor's name, where the system tells it.
-    pub(crate) cpu: Option<String>,
+    pub cpu: Option<String>,
     /// Cores this program may use.
-    pub(crate) cores: usize,
+    pub cores: usize,
 }
 
 impl Hardware {
     /// This machine.
-    pub(crate) fn here() -> Self {
+    pub fn here() -> Self {
         Self { cpu: value_of("/proc/cpuinfo", "model name"), cores: cores() }
     }
 }
 
 /// Cores this program may use; one where the system does not tell.
-pub(crate) fn cores() -> usize {
+pub fn cores() -> usize {
     thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 /// The most memory the program has held so far, in bytes, where the system tells.
-pub(crate) fn peak_rss_bytes() -> Option<u64> {
+pub fn peak_rss_bytes() -> Option<u64> {
     let text = value_of("/proc/self/status", "VmHWM")?;
     let kibibytes: u64 = text.strip_suffix("kB")?.trim().parse().ok()?;
     Some(kibibytes * 1024)
