@@ -66,7 +66,8 @@ impl<D: CourtDenoiser> Court<D> {
         let other = (hearing.past == Past::Swapped).then(|| stranger(&story, seed));
         let mut other = other.map(|story| Take::new(story, !seed, hearing.anonymous));
         let mut take = Take::new(story, seed, hearing.anonymous);
-        let settings = self.settings(hearing);
+        // A null context has no captions of its own.
+        let settings = self.settings(hearing.untold || hearing.past == Past::Zeroed);
         let (mut readings, mut glimpses) = (Vec::new(), Vec::new());
         let mut motion = Motion::default();
         for shot in 0..take.story.shots.len() {
@@ -108,9 +109,8 @@ impl<D: CourtDenoiser> Court<D> {
         shoot(self, settings, &mut take.state, &take.told.shots[shot])
     }
 
-    fn settings(&self, hearing: &Hearing) -> Settings {
-        // A null context has no captions of its own.
-        let untold = hearing.untold || hearing.past == Past::Zeroed;
+    /// Settings of a session; `untold` as in [`Hearing`].
+    pub(super) fn settings(&self, untold: bool) -> Settings {
         Settings {
             recipe: if untold { without_captions(&self.recipe) } else { self.recipe.clone() },
             latent_channels: self.latent_channels,

@@ -23,7 +23,8 @@ use std::{
     thread,
 };
 
-use shotstream_engine::{error::SessionError, network::StoryDenoiser};
+use shotstream_engine::{error::SessionError, network::StoryDenoiser, story::StoryState};
+use shotstream_media::Frame;
 use shotstream_models::{
     bundle::Bundle,
     networks::{
@@ -35,6 +36,7 @@ use shotstream_plan::{plan::PlanError, recipe::Recipe};
 use shotstream_world::{Judge, StoryOptions};
 use thiserror::Error;
 
+use self::telling::shoot;
 pub use self::{
     film::{Film, sheet},
     findings::{Findings, scores},
@@ -180,12 +182,12 @@ impl<D: CourtDenoiser> Court<D> {
     pub fn tell(
         &self,
         global: String,
-        captions: Vec<String>,
+        captions: &[String],
         seed: u64,
     ) -> Result<Vec<Vec<Frame>>, CourtError> {
         let mut state = StoryState::new(global, seed);
-        let shoot = |caption| telling::shoot(&self.networks, &self.settings, &mut state, caption);
-        captions.into_iter().map(shoot).collect()
+        let settings = self.settings(false);
+        captions.iter().map(|caption| shoot(self, &settings, &mut state, caption)).collect()
     }
 
     fn work(&self, hearing: &Hearing, next: &AtomicUsize, results: &SyncSender<Heard>) {

@@ -3,7 +3,10 @@
 //! Stories may have different numbers of shots and shots of different lengths; a batch has one of
 //! each. Which, is drawn so that every shot of the folder is equally likely.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use rand::RngCore as _;
 use rand_chacha::ChaCha8Rng;

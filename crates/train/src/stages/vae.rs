@@ -7,8 +7,9 @@
 //! | `H`, `W` | height and width of the crop |
 //!
 //! Whole single pictures first, of which a second brings many, then clips. Smaller windows can be
-//! had, but the network uses where it is in the picture, and they teach it something else. With `freeze_encoder` only the decoder learns, on latents with a
-//! little noise, and every network that was trained on the encoder's latents stays valid.
+//! had, but the network uses where it is in the picture, and they teach it something else. With
+//! `freeze_encoder` only the decoder learns, on latents with a little noise, and every network that
+//! was trained on the encoder's latents stays valid.
 
 use burn::module::Module as _;
 use burn::tensor::{Device, Tensor, TensorData};
@@ -69,7 +70,8 @@ pub fn loss(model: &Vae, stage: &VaeStage, drawn: &Drawn) -> (Tensor<1>, Metrics
     let divergence = divergence(mean, log_variance);
     let output = model.decode_raw(latents);
     let (error, squared) = reconstruction(output, drawn.clips.clone(), &stage.errors);
-    let metrics = vec![("squared", scalar(&squared)), ("divergence", scalar(&divergence))];
+    let metrics =
+        vec![("squared", params::number(&squared)), ("divergence", params::number(&divergence))];
     (error + divergence.mul_scalar(stage.divergence), metrics)
 }
 
@@ -79,7 +81,7 @@ pub fn decoder_loss(model: &Vae, stage: &VaeStage, drawn: &Drawn) -> (Tensor<1>,
     let latents = latents + drawn.noise.clone().inner();
     let output = model.decode(Tensor::from_inner(latents));
     let (error, squared) = reconstruction(output, drawn.clips.clone(), &stage.errors);
-    (error, vec![("squared", scalar(&squared))])
+    (error, vec![("squared", params::number(&squared))])
 }
 
 struct VaeObjective<'a> {

@@ -7,7 +7,7 @@ use shotstream_models::{bundle::Bundle, checkpoint::StoredDtype};
 use shotstream_world::StoryOptions;
 
 use crate::{
-    court::{self, Court, Hearing},
+    court::{self, Court, Hearing, Past},
     error::TrainError,
     log::Metrics,
     recipe::{Keep, LoopRecipe},
@@ -32,9 +32,13 @@ pub fn judge(bundle: &Bundle, stories: u64, threads: usize) -> Result<Metrics, T
         stories: stories as usize,
         options: StoryOptions::default(),
         anonymous: false,
+        past: Past::Own,
+        untold: false,
+        marks: Vec::new(),
     };
-    let films = Court::new(bundle).hear(&hearing, threads, &mut |_, _| ())?;
-    let rows = court::scores(&films).rows();
+    let films =
+        Court::student(bundle, bundle.recipe().clone()).hear(&hearing, threads, &mut |_, _| ())?;
+    let rows = court::scores(&films, |_| true).rows();
     let shares: Metrics = rows
         .into_iter()
         .filter(|(_, tally)| 0 < tally.of)
