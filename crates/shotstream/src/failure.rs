@@ -21,6 +21,18 @@ impl WrongUse {
     }
 }
 
+/// What another rank of the same training run has said already; it ends the program silently.
+#[derive(Debug)]
+pub(crate) struct SaidByFirst;
+
+impl fmt::Display for SaidByFirst {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the first rank says why")
+    }
+}
+
+impl Error for SaidByFirst {}
+
 /// Calls an error wrong use.
 pub(crate) trait Blame<T> {
     /// The same result, with its error as [`WrongUse`].

@@ -24,6 +24,8 @@ mod whole_file;
 
 fn main() -> ExitCode {
     let Err(error) = commands::run(cli::Cli::parse()) else { return ExitCode::SUCCESS };
-    progress::line(&format!("error: {}", failure::one_line(&error)));
+    if !error.is::<failure::SaidByFirst>() {
+        progress::line(&format!("error: {}", failure::one_line(&error)));
+    }
     if error.is::<WrongUse>() { ExitCode::from(2) } else { ExitCode::FAILURE }
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     error::TrainError,
     log::Metrics,
+    ranks::Ranks,
     stages::{MODEL, Stage},
     trainer::Run,
 };
@@ -44,7 +45,7 @@ impl Road {
     pub fn walk(
         &self,
         (file, dir): (&Path, &Path),
-        threads: usize,
+        (threads, ranks): (usize, &dyn Ranks),
         announce: &mut Announce<'_>,
         watch: &mut dyn FnMut(u64, u64, &Metrics),
     ) -> Result<(), TrainError> {
@@ -59,6 +60,7 @@ impl Road {
                     dir: run_dir,
                     resume: true,
                     threads,
+                    ranks,
                     watch: &mut *watch,
                 };
                 leg.stage.run(from.as_deref(), &file.with_file_name(&leg.recipe), &mut run)?;

@@ -2,6 +2,7 @@
 
 use std::{
     fmt::Debug,
+    ops::Range,
     path::{Path, PathBuf},
     time::Instant,
 };
@@ -13,9 +14,11 @@ use shotstream_media::Frame;
 use crate::{
     checkpoint,
     error::TrainError,
+    fingerprint,
     log::{Log, Metrics},
     optimizer::{Optimizer, OptimizerRecipe, Turn},
     params::{self, ParamSpec, Vectors},
+    ranks::{Fact, Part, Ranks},
     recipe::LoopRecipe,
     workers::Workers,
 };
@@ -44,6 +47,11 @@ pub trait Objective: Sync {
     /// A picture of what the model can do, from averaged weights on a plain device.
     fn sheet(&self, model: &Self::Model) -> Option<Frame>;
 
+    /// What this objective learns from that several ranks must have in common.
+    fn facts(&self) -> Vec<Fact> {
+        Vec::new()
+    }
+
     /// Whether a parameter ever learns.
     fn trainable(&self, _name: &str) -> bool {
         true
@@ -65,6 +73,9 @@ pub struct Run<'a> {
     pub resume: bool,
     /// Threads at most.
     pub threads: usize,
+    /// The processes that train together. The first alone writes; the others read what it writes,
+    /// so all must see the same folder.
+    pub ranks: &'a dyn Ranks,
     /// Called after every step with the step, the steps in all and the numbers of the log.
     pub watch: &'a mut dyn FnMut(u64, u64, &Metrics),
 }
@@ -80,6 +91,9 @@ impl Debug for Run<'_> {
 
 /// Train `model` and return it with averaged weights on a plain device.
 ///
+/// On several ranks an error of one of them alone still has to be agreed on, as
+/// [`Stage::run`](crate::stages::Stage::run) does for whole stages.
+///
 /// # Errors
 /// If the folder is occupied or unwritable, the checkpoint does not fit, or the loss is not finite.
 pub fn train<O: Objective>(
@@ -89,23 +103,24 @@ pub fn train<O: Objective>(
     optimizer: &OptimizerRecipe,
     run: &mut Run<'_>,
 ) -> Result<O::Model, TrainError> {
-    let mut state = State::open(objective, &model, optimizer, run)?;
-    let workers = Workers::new(recipe.parts, run.threads)?;
+    let mut state = run.ranks.agree(State::open(objective, &model, optimizer, run))?;
+    run.ranks.same(|| Ok([objective.facts(), state.facts()].concat()))?;
+    let share = run.ranks.share(recipe.parts)?;
+    let workers = Workers::new(share.len(), run.threads)?;
     let log_path = run.dir.join("log.jsonl");
     let io_error = |path: &Path| {
         let path = path.to_owned();
         move |source| TrainError::Write { source, path }
     };
-    let mut log = Log::open(&log_path, state.step).map_err(io_error(&log_path))?;
+    let writes = run.ranks.is_first();
+    let log = writes.then(|| Log::open(&log_path, state.step)).transpose();
+    let mut log = log.map_err(io_error(&log_path))?;
     let device = Device::flex().autodiff();
     while state.step < recipe.steps {
         let started = Instant::now();
         let at = BatchAddress { seed: recipe.seed, step: state.step, part: 0, batch: recipe.batch };
-        let (loss, gradients, mut metrics) =
-            backward(objective, (&model, &state.values), at, &workers);
-        if !loss.is_finite() {
-            return Err(TrainError::NotFinite { step: state.step, loss });
-        }
+        let parts = backward(objective, (&model, &state.values), at, &share, &workers);
+        let Part { gradients, mut metrics } = run.ranks.mean(state.step, parts)?;
         let rate = recipe.rate(state.step);
         let turn = |spec: &ParamSpec| {
             objective.turn(&spec.name, state.step).filter(|_| objective.trainable(&spec.name))
@@ -117,17 +132,20 @@ pub fn train<O: Objective>(
             ("rate", f64::from(rate)),
             ("secs", started.elapsed().as_secs_f64()),
         ]);
-        log.write(state.step, &metrics).map_err(io_error(&log_path))?;
+        if let Some(log) = &mut log {
+            log.write(state.step, &metrics).map_err(io_error(&log_path))?;
+        }
         state.step += 1;
         (run.watch)(state.step, recipe.steps, &metrics);
         if state.step % recipe.save_every == 0 || state.step == recipe.steps {
-            checkpoint::save(
-                &state.path,
-                state.step,
-                &state.specs,
-                &state.values,
-                &state.optimizer,
-            )?;
+            run.ranks.same(|| Ok(state.facts()))?;
+            if writes {
+                let State { path, step, specs, values, optimizer } = &state;
+                checkpoint::save(path, *step, specs, values, optimizer)?;
+            }
+        }
+        if !writes {
+            continue;
         }
         if state.step % recipe.sheet_every == 0 || state.step == recipe.steps {
             let averaged =
@@ -143,7 +161,7 @@ pub fn train<O: Objective>(
     Ok(params::with_values(model, &state.optimizer.ema, &device).valid())
 }
 
-/// Mean loss, mean gradient and mean metrics over the parts.
+/// Loss, gradient and metrics of this rank's parts.
 ///
 /// Every part differentiates its own copy of the values: tensors shared between threads would join
 /// the parts' graphs into one, which the first to finish would consume.
@@ -151,29 +169,16 @@ fn backward<O: Objective>(
     objective: &O,
     (template, values): (&O::Model, &Vectors),
     at: BatchAddress,
+    share: &Range<usize>,
     workers: &Workers,
-) -> (f64, Vectors, Metrics) {
-    let parts = workers.map(|part| {
+) -> Vec<Part> {
+    workers.map(|index| {
+        let at = BatchAddress { part: share.start + index, ..at };
         let model = params::with_values(template.clone(), values, &Device::flex().autodiff());
-        let (loss, mut metrics) = objective.loss(&model, BatchAddress { part, ..at });
-        let value = f64::from(params::host(loss.clone().inner())[0]);
-        metrics.insert(0, ("loss", value));
-        (value, params::gradients(&model, &loss.backward()), metrics)
-    });
-    let share = 1.0 / parts.len() as f32;
-    let mut parts = parts.into_iter();
-    let (mut loss, mut gradients, mut metrics) =
-        parts.next().expect("a recipe has at least one part");
-    for (other_loss, other, other_metrics) in parts {
-        loss += other_loss;
-        for (sum, vector) in gradients.iter_mut().zip(other) {
-            sum.iter_mut().zip(vector).for_each(|(a, b)| *a += b);
-        }
-        metrics.iter_mut().zip(other_metrics).for_each(|(a, b)| a.1 += b.1);
-    }
-    gradients.iter_mut().flatten().for_each(|g| *g *= share);
-    metrics.iter_mut().for_each(|m| m.1 *= f64::from(share));
-    (loss * f64::from(share), gradients, metrics)
+        let (loss, mut metrics) = objective.loss(&model, at);
+        metrics.insert(0, ("loss", f64::from(params::host(loss.clone().inner())[0])));
+        Part { gradients: params::gradients(&model, &loss.backward()), metrics }
+    })
 }
 
 /// A run's values and memory, new or resumed.
@@ -208,5 +213,12 @@ impl State {
         std::fs::create_dir_all(&run.dir)
             .map_err(|source| TrainError::Write { source, path: run.dir.clone() })?;
         Ok(Self { path, step, specs, values, optimizer })
+    }
+
+    /// What all ranks must share between two updates.
+    fn facts(&self) -> Vec<Fact> {
+        let Optimizer { first, second, ema, .. } = &self.optimizer;
+        let weights = fingerprint::of_vectors(&[&self.values, first, second, ema]);
+        vec![("step", self.step.to_string()), ("set of weights", weights)]
     }
 }

@@ -28,7 +28,9 @@ use crate::{
         world::pixels,
     },
     error::TrainError,
+    fingerprint::hex,
     params::{self, host},
+    ranks::Ranks,
     workers::Workers,
 };
 
@@ -97,7 +99,7 @@ impl LatentSet {
 }
 
 impl LatentStore {
-    /// Draw and encode what `dir` does not hold yet, then load everything.
+    /// Draw and encode what `dir` does not hold yet, every rank its own shards, then load everything.
     ///
     /// # Errors
     /// If the folder cannot be written or read, or a shard is damaged.
@@ -105,7 +107,7 @@ impl LatentStore {
         set: LatentSet,
         vae: &Vae,
         dir: &Path,
-        threads: usize,
+        (threads, ranks): (usize, &dyn Ranks),
         watch: &mut dyn FnMut(usize, usize),
     ) -> Result<Self, TrainError> {
         std::fs::create_dir_all(dir)
@@ -114,8 +116,9 @@ impl LatentStore {
         let workers = Workers::new(threads, threads)?;
         let count = set.stories.div_ceil(SHARD);
         let encoder = fingerprint(vae);
-        let missing: Vec<_> =
-            (0..count).filter(|&shard| !shard_path(dir, shard).exists()).collect();
+        let missing: Vec<_> = (0..count)
+            .filter(|&shard| ranks.makes(shard) && !shard_path(dir, shard).exists())
+            .collect();
         for group in missing.chunks(threads) {
             let results = workers.map(|part| match group.get(part) {
                 Some(&shard) => {
@@ -129,6 +132,7 @@ impl LatentStore {
             results.into_iter().collect::<Result<Vec<_>, _>>()?;
             watch(group.last().map_or(count, |shard| shard + 1), count);
         }
+        ranks.agree(Ok(()))?;
         let mut store = Self { set, frames, shards: Vec::new(), clip_shape: [0; 4] };
         for shard in 0..count {
             store.load(&shard_path(dir, shard), &facts(&store.set, &encoder, shard))?;
@@ -205,7 +209,7 @@ fn fingerprint(vae: &Vae) -> String {
     for x in config.latents_mean.iter().chain(&config.latents_std) {
         hash.update(x.to_le_bytes());
     }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(hash)
 }
 
 /// Clips and remembered frames of a shard's stories.

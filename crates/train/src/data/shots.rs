@@ -133,7 +133,7 @@ impl ShotSource {
             let watch = &mut |done, all| {
                 (run.watch)(done as u64, all as u64, &vec![("drawing", done as f64)]);
             };
-            LatentStore::prepare(set.clone(), &bundle.vae, &dir, run.threads, watch)
+            LatentStore::prepare(set.clone(), &bundle.vae, &dir, (run.threads, run.ranks), watch)
         });
         Ok(Self {
             data: recipe.clone(),

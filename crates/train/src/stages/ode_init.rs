@@ -26,6 +26,7 @@ use crate::{
     },
     error::TrainError,
     log::Metrics,
+    ranks::Fact,
     recipe::StageRecipe,
     stages::teacher::{Conditioned, velocity_after},
     trainer::{BatchAddress, Objective, Run, train},
@@ -127,6 +128,11 @@ impl Objective for OdeInitObjective<'_> {
 
     fn sheet(&self, _model: &Conditioned) -> Option<Frame> {
         None
+    }
+
+    fn facts(&self) -> Vec<Fact> {
+        let shots: Vec<_> = self.shards.iter().map(|shard| shard.shot).collect();
+        vec![("set of trajectories", format!("shards of shots {shots:?}"))]
     }
 
     fn trainable(&self, name: &str) -> bool {

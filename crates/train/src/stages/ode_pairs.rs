@@ -132,7 +132,7 @@ pub struct OdePairsRecipe {
     pub data: ShotsRecipe,
 }
 
-/// Make what `dir` does not hold yet.
+/// Make what `dir` does not hold yet; every rank makes its own shards.
 ///
 /// # Errors
 /// If a folder cannot be written or read.
@@ -143,8 +143,9 @@ pub fn run(bundle: &Bundle, recipe: &OdePairsRecipe, run: &mut Run<'_>) -> Resul
     let source = ShotSource::new(bundle, &recipe.data, run)?;
     let grid = Grid::new(bundle.recipe(), recipe.sampler.substeps);
     let workers = Workers::new(run.threads, run.threads)?;
-    let missing: Vec<_> =
-        (0..recipe.shards).filter(|&shard| !shard_path(&run.dir, shard).exists()).collect();
+    let missing: Vec<_> = (0..recipe.shards)
+        .filter(|&shard| run.ranks.makes(shard) && !shard_path(&run.dir, shard).exists())
+        .collect();
     for group in missing.chunks(run.threads) {
         let results = workers.map(|part| match group.get(part) {
             None => Ok(()),

@@ -45,6 +45,7 @@ use crate::{
         shots::{Script, ShotSource, ShotsRecipe},
     },
     error::TrainError,
+    fingerprint,
     guidance::{free_text, guided},
     log::Metrics,
     loss::{
@@ -52,6 +53,8 @@ use crate::{
         flow_matching::{noisy, shifted, velocity_error},
     },
     optimizer::Turn,
+    params,
+    ranks::Fact,
     recipe::StageRecipe,
     rollout::{Scene, Student},
     stages::{teacher::velocity, vae::frame_of},
@@ -267,6 +270,11 @@ impl Objective for SelfForcingObjective<'_> {
             }
         }
         Some(contact_sheet(&frames, 2 * at.batch, 2))
+    }
+
+    fn facts(&self) -> Vec<Fact> {
+        let (_, teacher) = params::values(&self.teacher);
+        vec![("teacher", fingerprint::of_vectors(&[&teacher]))]
     }
 
     fn turn(&self, name: &str, step: u64) -> Option<Turn> {
