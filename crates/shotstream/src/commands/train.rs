@@ -12,7 +12,7 @@ use shotstream_train::{
 
 use crate::{
     cli::{StageName, TrainArgs},
-    failure::{SaidByFirst, WrongUse},
+    failure::{Said, WrongUse, say},
     hardware::cores,
     progress::{Progress, line},
 };
@@ -27,8 +27,13 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<()> {
     }
     let ranks = ranks::join()?;
     let ranks = ranks.as_ref();
-    let done = train(args, ranks);
-    if ranks.is_first() { Ok(done?) } else { done.map_err(|_| SaidByFirst.into()) }
+    let Err(error) = train(args, ranks) else { return Ok(()) };
+    // A launcher ends all ranks as soon as one has failed, so none leaves before it is said why.
+    if ranks.is_first() {
+        say(&error.into());
+    }
+    ranks.agree(Ok(()))?;
+    Err(Said.into())
 }
 
 fn train(args: &TrainArgs, ranks: &dyn Ranks) -> Result<(), TrainError> {
