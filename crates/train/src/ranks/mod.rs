@@ -117,11 +117,8 @@ impl dyn Ranks + '_ {
     /// If the ranks cannot share them evenly.
     pub fn share(&self, parts: usize) -> Result<Range<usize>, TrainError> {
         let size = self.size();
-        if parts % size != 0 {
-            let reason = format!(
-                "{size} ranks cannot share loop.parts evenly, expected a multiple of {size}, found {parts}"
-            );
-            return Err(TrainError::Ranks { reason });
+        if !parts.is_multiple_of(size) {
+            return Err(TrainError::Uneven { ranks: size, parts });
         }
         let share = parts / size;
         Ok(self.rank() * share..(self.rank() + 1) * share)

@@ -1,7 +1,7 @@
 //! Ranks that are threads: messages in memory instead of MPI.
 
 use std::{
-    sync::mpsc::{Receiver, Sender, channel},
+    sync::mpsc::{Receiver, SyncSender, sync_channel},
     thread,
 };
 
@@ -10,7 +10,7 @@ use shotstream_train::{error::TrainError, ranks::Ranks};
 #[derive(Debug)]
 struct Thread {
     rank: usize,
-    to: Vec<Sender<Vec<u8>>>,
+    to: Vec<SyncSender<Vec<u8>>>,
     from: Vec<Receiver<Vec<u8>>>,
 }
 
@@ -64,7 +64,7 @@ pub(crate) fn together<T: Send>(
         (0..size).map(|rank| Thread { rank, to: Vec::new(), from: Vec::new() }).collect();
     for from in 0..size {
         for to in 0..size {
-            let (sender, receiver) = channel();
+            let (sender, receiver) = sync_channel(1);
             ranks[from].to.push(sender);
             ranks[to].from.push(receiver);
         }
