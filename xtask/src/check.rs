@@ -11,10 +11,21 @@ const COMMANDS: [&[&str]; 3] = [
     &["test", "--locked", "--workspace"],
 ];
 
+/// The program as several processes, where MPI is installed. The features of the other crates stay
+/// as they are, so nothing but ours is compiled again.
+const WITH_MPI: [&[&str]; 2] = [
+    &["clippy", "--locked", "--workspace", "--all-targets", MPI, "--", "-D", "warnings"],
+    &["test", "--locked", "--workspace", MPI, "--test", "mpi"],
+];
+
+const MPI: &str = "--features=shotstream/mpi";
+
 /// Run every check, also after one has failed, and tell whether all passed.
 pub(crate) fn check(root: &Path) -> bool {
     let mut outcomes = vec![timed("cargo xtask tidy", || tidy::print_report(root))];
-    for arguments in COMMANDS {
+    let absent: Vec<_> = ["mpicc", "mpirun"].into_iter().filter(|name| !is_there(name)).collect();
+    let with_mpi = if absent.is_empty() { WITH_MPI.as_slice() } else { &[] };
+    for arguments in COMMANDS.iter().chain(with_mpi) {
         let name = format!("cargo {}", arguments.join(" "));
         println!("\n== {name}");
         outcomes.push(timed(&name, || cargo(root, arguments)));
@@ -23,6 +34,9 @@ pub(crate) fn check(root: &Path) -> bool {
     for outcome in &outcomes {
         let verdict = if outcome.passed { "passed" } else { "FAILED" };
         println!("{verdict} in {:6.1} s: {}", outcome.seconds, outcome.name);
+    }
+    if !absent.is_empty() {
+        println!("NOT RUN: several processes over MPI, {} is not installed", absent.join(", "));
     }
     outcomes.iter().all(|outcome| outcome.passed)
 }
@@ -37,6 +51,10 @@ fn timed(name: &str, run: impl FnOnce() -> bool) -> Outcome {
     let start = Instant::now();
     let passed = run();
     Outcome { name: name.to_owned(), passed, seconds: start.elapsed().as_secs_f32() }
+}
+
+fn is_there(program: &str) -> bool {
+    Command::new(program).arg("--version").output().is_ok()
 }
 
 fn cargo(root: &Path, arguments: &[&str]) -> bool {

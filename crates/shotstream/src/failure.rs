@@ -2,6 +2,8 @@
 
 use std::{error::Error, fmt};
 
+use crate::progress::line;
+
 /// An error the user can mend by asking differently; it ends the program with exit code 2.
 #[derive(Debug)]
 pub(crate) struct WrongUse(String);
@@ -21,6 +23,25 @@ impl WrongUse {
     }
 }
 
+/// An error that was said where it happened; it ends the program silently.
+#[derive(Debug)]
+pub(crate) struct Said;
+
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the reason was given before")
+    }
+}
+
+impl Error for Said {}
+
+/// Say what went wrong, if nobody has.
+pub(crate) fn say(error: &anyhow::Error) {
+    if !error.is::<Said>() {
+        line(&format!("error: {}", one_line(error)));
+    }
+}
+
 /// Calls an error wrong use.
 pub(crate) trait Blame<T> {
     /// The same result, with its error as [`WrongUse`].
@@ -34,7 +55,7 @@ impl<T, E: fmt::Display> Blame<T> for Result<T, E> {
 }
 
 /// An error as one line; libraries below ours sometimes use several.
-pub(crate) fn one_line(error: &anyhow::Error) -> String {
+fn one_line(error: &anyhow::Error) -> String {
     let text = error.to_string();
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     lines.collect::<Vec<_>>().join(", ")

@@ -25,6 +25,6 @@ mod whole_file;
 
 fn main() -> ExitCode {
     let Err(error) = commands::run(cli::Cli::parse()) else { return ExitCode::SUCCESS };
-    progress::line(&format!("error: {}", failure::one_line(&error)));
+    failure::say(&error);
     if error.is::<WrongUse>() { ExitCode::from(2) } else { ExitCode::FAILURE }
 }

@@ -11,7 +11,7 @@
 //! back, `dA = s·Bᵀ·dW` and `dB = s·dW·Aᵀ`, so no network knows of adapters. What has no factors is
 //! frozen. `A` starts Kaiming-uniform and `B` at zero, so training starts from the base itself.
 
-use std::{borrow::Cow, collections::BTreeMap, fmt::Write as _, path::Path};
+use std::{borrow::Cow, collections::BTreeMap, path::Path};
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
@@ -26,6 +26,7 @@ use crate::{
     data::address::{rng_of, uniform},
     error::TrainError,
     files,
+    fingerprint::hex,
     params::{self, ParamSpec, Vectors, host},
     trainer::BatchAddress,
 };
@@ -212,10 +213,7 @@ impl Adapter {
         for vector in &self.base {
             vector.iter().for_each(|x| hash.update(x.to_le_bytes()));
         }
-        hash.finalize().iter().fold(String::new(), |mut text, byte| {
-            write!(text, "{byte:02x}").expect("a string takes what it is given");
-            text
-        })
+        hex(hash)
     }
 }
 

@@ -20,6 +20,13 @@ pub enum TrainError {
     Write { source: std::io::Error, path: PathBuf },
     #[error("cannot read {}: {source}", path.display())]
     Read { source: std::io::Error, path: PathBuf },
+    #[error(
+        "{ranks} ranks cannot share loop.parts evenly, expected a multiple of {ranks}, found {parts}"
+    )]
+    Uneven { ranks: usize, parts: usize },
+    /// What ranks agreed on: every one of them has this error.
+    #[error("{reason}")]
+    Ranks { reason: String },
     #[error("cannot start the worker threads: {0}")]
     Workers(#[from] rayon::ThreadPoolBuildError),
     #[error(transparent)]

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     error::TrainError,
     log::Metrics,
+    ranks::Ranks,
     report,
     stages::{MODEL, Stage},
     trainer::Run,
@@ -45,7 +46,7 @@ impl Road {
     pub fn walk(
         &self,
         (file, dir): (&Path, &Path),
-        threads: usize,
+        (threads, ranks): (usize, &dyn Ranks),
         announce: &mut Announce<'_>,
         watch: &mut dyn FnMut(u64, u64, &Metrics),
     ) -> Result<(), TrainError> {
@@ -60,12 +61,14 @@ impl Road {
                     dir: run_dir,
                     resume: true,
                     threads,
+                    ranks,
                     watch: &mut *watch,
                 };
                 leg.stage.run(from.as_deref(), &file.with_file_name(&leg.recipe), &mut run)?;
             }
             from = Some(model);
         }
-        report::write(dir).map(drop)
+        let page = if ranks.is_first() { report::write(dir).map(drop) } else { Ok(()) };
+        ranks.agree(page)
     }
 }

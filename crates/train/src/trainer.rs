@@ -1,6 +1,6 @@
 //! The loop that every stage shares: parts of a batch side by side, one update, one line of log.
 
-use std::{fmt::Debug, path::PathBuf, time::Instant};
+use std::{fmt::Debug, ops::Range, path::PathBuf, time::Instant};
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -11,9 +11,11 @@ use crate::{
     adapter::Space,
     checkpoint,
     error::TrainError,
+    fingerprint,
     log::Metrics,
     optimizer::{Optimizer, Turn},
     params::{self, ParamSpec, Vectors},
+    ranks::{Fact, Part, Ranks},
     recipe::StageRecipe,
     watching::{Averages, Watch, footage::Footage},
     workers::Workers,
@@ -74,6 +76,11 @@ pub trait Objective: Sync {
         metrics
     }
 
+    /// What this objective learns from that several ranks must have in common.
+    fn facts(&self) -> Vec<Fact> {
+        Vec::new()
+    }
+
     /// Whether a parameter ever learns.
     fn trainable(&self, _name: &str) -> bool {
         true
@@ -95,6 +102,9 @@ pub struct Run<'a> {
     pub resume: bool,
     /// Threads at most.
     pub threads: usize,
+    /// The processes that train together. The first alone writes; the others read what it writes,
+    /// so all must see the same folder.
+    pub ranks: &'a dyn Ranks,
     /// Called after every step with the step, the steps in all and the numbers of the log.
     pub watch: &'a mut dyn FnMut(u64, u64, &Metrics),
 }
@@ -131,6 +141,9 @@ impl Debug for Run<'_> {
 
 /// Train `model`, or adapters of it, and return it with averaged weights on a plain device.
 ///
+/// On several ranks an error of one of them alone still has to be agreed on, as
+/// [`Stage::run`](crate::stages::Stage::run) does for whole stages.
+///
 /// # Errors
 /// If the folder is occupied or unwritable, the checkpoint or the adapter does not fit, or the loss
 /// is not finite.
@@ -140,18 +153,20 @@ pub fn train<O: Objective, S>(
     recipe: &StageRecipe<S>,
     run: &mut Run<'_>,
 ) -> Result<O::Model, TrainError> {
-    let mut state = State::open(objective, &model, recipe, run)?;
+    let mut state = run.ranks.agree(State::open(objective, &model, recipe, run))?;
+    run.ranks.same(|| Ok([objective.facts(), state.facts()].concat()))?;
     let recipe = &recipe.run;
-    let workers = Workers::new(recipe.parts, run.threads)?;
-    let mut watch = Watch::open(objective, &model, recipe, run, state.step)?;
+    let share = run.ranks.share(recipe.parts)?;
+    let workers = Workers::new(share.len(), run.threads)?;
+    let writes = run.ranks.is_first();
+    let watch = writes.then(|| Watch::open(objective, &model, recipe, run, state.step));
+    let mut watch = watch.transpose()?;
     let device = Device::flex().autodiff();
     while state.step < recipe.steps {
         let started = Instant::now();
         let at = BatchAddress { seed: recipe.seed, step: state.step, part: 0, batch: recipe.batch };
-        let (loss, gradients, mut metrics) = backward(objective, (&model, &state), at, &workers);
-        if !loss.is_finite() {
-            return Err(TrainError::NotFinite { step: state.step, loss });
-        }
+        let parts = backward(objective, (&model, &state), at, &share, &workers);
+        let Part { gradients, mut metrics } = run.ranks.mean(state.step, parts)?;
         let rate = recipe.rate(state.step);
         let turn = |spec: &ParamSpec| {
             objective.turn(&spec.name, state.step).filter(|_| objective.trainable(&spec.name))
@@ -166,26 +181,27 @@ pub fn train<O: Objective, S>(
             ("samples_per_sec", samples as f64 / secs),
         ]);
         state.step += 1;
-        let averages = || state.space.weights(&state.optimizer.ema);
-        let averages: Averages<'_, O> = (&model, &averages);
-        let metrics = watch.look(objective, averages, (state.step, metrics), &workers)?;
+        if let Some(watch) = &mut watch {
+            let averages = || state.space.weights(&state.optimizer.ema);
+            let averages: Averages<'_, O> = (&model, &averages);
+            metrics = watch.look(objective, averages, (state.step, metrics), &workers)?;
+        }
         (run.watch)(state.step, recipe.steps, &metrics);
         if state.step % recipe.save_every == 0 || state.step == recipe.steps {
-            checkpoint::save(
-                &state.path,
-                state.step,
-                &state.specs,
-                &state.values,
-                &state.optimizer,
-            )?;
+            run.ranks.same(|| Ok(state.facts()))?;
+            if writes {
+                let State { path, step, specs, values, optimizer, .. } = &state;
+                checkpoint::save(path, *step, specs, values, optimizer)?;
+            }
         }
     }
     let averaged = &state.optimizer.ema;
-    state.space.save(&run.dir, averaged)?;
+    // Nobody reads what the first has not finished writing.
+    run.ranks.agree(if writes { state.space.save(&run.dir, averaged) } else { Ok(()) })?;
     Ok(params::with_values(model, &state.space.weights(averaged), &device).valid())
 }
 
-/// Mean loss, mean gradient and mean metrics over the parts.
+/// Loss, gradient and metrics of this rank's parts.
 ///
 /// Every part differentiates its own copy of the values: tensors shared between threads would join
 /// the parts' graphs into one, which the first to finish would consume.
@@ -193,31 +209,18 @@ fn backward<O: Objective>(
     objective: &O,
     (template, State { space, values, .. }): (&O::Model, &State),
     at: BatchAddress,
+    share: &Range<usize>,
     workers: &Workers,
-) -> (f64, Vectors, Metrics) {
+) -> Vec<Part> {
     let weights = space.weights(values);
-    let parts = workers.map(|part| {
+    workers.map(|index| {
+        let at = BatchAddress { part: share.start + index, ..at };
         let model = params::with_values(template.clone(), &weights, &Device::flex().autodiff());
-        let (loss, mut metrics) = objective.loss(&model, BatchAddress { part, ..at });
-        let value = params::number(&loss);
-        metrics.insert(0, ("loss", value));
+        let (loss, mut metrics) = objective.loss(&model, at);
+        metrics.insert(0, ("loss", params::number(&loss)));
         let gradients = params::gradients(&model, &loss.backward());
-        (value, space.gradients(values, gradients), metrics)
-    });
-    let share = 1.0 / parts.len() as f32;
-    let mut parts = parts.into_iter();
-    let (mut loss, mut gradients, mut metrics) =
-        parts.next().expect("a recipe has at least one part");
-    for (other_loss, other, other_metrics) in parts {
-        loss += other_loss;
-        for (sum, vector) in gradients.iter_mut().zip(other) {
-            sum.iter_mut().zip(vector).for_each(|(a, b)| *a += b);
-        }
-        metrics.iter_mut().zip(other_metrics).for_each(|(a, b)| a.1 += b.1);
-    }
-    gradients.iter_mut().flatten().for_each(|g| *g *= share);
-    metrics.iter_mut().for_each(|m| m.1 *= f64::from(share));
-    (loss * f64::from(share), gradients, metrics)
+        Part { gradients: space.gradients(values, gradients), metrics }
+    })
 }
 
 /// A run's values and memory, new or resumed.
@@ -252,7 +255,16 @@ impl State {
         }
         std::fs::create_dir_all(&run.dir)
             .map_err(|source| TrainError::Write { source, path: run.dir.clone() })?;
-        space.claim(&run.dir, path.exists())?;
+        if run.ranks.is_first() || path.exists() {
+            space.claim(&run.dir, path.exists())?;
+        }
         Ok(Self { path, step, space, specs, values, optimizer })
+    }
+
+    /// What all ranks must share between two updates.
+    fn facts(&self) -> Vec<Fact> {
+        let Optimizer { first, second, ema, .. } = &self.optimizer;
+        let weights = fingerprint::of_vectors(&[&self.values, first, second, ema]);
+        vec![("step", self.step.to_string()), ("set of weights", weights)]
     }
 }

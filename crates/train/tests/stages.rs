@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use shotstream_train::{
     ablation::Ablation,
     error::TrainError,
+    ranks::Alone,
     recipe::{StageRecipe, read_toml},
     road::{Leg, Road},
     stages::{
@@ -138,7 +139,7 @@ fn a_road_passes_by_what_is_finished() {
         let mut announce = |leg: usize, of: usize, next: &Leg| {
             begun.push(format!("{leg}/{of} {}", next.dir));
         };
-        road.walk((&file, &runs), 2, &mut announce, &mut |_, _, _| ()).unwrap();
+        road.walk((&file, &runs), (2, &Alone), &mut announce, &mut |_, _, _| ()).unwrap();
         begun
     };
     assert_eq!(walk(), ["1/2 fresh", "2/2 vae"]);

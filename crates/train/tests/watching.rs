@@ -15,6 +15,7 @@ use serde_json::Value;
 use shotstream_models::{bundle::Bundle, checkpoint::StoredDtype};
 use shotstream_train::{
     error::TrainError,
+    ranks::Alone,
     recipe::{StageRecipe, read_toml},
     report,
     stages::{BEST, MODEL, Stage, ode_init, ode_pairs, self_forcing, teacher, vae},
@@ -277,6 +278,7 @@ fn a_page_holds_all_that_a_folder_does_and_needs_nothing_else() {
         dir: runs.join("first"),
         resume: false,
         threads: 2,
+        ranks: &Alone,
         watch: &mut ignore,
     };
     Stage::Vae.run(Some(&dir.join("from.safetensors")), &recipe, &mut run).unwrap();

@@ -1,26 +1,28 @@
 //! `shotstream train`: one stage, from a model file to a model file, or the whole road; and a page
 //! about either.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use shotstream_train::{
     ablation::{Ablation, Walk, markdown},
+    error::TrainError,
     log::Metrics,
+    ranks::{self, Ranks},
     recipe::read_toml,
     report,
-    road::Road,
+    road::{Leg, Road},
     stages::Stage,
     trainer::Run,
 };
 
 use crate::{
     cli::{StageName, TrainArgs},
-    failure::WrongUse,
+    failure::{Said, WrongUse, say},
     hardware::cores,
     progress::{Progress, line},
 };
 
-/// Run the stage.
+/// Run what was asked for.
 pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<()> {
     if args.stage == StageName::Report {
         let page = report::write(&args.dir)?;
@@ -28,35 +30,66 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<()> {
     }
     let no_recipe = || WrongUse::error("--recipe RECIPE is needed: how to train");
     let recipe = args.recipe.as_deref().ok_or_else(no_recipe)?;
+    match (args.stage, &args.from) {
+        (StageName::All, Some(_)) => {
+            Err(WrongUse::error("--from is not for `all`, which starts from nothing"))
+        }
+        (StageName::Ablate, Some(_)) => {
+            let reason = "--from is not for `ablate`, whose recipe names what it starts from";
+            Err(WrongUse::error(reason))
+        }
+        (StageName::Ablate, None) => ablate(args, recipe),
+        (StageName::All | StageName::Fresh, None) | (_, Some(_)) => together(args, recipe),
+        (_, None) => Err(WrongUse::error("--from MODEL is needed: the model to start from")),
+    }
+}
+
+fn ablate(args: &TrainArgs, recipe: &Path) -> anyhow::Result<()> {
     let (mut progress, mut words) = (Progress::new(), Words::default());
     let mut watch = |done: u64, all: u64, metrics: &Metrics| {
         progress.show(done, all, &words.of(done, metrics));
     };
     let threads = args.threads.unwrap_or_else(cores);
+    let ablation = Ablation::read(recipe)?;
+    let mut announce = |dir: &str, what: &str| line(&format!("{what} in {dir}"));
+    let (announce, watch) = (&mut announce, &mut watch);
+    let mut walk = Walk { dir: &args.dir, threads, announce, watch };
+    super::print(&markdown(&ablation.walk(recipe, &mut walk)?))
+}
+
+/// Train together with all processes that MPI started for it; the first of them talks.
+fn together(args: &TrainArgs, recipe: &Path) -> anyhow::Result<()> {
+    let ranks = ranks::join()?;
+    let ranks = ranks.as_ref();
+    let Err(error) = train(args, recipe, ranks) else { return Ok(()) };
+    // A launcher ends all ranks as soon as one has failed, so none leaves before it is said why.
+    if ranks.is_first() {
+        say(&error.into());
+    }
+    ranks.agree(Ok(()))?;
+    Err(Said.into())
+}
+
+fn train(args: &TrainArgs, recipe: &Path, ranks: &dyn Ranks) -> Result<(), TrainError> {
+    let (mut progress, mut words) = (Progress::new(), Words::default());
+    let mut watch = |done: u64, all: u64, metrics: &Metrics| {
+        if ranks.is_first() {
+            progress.show(done, all, &words.of(done, metrics));
+        }
+    };
+    let threads = args.threads.unwrap_or_else(cores);
     let stage = match args.stage {
         StageName::All => {
-            if args.from.is_some() {
-                return Err(WrongUse::error("--from is not for `all`, which starts from nothing"));
-            }
-            let road: Road = read_toml(recipe)?;
-            let mut announce = |leg: usize, of: usize, next: &shotstream_train::road::Leg| {
-                line(&format!("{leg}/{of}  {} in {}", next.stage.name(), next.dir));
+            let road: Road = ranks.agree(read_toml(recipe))?;
+            let mut announce = |leg: usize, of: usize, next: &Leg| {
+                if ranks.is_first() {
+                    line(&format!("{leg}/{of}  {} in {}", next.stage.name(), next.dir));
+                }
             };
             let walk = (recipe, args.dir.as_path());
-            return Ok(road.walk(walk, threads, &mut announce, &mut watch)?);
+            return road.walk(walk, (threads, ranks), &mut announce, &mut watch);
         }
-        StageName::Ablate => {
-            if args.from.is_some() {
-                let reason = "--from is not for `ablate`, whose recipe names what it starts from";
-                return Err(WrongUse::error(reason));
-            }
-            let ablation = Ablation::read(recipe)?;
-            let mut announce = |dir: &str, what: &str| line(&format!("{what} in {dir}"));
-            let (announce, watch) = (&mut announce, &mut watch);
-            let mut walk = Walk { dir: &args.dir, threads, announce, watch };
-            return super::print(&markdown(&ablation.walk(recipe, &mut walk)?));
-        }
-        StageName::Report => unreachable!("made above"),
+        StageName::Report | StageName::Ablate => unreachable!("are not stages"),
         StageName::Fresh => Stage::Fresh,
         StageName::Vae => Stage::Vae,
         StageName::Teacher => Stage::Teacher,
@@ -64,17 +97,15 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<()> {
         StageName::OdeInit => Stage::OdeInit,
         StageName::SelfForcing => Stage::SelfForcing,
     };
-    if stage != Stage::Fresh && args.from.is_none() {
-        return Err(WrongUse::error("--from MODEL is needed: the model to start from"));
-    }
     let mut run = Run {
         stage: stage.name(),
         dir: args.dir.clone(),
         resume: args.resume,
         threads,
+        ranks,
         watch: &mut watch,
     };
-    Ok(stage.run(args.from.as_deref(), recipe, &mut run)?)
+    stage.run(args.from.as_deref(), recipe, &mut run)
 }
 
 /// What a new number weighs in a running mean against those before it.

@@ -189,3 +189,17 @@ fn weights_that_are_damaged_are_named() {
         assert!(line.starts_with(&format!("error: {expected}")), "{line}");
     }
 }
+
+#[cfg(not(feature = "mpi"))]
+#[test]
+fn a_build_without_mpi_is_not_started_as_several() {
+    let home = Home::new();
+    let train = ["train", "fresh", "--recipe", "model.toml", "--dir", "fresh"];
+    let run = home.command(&train).env("OMPI_COMM_WORLD_SIZE", "2").output().unwrap();
+    assert_eq!(run.status.code(), Some(1));
+    assert_eq!(
+        String::from_utf8(run.stderr).unwrap(),
+        "error: 2 processes were started together, and this program was built without MPI; \
+         start one, or build it with `--features mpi`\n"
+    );
+}

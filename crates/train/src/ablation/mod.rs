@@ -30,6 +30,7 @@ use crate::{
     error::TrainError,
     files,
     log::Metrics,
+    ranks::Alone,
     recipe::{StageRecipe, read_toml},
     stages::{MODEL, self_forcing, self_forcing::SelfForcingStage, teacher},
     trainer::Run,
@@ -267,6 +268,7 @@ fn trained(
         dir,
         resume: true,
         threads: walk.threads,
+        ranks: &Alone,
         watch: &mut *walk.watch,
     };
     let bundle = train(&mut run)?;

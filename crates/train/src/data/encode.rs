@@ -21,6 +21,7 @@ use shotstream_plan::{
 
 use crate::{
     data::{halves::Halves, shards::StoredShot, world::pixels},
+    fingerprint::hex,
     params::{self, host},
 };
 
@@ -74,11 +75,6 @@ pub fn fingerprint(vae: &Vae) -> String {
         hash.update(x.to_le_bytes());
     }
     hex(hash)
-}
-
-/// A finished hash as text.
-pub fn hex(hash: Sha256) -> String {
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

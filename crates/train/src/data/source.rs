@@ -224,10 +224,16 @@ fn draw(
         strict: true,
         threads: run.threads,
     };
-    prepare(&job, &mut |progress| {
-        let done = progress.done as u64;
-        (run.watch)(done, progress.all as u64, &vec![("drawing", done as f64)]);
-    })?;
+    let made = if run.ranks.is_first() {
+        prepare(&job, &mut |progress| {
+            let done = progress.done as u64;
+            (run.watch)(done, progress.all as u64, &vec![("drawing", done as f64)]);
+        })
+        .map(drop)
+    } else {
+        Ok(())
+    };
+    run.ranks.agree(made)?;
     Store::open(dir, bundle)
 }
 

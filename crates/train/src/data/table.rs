@@ -23,7 +23,7 @@ use shotstream_plan::{
 };
 use thiserror::Error;
 
-use crate::{data::encode::hex, error::TrainError};
+use crate::{error::TrainError, fingerprint::hex};
 
 /// Columns that are read.
 const COLUMNS: [&str; 3] = ["json_path", "video_path", "frame_number"];

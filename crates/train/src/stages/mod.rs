@@ -8,6 +8,8 @@ use shotstream_models::{bundle::Bundle, checkpoint::StoredDtype};
 
 use crate::{
     error::TrainError,
+    fingerprint,
+    ranks::Fact,
     recipe::{StageRecipe, read_toml},
     report,
     trainer::Run,
@@ -56,15 +58,23 @@ impl Stage {
     /// folder. `from` is the model to start from, which only [`Stage::Fresh`] does without.
     ///
     /// # Errors
-    /// If a file cannot be read or written or does not fit, or the stage itself fails.
+    /// If a file cannot be read or written or does not fit, or the stage itself fails; on every rank
+    /// if it does so on one.
     pub fn run(
         self,
         from: Option<&Path>,
         recipe: &Path,
         run: &mut Run<'_>,
     ) -> Result<(), TrainError> {
+        let done = self.work(from, recipe, run);
+        run.ranks.agree(done)
+    }
+
+    fn work(self, from: Option<&Path>, recipe: &Path, run: &mut Run<'_>) -> Result<(), TrainError> {
         run.refuse_occupied()?;
-        let record = Record::begin(self, from, recipe, run)?;
+        run.ranks.same(|| self.facts(from, recipe, run.resume))?;
+        let writes = run.ranks.is_first();
+        let record = writes.then(|| Record::begin(self, from, recipe, run)).transpose()?;
         let start = || {
             let needed = || TrainError::Stage {
                 reason: format!("{} needs a model to start from", self.name()),
@@ -83,9 +93,29 @@ impl Stage {
             Self::OdeInit => ode_init::run(start()?, &StageRecipe::read(recipe)?, run)?,
             Self::SelfForcing => self_forcing::run(start()?, &StageRecipe::read(recipe)?, run)?,
         };
+        let Some(record) = record else { return Ok(()) };
         finished.save(&run.dir.join(MODEL), StoredDtype::F32)?;
         record.end()?;
         report::write(&run.dir).map(drop)
+    }
+
+    /// What all ranks must have been told alike.
+    fn facts(
+        self,
+        from: Option<&Path>,
+        recipe: &Path,
+        resume: bool,
+    ) -> Result<Vec<Fact>, TrainError> {
+        let recipe = std::fs::read_to_string(recipe)
+            .map_err(|source| TrainError::Read { source, path: recipe.to_owned() })?;
+        let model = from.map(fingerprint::of_file).transpose()?;
+        Ok(vec![
+            ("program", env!("CARGO_PKG_VERSION").to_owned()),
+            ("stage", self.name().to_owned()),
+            ("choice of --resume", resume.to_string()),
+            ("recipe", recipe),
+            ("model to start from", model.unwrap_or_default()),
+        ])
     }
 }
 

@@ -30,6 +30,7 @@ use crate::{
     },
     error::TrainError,
     log::Metrics,
+    ranks::Fact,
     recipe::StageRecipe,
     stages::teacher::{Conditioned, velocity_after},
     trainer::{BatchAddress, Objective, Run, train},
@@ -182,6 +183,11 @@ impl Objective for OdeInitObjective<'_> {
 
     fn held_out(&self) -> Option<&Self> {
         self.held_out.as_deref()
+    }
+
+    fn facts(&self) -> Vec<Fact> {
+        let shots: Vec<_> = self.shards.iter().map(|shard| shard.shot).collect();
+        vec![("set of trajectories", format!("shards of shots {shots:?}"))]
     }
 
     fn trainable(&self, name: &str) -> bool {

@@ -137,7 +137,7 @@ pub struct OdePairsRecipe {
     pub data: ShotsRecipe,
 }
 
-/// Make what `dir` does not hold yet.
+/// Make what `dir` does not hold yet; every rank makes its own shards.
 ///
 /// # Errors
 /// If a folder cannot be written or read.
@@ -160,8 +160,10 @@ pub fn run(bundle: &Bundle, recipe: &OdePairsRecipe, run: &mut Run<'_>) -> Resul
             .map(|shard| (source, held_out_path(&run.dir, shard), at(HELD_OUT, shard)))
             .collect::<Vec<_>>()
     });
-    let missing: Vec<_> = learnt.chain(unseen).filter(|(_, path, _)| !path.exists()).collect();
-    let all = recipe.shards + recipe.held_out;
+    let ours = learnt.chain(unseen).enumerate().filter(|(index, _)| run.ranks.makes(*index));
+    let ours: Vec<_> = ours.map(|(_, shard)| shard).collect();
+    let all = ours.len();
+    let missing: Vec<_> = ours.into_iter().filter(|(_, path, _)| !path.exists()).collect();
     let mut done = all - missing.len();
     for group in missing.chunks(run.threads) {
         let results = workers.map(|part| match group.get(part) {

@@ -42,6 +42,7 @@ use crate::{
         source::ShotsRecipe,
     },
     error::TrainError,
+    fingerprint,
     guidance::free_text,
     log::Metrics,
     loss::{
@@ -50,6 +51,7 @@ use crate::{
     },
     optimizer::Turn,
     params,
+    ranks::Fact,
     recipe::StageRecipe,
     rollout::{Scene, Student},
     stages::vae::frame_of,
@@ -188,7 +190,7 @@ impl SelfForcingObjective<'_> {
         let rollout = (0..scene.chunks).map(&mut of_chunk).collect();
         let level = |_| shifted(uniform(rng), self.stage.shift).clamp(LEVELS[0], LEVELS[1]);
         let levels = (0..samples).map(level).collect();
-        let noise = gaussian(rng, [samples, channels, self.frames, height, width]);
+        let noise = gaussian(rng, [samples, channels, scene.chunks * chunk[2], height, width]);
         let negative = self.stage.negative.as_deref();
         let free = free_text(&self.source, &self.bundle.text, &scene.embeddings, negative);
         Drawn { scene, slots, free, rollout, levels, noise }
@@ -244,6 +246,11 @@ impl Objective for SelfForcingObjective<'_> {
 
     fn held_out(&self) -> Option<&Self> {
         self.held_out.as_deref()
+    }
+
+    fn facts(&self) -> Vec<Fact> {
+        let (_, teacher) = params::values(&self.teacher);
+        vec![("teacher", fingerprint::of_vectors(&[&teacher]))]
     }
 
     /// How far teacher and critic are apart about the student's shots, which falls as the student

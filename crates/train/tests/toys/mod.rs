@@ -3,7 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use shotstream_models::bundle::Bundle;
-use shotstream_train::{stages::fresh::fresh, trainer::Run};
+use shotstream_train::{
+    ranks::{Alone, Ranks},
+    stages::fresh::fresh,
+    trainer::Run,
+};
 
 const TOY: &str = include_str!("../toy_model.toml");
 
@@ -32,11 +36,22 @@ pub(crate) fn losses<T>(
     resume: bool,
     work: impl FnOnce(&mut Run<'_>) -> T,
 ) -> (T, Vec<f64>) {
+    losses_of(&Alone, dir, resume, work)
+}
+
+/// The same, as one of several ranks.
+pub(crate) fn losses_of<T>(
+    ranks: &dyn Ranks,
+    dir: &Path,
+    resume: bool,
+    work: impl FnOnce(&mut Run<'_>) -> T,
+) -> (T, Vec<f64>) {
     let mut losses = Vec::new();
     let mut watch = |_, _, metrics: &Vec<(&'static str, f64)>| {
         losses.extend(metrics.iter().filter(|(name, _)| *name == "loss").map(|m| m.1));
     };
-    let mut run = Run { stage: "test", dir: dir.to_owned(), resume, threads: 2, watch: &mut watch };
+    let mut run =
+        Run { stage: "test", dir: dir.to_owned(), resume, threads: 2, ranks, watch: &mut watch };
     (work(&mut run), losses)
 }
 
