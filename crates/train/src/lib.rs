@@ -4,13 +4,17 @@
 //! shot and then across shots: every stage reads a
 //! [`shotstream_models::bundle::Bundle`] and leaves a better one.
 
+pub mod check;
 pub mod checkpoint;
 pub mod data;
 pub mod error;
 pub mod files;
+#[cfg(test)]
+mod gradients;
 pub mod log;
 pub mod loss;
 pub mod optimizer;
+pub mod origin;
 pub mod params;
 pub mod recipe;
 pub mod road;

@@ -8,15 +8,19 @@ use std::{
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
+use serde::Serialize;
 use shotstream_media::Frame;
 
 use crate::{
-    checkpoint,
+    checkpoint::{Checkpoint, Snapshot},
     error::TrainError,
+    files,
     log::{Log, Metrics},
-    optimizer::{Optimizer, OptimizerRecipe, Turn},
+    optimizer::{Optimizer, Turn},
+    origin::Origin,
     params::{self, ParamSpec, Vectors},
-    recipe::LoopRecipe,
+    recipe::{LoopRecipe, StageRecipe},
+    stages::MODEL,
     workers::Workers,
 };
 
@@ -78,69 +82,98 @@ impl Debug for Run<'_> {
     }
 }
 
-/// Train `model` and return it with averaged weights on a plain device.
-///
-/// # Errors
-/// If the folder is occupied or unwritable, the checkpoint does not fit, or the loss is not finite.
-pub fn train<O: Objective>(
-    objective: &O,
-    model: O::Model,
-    recipe: &LoopRecipe,
-    optimizer: &OptimizerRecipe,
-    run: &mut Run<'_>,
-) -> Result<O::Model, TrainError> {
-    let mut state = State::open(objective, &model, optimizer, run)?;
-    let workers = Workers::new(recipe.parts, run.threads)?;
-    let log_path = run.dir.join("log.jsonl");
-    let io_error = |path: &Path| {
-        let path = path.to_owned();
-        move |source| TrainError::Write { source, path }
-    };
-    let mut log = Log::open(&log_path, state.step).map_err(io_error(&log_path))?;
-    let device = Device::flex().autodiff();
-    while state.step < recipe.steps {
-        let started = Instant::now();
-        let at = BatchAddress { seed: recipe.seed, step: state.step, part: 0, batch: recipe.batch };
-        let (loss, gradients, mut metrics) =
-            backward(objective, (&model, &state.values), at, &workers);
-        if !loss.is_finite() {
-            return Err(TrainError::NotFinite { step: state.step, loss });
-        }
-        let rate = recipe.rate(state.step);
-        let turn = |spec: &ParamSpec| {
-            objective.turn(&spec.name, state.step).filter(|_| objective.trainable(&spec.name))
+/// The log in a run's folder.
+const LOG: &str = "log.jsonl";
+
+/// The state to resume from in a run's folder.
+const STATE: &str = "resume.safetensors";
+
+impl Run<'_> {
+    /// That the folder may be written: it holds nothing yet, or a run that is to be continued.
+    ///
+    /// # Errors
+    /// If it holds a run and `resume` is not asked for, or a model that no run of it made.
+    pub fn check_vacant(&self) -> Result<(), TrainError> {
+        let holds = |name| self.dir.join(name).exists();
+        let found = match (holds(STATE), holds(LOG), holds(MODEL)) {
+            (true, _, _) if !self.resume => "a run",
+            (false, true, _) if !self.resume => "a run without a checkpoint",
+            (false, _, true) => "a finished model",
+            _ => return Ok(()),
         };
-        let turns: Vec<_> = state.specs.iter().map(turn).collect();
-        let norm = state.optimizer.step(&mut state.values, &gradients, rate, &turns);
-        metrics.extend([
-            ("grad_norm", f64::from(norm)),
-            ("rate", f64::from(rate)),
-            ("secs", started.elapsed().as_secs_f64()),
-        ]);
-        log.write(state.step, &metrics).map_err(io_error(&log_path))?;
-        state.step += 1;
-        (run.watch)(state.step, recipe.steps, &metrics);
-        if state.step % recipe.save_every == 0 || state.step == recipe.steps {
-            checkpoint::save(
-                &state.path,
-                state.step,
-                &state.specs,
-                &state.values,
-                &state.optimizer,
-            )?;
-        }
-        if state.step % recipe.sheet_every == 0 || state.step == recipe.steps {
-            let averaged =
-                params::with_values(model.clone(), &state.optimizer.ema, &device).valid();
-            if let Some(sheet) = objective.sheet(&averaged) {
-                let path = run.dir.join(format!("sheet-{:06}.png", state.step));
-                shotstream_media::png::write_png(&path, &sheet).map_err(|error| {
-                    TrainError::Write { source: std::io::Error::other(error), path }
-                })?;
+        let path = self.dir.clone();
+        Err(TrainError::Occupied { found, resumable: found != "a finished model", path })
+    }
+
+    /// That the folder holds nothing of a run.
+    ///
+    /// # Errors
+    /// If it does.
+    pub fn check_empty(&self) -> Result<(), TrainError> {
+        let found = [(STATE, "a run"), (LOG, "a run"), (MODEL, "a finished model")];
+        match found.into_iter().find(|(name, _)| self.dir.join(name).exists()) {
+            None => Ok(()),
+            Some((_, found)) => {
+                Err(TrainError::Occupied { found, resumable: false, path: self.dir.clone() })
             }
         }
     }
+
+    /// Make the folder.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn make_dir(&self) -> Result<(), TrainError> {
+        std::fs::create_dir_all(&self.dir)
+            .map_err(|source| TrainError::Write { source, path: self.dir.clone() })
+    }
+}
+
+/// Train `model` and return it with averaged weights on a plain device.
+///
+/// # Errors
+/// If the folder is occupied or unwritable, the checkpoint does not fit, or a number is not finite;
+/// the last checkpoint is then intact.
+pub fn train<O: Objective, S: Serialize>(
+    objective: &O,
+    model: O::Model,
+    recipe: &StageRecipe<S>,
+    run: &mut Run<'_>,
+) -> Result<O::Model, TrainError> {
+    let mut state = State::open(objective, &model, recipe, run)?;
+    let recipe = &recipe.run;
+    let workers = Workers::new(recipe.parts, run.threads)?;
+    let log_path = run.dir.join(LOG);
+    let unwritable = |source| TrainError::Write { source, path: log_path.clone() };
+    let mut log = Log::open(&log_path, state.step).map_err(unwritable)?;
+    let device = Device::flex().autodiff();
+    while state.step < recipe.steps {
+        let metrics = state.update(objective, &model, recipe, &workers)?;
+        log.write(state.step, &metrics).map_err(unwritable)?;
+        state.step += 1;
+        (run.watch)(state.step, recipe.steps, &metrics);
+        let due = |every| state.step.is_multiple_of(every) || state.step == recipe.steps;
+        // What a step leaves comes before the checkpoint that says it is done.
+        if due(recipe.sheet_every) {
+            let averaged =
+                params::with_values(model.clone(), &state.optimizer.ema, &device).valid();
+            if let Some(sheet) = objective.sheet(&averaged) {
+                write_sheet(&run.dir.join(format!("sheet-{:06}.png", state.step)), &sheet)?;
+            }
+        }
+        if due(recipe.save_every) {
+            log.sync().map_err(unwritable)?;
+            state.save()?;
+        }
+    }
     Ok(params::with_values(model, &state.optimizer.ema, &device).valid())
+}
+
+fn write_sheet(path: &Path, sheet: &Frame) -> Result<(), TrainError> {
+    let bytes = shotstream_media::png::encode_png(sheet);
+    let failed =
+        |error| TrainError::Write { source: std::io::Error::other(error), path: path.to_owned() };
+    files::replace(path, &bytes.map_err(failed)?)
 }
 
 /// Mean loss, mean gradient and mean metrics over the parts.
@@ -178,35 +211,77 @@ fn backward<O: Objective>(
 
 /// A run's values and memory, new or resumed.
 struct State {
-    path: PathBuf,
+    checkpoint: Checkpoint,
     step: u64,
-    specs: Vec<ParamSpec>,
     values: Vectors,
     optimizer: Optimizer,
 }
 
 impl State {
-    fn open<O: Objective>(
+    fn open<O: Objective, S: Serialize>(
         objective: &O,
         model: &O::Model,
-        recipe: &OptimizerRecipe,
+        recipe: &StageRecipe<S>,
         run: &Run<'_>,
     ) -> Result<Self, TrainError> {
-        let path = run.dir.join("resume.safetensors");
-        let (specs, mut values) = params::values(model);
-        let mut optimizer =
-            Optimizer::new(recipe.clone(), &specs, &values, |name| objective.trainable(name));
-        let mut step = 0;
-        if path.exists() && !run.resume {
-            return Err(TrainError::Occupied { found: run.stage.into(), path: run.dir.clone() });
+        run.check_vacant()?;
+        let (specs, values) = params::values(model);
+        let optimizer = Optimizer::new(recipe.optimizer.clone(), &specs, &values, |name| {
+            objective.trainable(name)
+        });
+        let origin = Origin::new(run.stage, recipe, &specs, &values);
+        let checkpoint = Checkpoint { path: run.dir.join(STATE), origin, specs };
+        let mut state = Self { checkpoint, step: 0, values, optimizer };
+        if state.checkpoint.path.exists() {
+            let Snapshot { step, groups } = state.checkpoint.load(state.groups())?;
+            state.step = step;
+            let optimizer = &mut state.optimizer;
+            [state.values, optimizer.first, optimizer.second, optimizer.ema] = groups;
         }
-        if path.exists() {
-            let snapshot = checkpoint::load(&path, &specs)?;
-            step = snapshot.step;
-            [values, optimizer.first, optimizer.second, optimizer.ema] = snapshot.groups;
-        }
-        std::fs::create_dir_all(&run.dir)
-            .map_err(|source| TrainError::Write { source, path: run.dir.clone() })?;
-        Ok(Self { path, step, specs, values, optimizer })
+        run.make_dir()?;
+        Ok(state)
+    }
+
+    /// What a checkpoint keeps.
+    fn groups(&self) -> [&Vectors; 4] {
+        let Optimizer { first, second, ema, .. } = &self.optimizer;
+        [&self.values, first, second, ema]
+    }
+
+    fn save(&self) -> Result<(), TrainError> {
+        self.checkpoint.save(self.step, self.groups())
+    }
+
+    /// One update; the numbers are for the log.
+    fn update<O: Objective>(
+        &mut self,
+        objective: &O,
+        model: &O::Model,
+        recipe: &LoopRecipe,
+        workers: &Workers,
+    ) -> Result<Metrics, TrainError> {
+        let started = Instant::now();
+        let step = self.step;
+        let at = BatchAddress { seed: recipe.seed, step, part: 0, batch: recipe.batch };
+        let (loss, gradients, mut metrics) =
+            backward(objective, (model, &self.values), at, workers);
+        let finite = |what: &str, found: f64| {
+            let broken = || TrainError::NotFinite { what: what.into(), step, found };
+            found.is_finite().then_some(()).ok_or_else(broken)
+        };
+        finite("the loss", loss)?;
+        let rate = recipe.rate(step);
+        let turn = |spec: &ParamSpec| {
+            objective.turn(&spec.name, step).filter(|_| objective.trainable(&spec.name))
+        };
+        let turns: Vec<_> = self.checkpoint.specs.iter().map(turn).collect();
+        let norm = f64::from(self.optimizer.step(&mut self.values, &gradients, rate, &turns));
+        finite("the norm of the gradient", norm)?;
+        metrics.extend([
+            ("grad_norm", norm),
+            ("rate", f64::from(rate)),
+            ("secs", started.elapsed().as_secs_f64()),
+        ]);
+        Ok(metrics)
     }
 }

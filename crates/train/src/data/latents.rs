@@ -147,6 +147,10 @@ impl LatentStore {
         let [_, _, clip @ ..] = shape.as_slice() else {
             return Err(refuse(format!("clips have shape {shape:?}")));
         };
+        if tensors[1].shape.get(2) != Some(&self.frames.len()) {
+            let reason = "it was made for another memory, remove the folder";
+            return Err(refuse(reason.into()));
+        }
         self.clip_shape =
             clip.try_into().map_err(|_| refuse(format!("clips have shape {shape:?}")))?;
         self.shards.push(tensors);

@@ -25,6 +25,7 @@ use shotstream_plan::{
 use shotstream_world::ShotPainter;
 
 use crate::{
+    check::{Check, NOT_NEGATIVE, SHARE, SOME, count, within},
     data::{
         address::{below, normals, rng_of, step_rng_of, uniform},
         latents::{LatentSet, LatentStore},
@@ -56,6 +57,16 @@ pub struct ShotsRecipe {
     pub context_noise: f32,
     /// Share of stories whose later captions do not say what the characters look like.
     pub anonymous: f32,
+}
+
+impl Check for ShotsRecipe {
+    fn check(&self) -> Result<(), String> {
+        count("data.shots", self.shots as u64, SOME)?;
+        within("data.pairs", self.pairs, SHARE)?;
+        within("data.context_dropout", self.context_dropout, SHARE)?;
+        within("data.context_noise", self.context_noise, NOT_NEGATIVE)?;
+        within("data.anonymous", self.anonymous, SHARE)
+    }
 }
 
 impl ShotsRecipe {
@@ -113,12 +124,20 @@ impl ShotSource {
     /// Draw and encode the stored stories if the recipe asks for any.
     ///
     /// # Errors
-    /// If the data set cannot be written or read.
+    /// If the data set cannot be written or read, or clips are to be longer than a shot.
     pub fn new(
         bundle: &Bundle,
         recipe: &ShotsRecipe,
         run: &mut Run<'_>,
     ) -> Result<Self, TrainError> {
+        let whole = bundle.recipe().geometry().latent_from_pixel(bundle.recipe().shot_frames());
+        let whole = whole.expect("a resolved recipe's shots are whole chunks").0;
+        if let Some(length) = recipe.lengths.iter().find(|length| length.get() > whole) {
+            let reason = format!(
+                "data.lengths has {length}, but the model's shots have {whole} latent frames"
+            );
+            return Err(TrainError::Stage { reason });
+        }
         let set = LatentSet {
             first_seed: recipe.seed << 32,
             stories: recipe.stories,

@@ -8,8 +8,13 @@ use shotstream_models::{bundle::Bundle, checkpoint::StoredDtype};
 
 use crate::{
     error::TrainError,
-    recipe::{StageRecipe, read_toml},
+    recipe::{StageRecipe, read},
     trainer::Run,
+};
+
+use self::{
+    fresh::FreshRecipe, ode_init::OdeInitStage, ode_pairs::OdePairsRecipe,
+    self_forcing::SelfForcingStage, teacher::TeacherStage, vae::VaeStage,
 };
 
 pub mod fresh;
@@ -50,6 +55,21 @@ impl Stage {
         }
     }
 
+    /// The folder beside the run's own that the stage reads by a recipe file, if any.
+    ///
+    /// # Errors
+    /// If the recipe cannot be read or meant.
+    pub fn needs(self, recipe: &Path) -> Result<Option<String>, TrainError> {
+        Ok(match self {
+            Self::Fresh => read::<FreshRecipe>(recipe).map(|_| None)?,
+            Self::Vae => StageRecipe::<VaeStage>::read(recipe).map(|_| None)?,
+            Self::Teacher => StageRecipe::<TeacherStage>::read(recipe).map(|_| None)?,
+            Self::OdePairs => read::<OdePairsRecipe>(recipe).map(|_| None)?,
+            Self::OdeInit => Some(StageRecipe::<OdeInitStage>::read(recipe)?.stage.pairs),
+            Self::SelfForcing => Some(StageRecipe::<SelfForcingStage>::read(recipe)?.stage.teacher),
+        })
+    }
+
     /// Run the stage by a recipe file; the finished model is `model.safetensors` in the run's
     /// folder. `from` is the model to start from, which only [`Stage::Fresh`] does without.
     ///
@@ -67,21 +87,39 @@ impl Stage {
             };
             Ok::<_, TrainError>(Bundle::from_file(from.ok_or_else(needed)?, &Device::flex())?)
         };
+        match self {
+            Self::Fresh => run.check_empty()?,
+            Self::OdePairs => {}
+            _ => run.check_vacant()?,
+        }
         let finished = match self {
             Self::Fresh => {
-                std::fs::create_dir_all(&run.dir)
-                    .map_err(|source| TrainError::Write { source, path: run.dir.clone() })?;
-                fresh::fresh(recipe)?
-            }
-            Self::Vae => vae::run(start()?, &StageRecipe::read(recipe)?, run)?,
-            Self::Teacher => teacher::run(start()?, &StageRecipe::read(recipe)?, run)?,
-            Self::OdePairs => {
-                let bundle = start()?;
-                ode_pairs::run(&bundle, &read_toml(recipe)?, run)?;
+                let bundle = fresh::fresh(recipe)?;
+                run.make_dir()?;
                 bundle
             }
-            Self::OdeInit => ode_init::run(start()?, &StageRecipe::read(recipe)?, run)?,
-            Self::SelfForcing => self_forcing::run(start()?, &StageRecipe::read(recipe)?, run)?,
+            Self::Vae => {
+                let recipe = StageRecipe::read(recipe)?;
+                vae::run(start()?, &recipe, run)?
+            }
+            Self::Teacher => {
+                let recipe = StageRecipe::read(recipe)?;
+                teacher::run(start()?, &recipe, run)?
+            }
+            Self::OdePairs => {
+                let recipe = read(recipe)?;
+                let bundle = start()?;
+                ode_pairs::run(&bundle, &recipe, run)?;
+                bundle
+            }
+            Self::OdeInit => {
+                let recipe = StageRecipe::read(recipe)?;
+                ode_init::run(start()?, &recipe, run)?
+            }
+            Self::SelfForcing => {
+                let recipe = StageRecipe::read(recipe)?;
+                self_forcing::run(start()?, &recipe, run)?
+            }
         };
         Ok(finished.save(&run.dir.join(MODEL), StoredDtype::F32)?)
     }

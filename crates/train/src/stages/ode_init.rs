@@ -19,6 +19,7 @@ use shotstream_models::{bundle::Bundle, tokenizer::Tokenizer};
 use shotstream_plan::recipe::Recipe;
 
 use crate::{
+    check::{Check, SHARE, folder, within},
     data::{
         address::{below, rng_of, shared_rng_of, uniform},
         pairs::{self, PairShard},
@@ -41,7 +42,14 @@ pub struct OdeInitStage {
     pub clean_past: f32,
 }
 
-struct OdeInitObjective<'a> {
+impl Check for OdeInitStage {
+    fn check(&self) -> Result<(), String> {
+        folder("stage.pairs", &self.pairs)?;
+        within("stage.clean_past", self.clean_past, SHARE)
+    }
+}
+
+pub(crate) struct OdeInitObjective<'a> {
     stage: &'a OdeInitStage,
     shards: Vec<PairShard>,
     tokenizer: Tokenizer,
@@ -143,15 +151,25 @@ pub fn run(
     recipe: &StageRecipe<OdeInitStage>,
     run: &mut Run<'_>,
 ) -> Result<Bundle, TrainError> {
-    let objective = OdeInitObjective {
-        stage: &recipe.stage,
-        shards: pairs::load_all(&run.dir.with_file_name(&recipe.stage.pairs))?,
+    let objective = objective(&bundle, &recipe.stage, run)?;
+    let dit = recipe.run.checkpointed(bundle.dit);
+    let model = Conditioned { dit, text: bundle.text };
+    let model = train(&objective, model, recipe, run)?;
+    (bundle.dit, bundle.text) = (model.dit, model.text);
+    Ok(bundle)
+}
+
+/// What the stage minimises, from `bundle` and the folder of trajectories.
+pub(crate) fn objective<'a>(
+    bundle: &Bundle,
+    stage: &'a OdeInitStage,
+    run: &Run<'_>,
+) -> Result<OdeInitObjective<'a>, TrainError> {
+    Ok(OdeInitObjective {
+        stage,
+        shards: pairs::load_all(&run.dir.with_file_name(&stage.pairs), bundle.recipe())?,
         tokenizer: bundle.tokenizer.clone(),
         text_len: bundle.config.dit.text_len,
         recipe: bundle.recipe().clone(),
-    };
-    let model = Conditioned { dit: bundle.dit, text: bundle.text };
-    let model = train(&objective, model, &recipe.run, &recipe.optimizer, run)?;
-    (bundle.dit, bundle.text) = (model.dit, model.text);
-    Ok(bundle)
+    })
 }

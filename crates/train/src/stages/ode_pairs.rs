@@ -17,13 +17,16 @@ use shotstream_models::{bundle::Bundle, dit::Dit};
 use shotstream_plan::recipe::Recipe;
 
 use crate::{
+    check::{ANY, Check, SOME, count, within},
     data::{
         address::{normals, shared_rng_of},
-        pairs::{PairShard, shard_path},
+        pairs::{self, PairShard, shard_path},
         shots::{Batch, ShotSource, ShotsRecipe},
     },
     error::TrainError,
     loss::flow_matching::shifted,
+    origin::hash_of,
+    params,
     stages::teacher::velocity,
     trainer::{BatchAddress, Run},
     workers::Workers,
@@ -132,19 +135,44 @@ pub struct OdePairsRecipe {
     pub data: ShotsRecipe,
 }
 
+impl Check for Sampler {
+    fn check(&self) -> Result<(), String> {
+        count("sampler.substeps", self.substeps as u64, SOME)?;
+        within("sampler.guidance", self.guidance, ANY)
+    }
+}
+
+impl Check for OdePairsRecipe {
+    fn check(&self) -> Result<(), String> {
+        count("shards", self.shards as u64, [1, pairs::MOST])?;
+        count("samples", self.samples as u64, SOME)?;
+        self.sampler.check()?;
+        self.data.check()
+    }
+}
+
 /// Make what `dir` does not hold yet.
 ///
 /// # Errors
 /// If a folder cannot be written or read.
 pub fn run(bundle: &Bundle, recipe: &OdePairsRecipe, run: &mut Run<'_>) -> Result<(), TrainError> {
     recipe.data.require_context()?;
-    std::fs::create_dir_all(&run.dir)
-        .map_err(|source| TrainError::Write { source, path: run.dir.clone() })?;
+    let present = |&shard: &usize| shard_path(&run.dir, shard).exists();
+    let (made, missing): (Vec<_>, Vec<_>) = (0..recipe.shards).partition(present);
+    if made.is_empty() {
+        run.check_empty()?;
+    }
+    let maker = maker_of(bundle, recipe);
+    for path in made.iter().map(|&shard| shard_path(&run.dir, shard)) {
+        if PairShard::load(&path)?.maker != maker {
+            let reason = "it was made by another teacher or recipe, choose another folder".into();
+            return Err(TrainError::Stored { reason, path });
+        }
+    }
+    run.make_dir()?;
     let source = ShotSource::new(bundle, &recipe.data, run)?;
     let grid = Grid::new(bundle.recipe(), recipe.sampler.substeps);
     let workers = Workers::new(run.threads, run.threads)?;
-    let missing: Vec<_> =
-        (0..recipe.shards).filter(|&shard| !shard_path(&run.dir, shard).exists()).collect();
     for group in missing.chunks(run.threads) {
         let results = workers.map(|part| match group.get(part) {
             None => Ok(()),
@@ -155,7 +183,7 @@ pub fn run(bundle: &Bundle, recipe: &OdePairsRecipe, run: &mut Run<'_>) -> Resul
                     part: 0,
                     batch: recipe.samples,
                 };
-                let pairs = sample_shard(bundle, &source, &grid, recipe, at);
+                let pairs = sample_shard((bundle, &source, &maker), &grid, recipe, at);
                 pairs.save(&shard_path(&run.dir, shard))
             }
         });
@@ -166,9 +194,20 @@ pub fn run(bundle: &Bundle, recipe: &OdePairsRecipe, run: &mut Run<'_>) -> Resul
     Ok(())
 }
 
+/// A hash of what trajectories depend on.
+fn maker_of(bundle: &Bundle, recipe: &OdePairsRecipe) -> String {
+    let recipe = OdePairsRecipe { shards: 0, ..recipe.clone() };
+    let recipe = serde_json::to_string(&recipe).expect("recipes have plain keys");
+    let (mut specs, mut values) = params::values(&bundle.dit);
+    for (others, vectors) in [params::values(&bundle.text), params::values(&bundle.vae)] {
+        specs.extend(others);
+        values.extend(vectors);
+    }
+    hash_of(&recipe, &specs, &values)
+}
+
 fn sample_shard(
-    bundle: &Bundle,
-    source: &ShotSource,
+    (bundle, source, maker): (&Bundle, &ShotSource, &str),
     grid: &Grid,
     recipe: &OdePairsRecipe,
     at: BatchAddress,
@@ -183,5 +222,5 @@ fn sample_shard(
     let prompts =
         batch.script.prompts.chunks(batch.script.captions).map(<[String]>::to_vec).collect();
     let context = batch.context.expect("whole shots come with context");
-    PairShard::new(shot, prompts, [made.states, vec![made.clean]].concat(), context)
+    PairShard::new(shot, prompts, maker, [made.states, vec![made.clean]].concat(), context)
 }

@@ -40,6 +40,7 @@ use shotstream_plan::{
 };
 
 use crate::{
+    check::{ANY, Check, NOT_NEGATIVE, above_zero, count, folder, within},
     data::{
         address::{below, normals, shared_rng_of, step_rng_of, uniform},
         shots::{Script, ShotSource, ShotsRecipe},
@@ -52,7 +53,7 @@ use crate::{
     },
     optimizer::Turn,
     recipe::StageRecipe,
-    rollout::{Scene, Student},
+    rollout::{Reach, Scene, Student},
     stages::{teacher::velocity, vae::frame_of},
     trainer::{BatchAddress, Objective, Run, train},
 };
@@ -76,8 +77,22 @@ pub struct SelfForcingStage {
     pub guidance: f32,
     /// Shift of the levels at which teacher and critic look, towards noise.
     pub shift: f32,
+    /// How far the gradient of the student's chunks reaches; their own last step if not named.
+    #[serde(default)]
+    pub gradient: Reach,
     /// Where stories, context and captions come from.
     pub data: ShotsRecipe,
+}
+
+impl Check for SelfForcingStage {
+    fn check(&self) -> Result<(), String> {
+        folder("stage.teacher", &self.teacher)?;
+        count("stage.period", self.period, [2, u64::MAX])?;
+        within("stage.critic_rate", self.critic_rate, NOT_NEGATIVE)?;
+        within("stage.guidance", self.guidance, ANY)?;
+        above_zero("stage.shift", self.shift)?;
+        self.data.check()
+    }
 }
 
 /// What a shot follows while the student learns.
@@ -99,7 +114,7 @@ pub struct Players {
     pub critic: Dit,
 }
 
-struct SelfForcingObjective<'a> {
+pub(crate) struct SelfForcingObjective<'a> {
     stage: &'a SelfForcingStage,
     source: ShotSource,
     recipe: Recipe,
@@ -118,6 +133,11 @@ struct Told<'a> {
 }
 
 impl SelfForcingObjective<'_> {
+    /// The student, and a critic that begins as the teacher.
+    pub(crate) fn players(&self, student: Dit) -> Players {
+        Players { student, critic: self.teacher.clone() }
+    }
+
     fn is_students(&self, step: u64) -> bool {
         step.is_multiple_of(self.stage.period)
     }
@@ -232,7 +252,7 @@ impl Objective for SelfForcingObjective<'_> {
         let shot = below(rng, self.source.num_shots());
         let told = self.told(&model.student, at, shot);
         if self.is_students(at.step) {
-            let student = Student::learning(&model.student, &schedule);
+            let student = Student::learning(&model.student, &schedule, self.stage.gradient);
             let clip = self.roll(&student, &told.scene, &schedule, rng);
             let plain = clip.clone().inner();
             let look = Look::new(&told, plain.clone(), self.stage.shift, rng);
@@ -280,42 +300,56 @@ impl Objective for SelfForcingObjective<'_> {
 /// Run the stage: `bundle` comes with a causal student and leaves with a better one.
 ///
 /// # Errors
-/// As [`train`], and if the teacher cannot be read, is of other sizes, or the data set cannot be
-/// stored.
+/// As [`train`], and if the teacher cannot be read, is of other sizes or words, or the data set cannot
+/// be stored.
 pub fn run(
     mut bundle: Bundle,
     recipe: &StageRecipe<SelfForcingStage>,
     run: &mut Run<'_>,
 ) -> Result<Bundle, TrainError> {
-    let stage = &recipe.stage;
+    let objective = objective(&bundle, &recipe.stage, run)?;
+    let Players { student, critic } = objective.players(bundle.dit);
+    let [student, critic] = [student, critic].map(|dit| recipe.run.checkpointed(dit));
+    let players = Players { student, critic };
+    bundle.dit = train(&objective, players, recipe, run)?.student;
+    Ok(bundle)
+}
+
+/// What the stage minimises, from `bundle` and the teacher's folder.
+pub(crate) fn objective<'a>(
+    bundle: &Bundle,
+    stage: &'a SelfForcingStage,
+    run: &mut Run<'_>,
+) -> Result<SelfForcingObjective<'a>, TrainError> {
     let path = run.dir.with_file_name(&stage.teacher).join("model.safetensors");
-    let teacher = Bundle::from_file(&path, &Device::flex())?;
-    if teacher.config.dit != bundle.config.dit {
-        let reason = "its transformer has other sizes than the student's".into();
-        return Err(TrainError::Teacher { reason, path });
-    }
-    if stage.period < 2 {
-        let reason = format!("stage.period must be at least 2, found {}", stage.period);
-        return Err(TrainError::Stage { reason });
-    }
     if stage.history == History::True {
         stage.data.require_context()?;
+    }
+    if !path.exists() {
+        let reason = "there is no teacher in the folder that stage.teacher names".into();
+        return Err(TrainError::Teacher { reason, path });
+    }
+    let teacher = Bundle::from_file(&path, &Device::flex())?;
+    if teacher.config.dit != bundle.config.dit {
+        let reason = "the teacher's transformer has other sizes than the student's".into();
+        return Err(TrainError::Teacher { reason, path });
+    }
+    if teacher.tokenizer.to_json()? != bundle.tokenizer.to_json()? {
+        let reason = "the teacher knows other words than the student".into();
+        return Err(TrainError::Teacher { reason, path });
     }
     let generation = bundle.recipe().clone();
     let frames = generation
         .geometry()
         .latent_from_pixel(generation.shot_frames())
         .expect("a resolved recipe's shots are whole chunks");
-    let objective = SelfForcingObjective {
+    Ok(SelfForcingObjective {
         stage,
-        source: ShotSource::new(&bundle, &stage.data, run)?,
+        source: ShotSource::new(bundle, &stage.data, run)?,
         schedule: Schedule::of(&generation),
         frames: frames.0,
         recipe: generation,
-        teacher: teacher.dit.clone(),
+        teacher: teacher.dit,
         text: bundle.text.clone(),
-    };
-    let players = Players { student: bundle.dit, critic: teacher.dit };
-    bundle.dit = train(&objective, players, &recipe.run, &recipe.optimizer, run)?.student;
-    Ok(bundle)
+    })
 }

@@ -26,6 +26,7 @@ use shotstream_models::{
 use shotstream_plan::layout::FrameSlot;
 
 use crate::{
+    check::{Check, SHARE, above_zero, within},
     data::{
         address::{below, normals, shared_rng_of, uniform},
         shots::{ShotSource, ShotsRecipe},
@@ -55,6 +56,15 @@ pub struct TeacherStage {
     pub sampler: Sampler,
 }
 
+impl Check for TeacherStage {
+    fn check(&self) -> Result<(), String> {
+        self.data.check()?;
+        above_zero("stage.shift", self.shift)?;
+        within("stage.text_dropout", self.text_dropout, SHARE)?;
+        self.sampler.check()
+    }
+}
+
 /// The two networks that learn together.
 #[derive(Module, Debug)]
 pub struct Conditioned {
@@ -64,7 +74,7 @@ pub struct Conditioned {
     pub text: Umt5,
 }
 
-struct TeacherObjective<'a> {
+pub(crate) struct TeacherObjective<'a> {
     stage: &'a TeacherStage,
     source: ShotSource,
     grid: Grid,
@@ -98,7 +108,8 @@ impl Objective for TeacherObjective<'_> {
     fn sheet(&self, model: &Conditioned) -> Option<Frame> {
         let at = BatchAddress { seed: 3 << 40, step: 0, part: 0, batch: 6 };
         let device = Device::flex();
-        let batch = self.source.batch(at, 1, &device);
+        let shot = 1.min(self.source.num_shots() - 1);
+        let batch = self.source.batch(at, shot, &device);
         let text = self.source.embed(&model.text, &batch.script, &device);
         let noise = normals(&mut shared_rng_of(at), batch.clip.shape().num_elements());
         let noise = Tensor::<5>::from_data(TensorData::new(noise, batch.clip.dims()), &device);
@@ -164,13 +175,23 @@ pub fn run(
     recipe: &StageRecipe<TeacherStage>,
     run: &mut Run<'_>,
 ) -> Result<Bundle, TrainError> {
-    let objective = TeacherObjective {
-        stage: &recipe.stage,
-        source: ShotSource::new(&bundle, &recipe.stage.data, run)?,
-        grid: Grid::new(bundle.recipe(), recipe.stage.sampler.substeps),
-    };
-    let model = Conditioned { dit: bundle.dit, text: bundle.text };
-    let model = train(&objective, model, &recipe.run, &recipe.optimizer, run)?;
+    let objective = objective(&bundle, &recipe.stage, run)?;
+    let dit = recipe.run.checkpointed(bundle.dit);
+    let model = Conditioned { dit, text: bundle.text };
+    let model = train(&objective, model, recipe, run)?;
     (bundle.dit, bundle.text) = (model.dit, model.text);
     Ok(bundle)
+}
+
+/// What the stage minimises over `bundle`'s shots.
+pub(crate) fn objective<'a>(
+    bundle: &Bundle,
+    stage: &'a TeacherStage,
+    run: &mut Run<'_>,
+) -> Result<TeacherObjective<'a>, TrainError> {
+    Ok(TeacherObjective {
+        stage,
+        source: ShotSource::new(bundle, &stage.data, run)?,
+        grid: Grid::new(bundle.recipe(), stage.sampler.substeps),
+    })
 }

@@ -17,6 +17,7 @@ use shotstream_media::{Frame, sheet::contact_sheet};
 use shotstream_models::{bundle::Bundle, vae::Vae};
 
 use crate::{
+    check::{Check, NOT_NEGATIVE, SOME, count, within},
     data::{
         address::{below, normals, rng_of, shared_rng_of, uniform},
         world,
@@ -47,7 +48,47 @@ pub struct VaeStage {
     pub latent_noise: f32,
 }
 
-struct VaeObjective<'a> {
+impl Check for VaeStage {
+    fn check(&self) -> Result<(), String> {
+        for side in self.crop {
+            count("stage.crop", side as u64, SOME)?;
+        }
+        let ErrorWeights { absolute, squared, differences } = self.errors;
+        within("stage.errors.absolute", absolute, NOT_NEGATIVE)?;
+        within("stage.errors.squared", squared, NOT_NEGATIVE)?;
+        within("stage.errors.differences", differences, NOT_NEGATIVE)?;
+        within("stage.divergence", self.divergence, NOT_NEGATIVE)?;
+        within("stage.latent_noise", self.latent_noise, NOT_NEGATIVE)
+    }
+}
+
+/// That crops can be cut from the model's shots and seen by its VAE.
+fn check_crop(crop: [usize; 3], bundle: &Bundle) -> Result<(), TrainError> {
+    let [height, width] = bundle.recipe().geometry().pixels;
+    let whole = [bundle.recipe().shot_frames().0, height, width];
+    let [time, rows, columns] = bundle.vae.config().stride();
+    let fits = crop.iter().zip(whole).all(|(&side, whole)| side <= whole);
+    let seen = crop[0] % time == 1 % time
+        && crop[1].is_multiple_of(rows)
+        && crop[2].is_multiple_of(columns);
+    if !fits || !seen {
+        let reason = format!(
+            "stage.crop is {crop:?}, expected 1 + {time}k frames and multiples of {rows} and \
+             {columns} pixels, at most {whole:?}"
+        );
+        return Err(TrainError::Stage { reason });
+    }
+    if whole[0] < SHEET_FRAMES {
+        let reason = format!("shots have {} frames, expected {SHEET_FRAMES} or more", whole[0]);
+        return Err(TrainError::Stage { reason });
+    }
+    Ok(())
+}
+
+/// Frames of the clips on a contact sheet and behind the latents' statistics.
+const SHEET_FRAMES: usize = 9;
+
+pub(crate) struct VaeObjective<'a> {
     stage: &'a VaeStage,
     picture: [usize; 2],
     shot_frames: usize,
@@ -97,12 +138,12 @@ impl Objective for VaeObjective<'_> {
         let at = BatchAddress { seed: 1 << 40, step: 0, part: 0, batch: 4 };
         let mut frames = Vec::new();
         for index in 0..at.batch {
-            let whole = [9, self.picture[0], self.picture[1]];
+            let whole = [SHEET_FRAMES, self.picture[0], self.picture[1]];
             let data = world::crop(&mut rng_of(at, index), self.picture, whole, self.shot_frames);
-            let shape = [1, 9, 3, whole[1], whole[2]];
+            let shape = [1, SHEET_FRAMES, 3, whole[1], whole[2]];
             let clip = Tensor::<5>::from_data(TensorData::new(data, shape), &Device::flex());
             let output = model.decode(model.encode(clip.clone().swap_dims(1, 2))).swap_dims(1, 2);
-            for frame in [0, 8] {
+            for frame in [0, SHEET_FRAMES - 1] {
                 frames.extend([&clip, &output].map(|video| frame_of(video, frame)));
             }
         }
@@ -131,19 +172,14 @@ pub fn frame_of(video: &Tensor<5>, frame: usize) -> Frame {
 /// Run the stage over `bundle`'s VAE.
 ///
 /// # Errors
-/// As [`train`].
+/// As [`train`], and if crops do not fit the model's shots.
 pub fn run(
     mut bundle: Bundle,
     recipe: &StageRecipe<VaeStage>,
     run: &mut Run<'_>,
 ) -> Result<Bundle, TrainError> {
-    let geometry = bundle.recipe().geometry();
-    let objective = VaeObjective {
-        stage: &recipe.stage,
-        picture: geometry.pixels,
-        shot_frames: bundle.recipe().shot_frames().0,
-    };
-    bundle.vae = train(&objective, bundle.vae, &recipe.run, &recipe.optimizer, run)?;
+    let objective = objective(&bundle, &recipe.stage)?;
+    bundle.vae = train(&objective, bundle.vae, recipe, run)?;
     if !recipe.stage.freeze_encoder {
         let (mean, std) = statistics(&objective, &bundle.vae);
         bundle.vae = bundle.vae.with_latents(mean.clone(), std.clone());
@@ -153,13 +189,26 @@ pub fn run(
     Ok(bundle)
 }
 
+/// What the stage minimises over pictures of `bundle`'s size.
+pub(crate) fn objective<'a>(
+    bundle: &Bundle,
+    stage: &'a VaeStage,
+) -> Result<VaeObjective<'a>, TrainError> {
+    check_crop(stage.crop, bundle)?;
+    Ok(VaeObjective {
+        stage,
+        picture: bundle.recipe().geometry().pixels,
+        shot_frames: bundle.recipe().shot_frames().0,
+    })
+}
+
 /// Mean and deviation of each latent channel over clips of whole pictures.
 fn statistics(objective: &VaeObjective<'_>, vae: &Vae) -> (Vec<f32>, Vec<f32>) {
     let at = BatchAddress { seed: 2 << 40, step: 0, part: 0, batch: 64 };
     let mut values: Vec<Vec<f32>> = Vec::new();
     for index in 0..at.batch {
         let rng = &mut rng_of(at, index);
-        let frames = [1, 9][below(rng, 2)];
+        let frames = [1, SHEET_FRAMES][below(rng, 2)];
         let window = [frames, objective.picture[0], objective.picture[1]];
         let data = world::crop(rng, objective.picture, window, objective.shot_frames);
         let data = TensorData::new(data, [1, frames, 3, window[1], window[2]]);
