@@ -16,17 +16,15 @@ use std::{borrow::Cow, collections::BTreeMap, path::Path};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 use shotstream_models::{
     checkpoint::{Network, parameters},
     lora::{Factors, Lora, LoraConfig, adapted, is_target, projection},
 };
 
 use crate::{
+    check::{Check, SOME, above_zero, count},
     data::address::{rng_of, uniform},
     error::TrainError,
-    files,
-    fingerprint::hex,
     params::{self, ParamSpec, Vectors, host},
     trainer::BatchAddress,
 };
@@ -44,18 +42,10 @@ pub struct LoraRecipe {
     pub targets: Vec<String>,
 }
 
-impl LoraRecipe {
-    /// Whether the numbers make sense; otherwise what does not.
-    ///
-    /// # Errors
-    /// The key and what it holds.
-    pub fn check(&self) -> Result<(), String> {
-        if self.rank == 0 {
-            return Err("lora.rank must be at least 1".into());
-        }
-        if !(self.alpha.is_finite() && self.alpha > 0.0) {
-            return Err(format!("lora.alpha must be a positive number, found {}", self.alpha));
-        }
+impl Check for LoraRecipe {
+    fn check(&self) -> Result<(), String> {
+        count("lora.rank", self.rank as u64, SOME)?;
+        above_zero("lora.alpha", self.alpha)?;
         match self.targets.is_empty() {
             true => Err("lora.targets is empty, expected ends of layers' names".into()),
             false => Ok(()),
@@ -157,26 +147,6 @@ impl Space {
         gradients
     }
 
-    /// Take the run's folder for this base: write down which it is or, of a run that goes on, refuse
-    /// another than it began with.
-    ///
-    /// # Errors
-    /// If the base is another, or the folder cannot be read or written.
-    pub fn claim(&self, dir: &Path, resumed: bool) -> Result<(), TrainError> {
-        let Self::Factors(adapter) = self else { return Ok(()) };
-        let (path, ours) = (dir.join("base.sha256"), adapter.fingerprint());
-        if !resumed {
-            return files::replace(&path, ours.as_bytes());
-        }
-        let theirs = std::fs::read_to_string(&path)
-            .map_err(|source| TrainError::Read { source, path: path.clone() })?;
-        let reason = "its adapter began on other weights or with another lora.alpha".to_owned();
-        match theirs == ours {
-            true => Ok(()),
-            false => Err(TrainError::Resume { reason, path: dir.to_owned() }),
-        }
-    }
-
     /// Write adapters into the run's folder as PEFT does: that of the first root into `adapter`,
     /// those of others into `adapter-` and their name.
     ///
@@ -204,16 +174,6 @@ impl Adapter {
     fn factors(&self, target: &Target, factors: &[Vec<f32>]) -> [Tensor<2>; 2] {
         let ([outputs, inputs], rank) = (target.shape, self.config.rank);
         [tensor(&factors[0], [rank, inputs]), tensor(&factors[1], [outputs, rank])]
-    }
-
-    /// What identifies the function from factors to weights.
-    fn fingerprint(&self) -> String {
-        let mut hash = Sha256::new();
-        hash.update(self.config.scale().to_le_bytes());
-        for vector in &self.base {
-            vector.iter().for_each(|x| hash.update(x.to_le_bytes()));
-        }
-        hex(hash)
     }
 }
 

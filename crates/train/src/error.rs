@@ -8,17 +8,19 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum TrainError {
-    #[error("the recipe {} is not valid: {reason}", path.display())]
+    #[error("the recipe is not valid, {reason}: {}", path.display())]
     Recipe { reason: String, path: PathBuf },
-    #[error("{} already holds a run of {found}, resume it with --resume or choose another folder", path.display())]
-    Occupied { found: String, path: PathBuf },
-    #[error("the run in {} cannot be resumed: {reason}", path.display())]
+    #[error("the folder holds {found}, {}: {}", if *.resumable { "resume it with --resume or choose another folder" } else { "choose another folder" }, path.display())]
+    Occupied { found: &'static str, resumable: bool, path: PathBuf },
+    #[error("the run cannot be resumed, {reason}: {}", path.display())]
     Resume { reason: String, path: PathBuf },
-    #[error("the loss of step {step} is {loss}, the run stops here; the last checkpoint is intact")]
-    NotFinite { step: u64, loss: f64 },
-    #[error("cannot write {}: {source}", path.display())]
+    #[error(
+        "{what} is {found} in step {step}, the run stops here and the last checkpoint is intact"
+    )]
+    NotFinite { what: String, step: u64, found: f64 },
+    #[error("cannot write ({source}), what was saved before is intact: {}", path.display())]
     Write { source: std::io::Error, path: PathBuf },
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read ({source}): {}", path.display())]
     Read { source: std::io::Error, path: PathBuf },
     #[error(
         "{ranks} ranks cannot share loop.parts evenly, expected a multiple of {ranks}, found {parts}"
@@ -37,12 +39,12 @@ pub enum TrainError {
     Lora(#[from] shotstream_models::lora::LoraError),
     #[error(transparent)]
     Tokenizer(#[from] shotstream_models::tokenizer::TokenizerError),
-    #[error("the recipe asks for what this stage cannot do: {reason}")]
+    #[error("the recipe asks for what cannot be done: {reason}")]
     Stage { reason: String },
-    #[error("the teacher does not fit the student: {reason}: {}", path.display())]
+    #[error("{reason}: {}", path.display())]
     Teacher { reason: String, path: PathBuf },
     #[error(transparent)]
     Refused(#[from] crate::data::table::Refusal),
-    #[error("what is stored here is not usable: {reason}: {}", path.display())]
+    #[error("what is stored here is not usable, {reason}: {}", path.display())]
     Stored { reason: String, path: PathBuf },
 }

@@ -6,6 +6,7 @@
 
 pub mod ablation;
 pub mod adapter;
+pub mod check;
 pub mod checkpoint;
 pub mod court;
 pub mod data;
@@ -17,6 +18,7 @@ pub mod hardware;
 pub mod log;
 pub mod loss;
 pub mod optimizer;
+pub mod origin;
 pub mod params;
 pub mod ranks;
 pub mod recipe;

@@ -8,7 +8,10 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
-use crate::params::{ParamSpec, Vectors, host};
+use crate::{
+    check::{Check, NOT_NEGATIVE, SHARE, above_zero, within},
+    params::{ParamSpec, Vectors, host},
+};
 
 /// What the optimiser needs to know, as written in a recipe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -30,6 +33,20 @@ pub struct OptimizerRecipe {
     /// Decay of the running average of the weights.
     #[serde(default = "default_ema")]
     pub ema: f32,
+}
+
+impl Check for OptimizerRecipe {
+    fn check(&self) -> Result<(), String> {
+        within("optimizer.adamw_lr", self.adamw_lr, NOT_NEGATIVE)?;
+        within("optimizer.muon_lr", self.muon_lr, NOT_NEGATIVE)?;
+        for beta in self.betas {
+            // At 1 a moment never forgets, and its bias cannot be removed.
+            within("optimizer.betas", beta, [0.0, 0.999_999])?;
+        }
+        within("optimizer.weight_decay", self.weight_decay, NOT_NEGATIVE)?;
+        above_zero("optimizer.clip", self.clip)?;
+        within("optimizer.ema", self.ema, SHARE)
+    }
 }
 
 fn default_betas() -> [f32; 2] {
@@ -102,7 +119,8 @@ impl Optimizer {
     /// One update of `values` by `gradients` at `scale` times the recipe's rates.
     ///
     /// `turns` has an entry for every parameter; those without a turn, and what is remembered of
-    /// them, stay as they are. Returns the global norm of the gradient before clipping.
+    /// them, stay as they are. Returns the global norm of the gradient before clipping; if it is
+    /// not finite, nothing has changed.
     pub fn step(
         &mut self,
         values: &mut Vectors,
@@ -111,6 +129,9 @@ impl Optimizer {
         turns: &[Option<Turn>],
     ) -> f32 {
         let norm = global_norm(gradients, turns);
+        if !norm.is_finite() {
+            return norm;
+        }
         let shrink = (self.recipe.clip / norm.max(f32::MIN_POSITIVE)).min(1.0);
         for (index, turn) in turns.iter().enumerate() {
             let Some(Turn { updates, rate }) = *turn else { continue };

@@ -12,14 +12,18 @@
 //!
 //! Self-forcing (Huang et al. 2025, arXiv 2506.08009): every chunk is made from the student's own
 //! earlier chunks, at a random number of steps, and only the last of these carries a gradient.
-//! Keys and values in the caches are constants. The reference lets the gradient of a chunk flow
-//! into the last step of every earlier one through values that a later pass overwrote; that is a
-//! mixture of two passes which no derivation asks for, and it costs the memory of all their graphs.
+//!
+//! How far that gradient reaches is [`Reach`]. Usually keys and values in the caches are constants.
+//! Or a chunk's loss also reaches the passes that filled them, and through those the earlier chunks:
+//! the derivative of what the last steps really read, at the cost of all chunks' graphs at once. The
+//! reference lets it flow into the last step of every earlier chunk through values that the commit
+//! overwrote; that is a mixture of two passes and the derivative of nothing.
 
 use std::ops::ControlFlow;
 
 use burn::module::Module as _;
 use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
 use shotstream_engine::{
     network::{Blend, Denoiser, Memory, NetworkError},
     rollout::{ShotInput, rollout},
@@ -67,11 +71,30 @@ pub struct Texts {
     learning: Option<TextCache>,
 }
 
+/// How far the gradient of a chunk reaches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reach {
+    /// Its own last step.
+    #[default]
+    LastStep,
+    /// Also the context pass, and through their commit passes the last steps of earlier chunks.
+    ThroughCache,
+}
+
+/// A cache, and the same values with their graph where a gradient reaches through them.
+#[derive(Clone, Debug)]
+pub struct Remembered<C> {
+    plain: C,
+    learning: Option<C>,
+}
+
 /// The student's transformer, as the engine's rollout asks for it.
 #[derive(Debug)]
 pub struct Student<'a> {
     plain: Dit,
     learning: Option<&'a Dit>,
+    reach: Reach,
     /// The timestep whose pass carries the gradient.
     exit: f32,
 }
@@ -79,13 +102,34 @@ pub struct Student<'a> {
 impl<'a> Student<'a> {
     /// A student that only works: no pass carries a gradient. `dit` may be on either device.
     pub fn at_work(dit: &Dit) -> Self {
-        Self { plain: dit.valid(), learning: None, exit: 0.0 }
+        Self { plain: dit.valid(), learning: None, reach: Reach::LastStep, exit: 0.0 }
     }
 
-    /// A student that learns in the last step of `schedule`.
-    pub fn learning(dit: &'a Dit, schedule: &Schedule) -> Self {
+    /// A student that learns in the last step of `schedule`, and as far as the gradient reaches.
+    pub fn learning(dit: &'a Dit, schedule: &Schedule, reach: Reach) -> Self {
         let exit = schedule.steps().last().expect("a schedule has a step").timestep;
-        Self { plain: dit.valid(), learning: Some(dit), exit }
+        Self { plain: dit.valid(), learning: Some(dit), reach, exit }
+    }
+
+    fn reaches_through(&self) -> Option<&'a Dit> {
+        self.learning.filter(|_| self.reach == Reach::ThroughCache)
+    }
+
+    fn context(&self, scene: &Scene<'_>) -> Remembered<ContextCache> {
+        let (slots, latents) = (&scene.layout.slots, scene.context.clone());
+        let embeddings = scene.embeddings.clone();
+        match self.reaches_through() {
+            None => {
+                let texts = self.plain.text_cache(embeddings);
+                let plain = self.plain.encode_context(latents, slots, &texts);
+                Remembered { plain, learning: None }
+            }
+            Some(dit) => {
+                let texts = dit.text_cache(embeddings.autodiff());
+                let graph = dit.encode_context(latents.autodiff(), slots, &texts);
+                Remembered { plain: graph.inner(), learning: Some(graph) }
+            }
+        }
     }
 
     /// Make a shot, `[B, C, F, h, w]`; `noise(chunk, step)` is `[B, C, frames of a chunk, h, w]`.
@@ -99,8 +143,7 @@ impl<'a> Student<'a> {
         mut noise: impl FnMut(usize, usize) -> Tensor<5>,
     ) -> Tensor<5> {
         let captions = scene.embeddings.dims()[1];
-        let texts = self.plain.text_cache(scene.embeddings.clone());
-        let context = self.plain.encode_context(scene.context.clone(), &scene.layout.slots, &texts);
+        let context = self.context(scene);
         let own = scene.embeddings.clone().narrow(1, captions - 1, 1);
         let text = Texts {
             plain: self.plain.text_cache(own.clone()),
@@ -128,15 +171,17 @@ impl<'a> Student<'a> {
 impl Denoiser for Student<'_> {
     type Latents = Clips;
     type TextCache = Texts;
-    type ContextCache = ContextCache;
-    type LocalCache = LocalCache;
+    type ContextCache = Remembered<ContextCache>;
+    type LocalCache = Remembered<LocalCache>;
 
-    fn empty_local(&self) -> LocalCache {
-        LocalCache::default()
+    fn empty_local(&self) -> Self::LocalCache {
+        let learning = self.reaches_through().map(|_| LocalCache::default());
+        Remembered { plain: LocalCache::default(), learning }
     }
 
-    fn forget(&self, local: &mut LocalCache, LatentFrames(latents): LatentFrames) {
-        local.keep(latents);
+    fn forget(&self, local: &mut Self::LocalCache, LatentFrames(latents): LatentFrames) {
+        local.plain.keep(latents);
+        local.learning.iter_mut().for_each(|cache| cache.keep(latents));
     }
 
     fn velocity(
@@ -145,21 +190,24 @@ impl Denoiser for Student<'_> {
         timestep: f32,
         slots: &[FrameSlot],
         text: &Texts,
-        Memory { context, local }: Memory<'_, ContextCache, LocalCache>,
+        Memory { context, local }: Memory<'_, Self::ContextCache, Self::LocalCache>,
     ) -> Result<Clips, NetworkError> {
         let latents = noisy.0.clone();
         let [samples, ..] = latents.dims();
         let timesteps = Tensor::full([samples, slots.len()], timestep, &latents.device());
         let learning = self.learning.zip(text.learning.as_ref());
         Ok(Clips(match learning.filter(|_| timestep == self.exit) {
-            None => self.plain.denoise(latents, timesteps, slots, &text.plain, context, local),
+            None => {
+                let (context, local) = (&context.plain, &local.plain);
+                self.plain.denoise(latents, timesteps, slots, &text.plain, context, local)
+            }
             Some((dit, text)) => dit.denoise(
                 latents.autodiff(),
                 timesteps.autodiff(),
                 slots,
                 text,
-                &context.autodiff(),
-                &local.autodiff(),
+                &context.learning.clone().unwrap_or_else(|| context.plain.autodiff()),
+                &local.learning.clone().unwrap_or_else(|| local.plain.autodiff()),
             ),
         }))
     }
@@ -169,10 +217,21 @@ impl Denoiser for Student<'_> {
         clean: &Clips,
         slots: &[FrameSlot],
         text: &Texts,
-        context: &ContextCache,
-        local: &mut LocalCache,
+        context: &Self::ContextCache,
+        local: &mut Self::LocalCache,
     ) -> Result<(), NetworkError> {
-        self.plain.commit(clean.0.clone().inner(), slots, &text.plain, context, local);
+        let graphs = self.learning.zip(text.learning.as_ref()).zip(context.learning.as_ref());
+        match graphs.zip(local.learning.as_mut()) {
+            None => {
+                let clean = clean.0.clone().inner();
+                let local = &mut local.plain;
+                self.plain.commit(clean, slots, &text.plain, &context.plain, local);
+            }
+            Some((((dit, text), context), cache)) => {
+                dit.commit(clean.0.clone().autodiff(), slots, text, context, cache);
+                local.plain = cache.inner();
+            }
+        }
         Ok(())
     }
 }

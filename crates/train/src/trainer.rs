@@ -4,20 +4,23 @@ use std::{fmt::Debug, ops::Range, path::PathBuf, time::Instant};
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
+use serde::Serialize;
 use shotstream_media::Frame;
 use shotstream_models::bundle::Bundle;
 
 use crate::{
     adapter::Space,
-    checkpoint,
+    checkpoint::{Checkpoint, Snapshot},
     error::TrainError,
     fingerprint,
-    log::Metrics,
+    log::{LOG, Metrics},
     optimizer::{Optimizer, Turn},
+    origin::Origin,
     params::{self, ParamSpec, Vectors},
     ranks::{Fact, Part, Ranks},
-    recipe::StageRecipe,
-    watching::{Averages, Watch, footage::Footage},
+    recipe::{LoopRecipe, StageRecipe},
+    stages::MODEL,
+    watching::{Averages, Watch, footage::Footage, record::Record},
     workers::Workers,
 };
 
@@ -105,28 +108,57 @@ pub struct Run<'a> {
     /// The processes that train together. The first alone writes; the others read what it writes,
     /// so all must see the same folder.
     pub ranks: &'a dyn Ranks,
+    /// What the folder is to say of the run, if a stage runs as a whole.
+    pub record: Option<Record>,
     /// Called after every step with the step, the steps in all and the numbers of the log.
     pub watch: &'a mut dyn FnMut(u64, u64, &Metrics),
 }
 
-/// The checkpoint in a run's folder.
-const RESUME: &str = "resume.safetensors";
+/// The state to resume from in a run's folder.
+const STATE: &str = "resume.safetensors";
 
 impl Run<'_> {
-    /// Whether the folder holds a run.
-    pub fn begun(&self) -> bool {
-        self.dir.join(RESUME).exists()
-    }
-
-    /// That the folder is free, or its run is to go on.
+    /// That the folder may be written: it holds nothing yet, or a run that is to be continued.
     ///
     /// # Errors
-    /// If it holds a run that is not to go on.
-    pub fn refuse_occupied(&self) -> Result<(), TrainError> {
-        if self.begun() && !self.resume {
-            return Err(TrainError::Occupied { found: self.stage.into(), path: self.dir.clone() });
+    /// If it holds a run and `resume` is not asked for, or a model that no run of it made.
+    pub fn check_vacant(&self) -> Result<(), TrainError> {
+        let holds = |name| self.dir.join(name).exists();
+        let found = match (holds(STATE), holds(LOG), holds(MODEL)) {
+            (true, _, _) if !self.resume => "a run",
+            (false, true, _) if !self.resume => "a run without a checkpoint",
+            (false, _, true) => "a finished model",
+            _ => return Ok(()),
+        };
+        let path = self.dir.clone();
+        Err(TrainError::Occupied { found, resumable: found != "a finished model", path })
+    }
+
+    /// That the folder holds nothing of a run.
+    ///
+    /// # Errors
+    /// If it does.
+    pub fn check_empty(&self) -> Result<(), TrainError> {
+        let found = [(STATE, "a run"), (LOG, "a run"), (MODEL, "a finished model")];
+        match found.into_iter().find(|(name, _)| self.dir.join(name).exists()) {
+            None => Ok(()),
+            Some((_, found)) => {
+                Err(TrainError::Occupied { found, resumable: false, path: self.dir.clone() })
+            }
         }
-        Ok(())
+    }
+
+    /// Make the folder and write down in it what runs here; only what can be done comes as far.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn begin(&self) -> Result<(), TrainError> {
+        std::fs::create_dir_all(&self.dir)
+            .map_err(|source| TrainError::Write { source, path: self.dir.clone() })?;
+        match self.record.as_ref().filter(|_| self.ranks.is_first()) {
+            Some(record) => record.begin(&self.dir),
+            None => Ok(()),
+        }
     }
 }
 
@@ -145,9 +177,9 @@ impl Debug for Run<'_> {
 /// [`Stage::run`](crate::stages::Stage::run) does for whole stages.
 ///
 /// # Errors
-/// If the folder is occupied or unwritable, the checkpoint or the adapter does not fit, or the loss
-/// is not finite.
-pub fn train<O: Objective, S>(
+/// If the folder is occupied or unwritable, the checkpoint or the adapter does not fit, or a number
+/// is not finite; the last checkpoint is then intact.
+pub fn train<O: Objective, S: Serialize>(
     objective: &O,
     model: O::Model,
     recipe: &StageRecipe<S>,
@@ -163,35 +195,21 @@ pub fn train<O: Objective, S>(
     let mut watch = watch.transpose()?;
     let device = Device::flex().autodiff();
     while state.step < recipe.steps {
-        let started = Instant::now();
-        let at = BatchAddress { seed: recipe.seed, step: state.step, part: 0, batch: recipe.batch };
-        let parts = backward(objective, (&model, &state), at, &share, &workers);
-        let Part { gradients, mut metrics } = run.ranks.mean(state.step, parts)?;
-        let rate = recipe.rate(state.step);
-        let turn = |spec: &ParamSpec| {
-            objective.turn(&spec.name, state.step).filter(|_| objective.trainable(&spec.name))
-        };
-        let turns: Vec<_> = state.specs.iter().map(turn).collect();
-        let norm = state.optimizer.step(&mut state.values, &gradients, rate, &turns);
-        let (secs, samples) = (started.elapsed().as_secs_f64(), recipe.parts * recipe.batch);
-        metrics.extend([
-            ("grad_norm", f64::from(norm)),
-            ("rate", f64::from(rate)),
-            ("secs", secs),
-            ("samples_per_sec", samples as f64 / secs),
-        ]);
+        let together = (run.ranks, &share, &workers);
+        let mut metrics = state.update(objective, &model, recipe, together)?;
         state.step += 1;
+        // What a step leaves comes before the checkpoint that says it is done.
         if let Some(watch) = &mut watch {
             let averages = || state.space.weights(&state.optimizer.ema);
             let averages: Averages<'_, O> = (&model, &averages);
             metrics = watch.look(objective, averages, (state.step, metrics), &workers)?;
         }
         (run.watch)(state.step, recipe.steps, &metrics);
-        if state.step % recipe.save_every == 0 || state.step == recipe.steps {
+        if state.step.is_multiple_of(recipe.save_every) || state.step == recipe.steps {
             run.ranks.same(|| Ok(state.facts()))?;
-            if writes {
-                let State { path, step, specs, values, optimizer, .. } = &state;
-                checkpoint::save(path, *step, specs, values, optimizer)?;
+            if let Some(watch) = &watch {
+                watch.sync()?;
+                state.checkpoint.save(state.step, state.groups())?;
             }
         }
     }
@@ -225,46 +243,81 @@ fn backward<O: Objective>(
 
 /// A run's values and memory, new or resumed.
 struct State {
-    path: PathBuf,
+    checkpoint: Checkpoint,
     step: u64,
     space: Space,
-    specs: Vec<ParamSpec>,
     values: Vectors,
     optimizer: Optimizer,
 }
 
 impl State {
-    fn open<O: Objective, S>(
+    fn open<O: Objective, S: Serialize>(
         objective: &O,
         model: &O::Model,
         recipe: &StageRecipe<S>,
         run: &Run<'_>,
     ) -> Result<Self, TrainError> {
-        let path = run.dir.join(RESUME);
+        run.check_vacant()?;
         let (lora, seed) = (recipe.lora.as_ref(), recipe.run.seed);
         let trainable = |name: &str| objective.trainable(name);
-        let (space, specs, mut values) =
+        let (space, specs, values) =
             Space::open(model, lora, objective.transformers(), trainable, seed)?;
-        let mut optimizer = Optimizer::new(recipe.optimizer.clone(), &specs, &values, trainable);
-        let mut step = 0;
-        run.refuse_occupied()?;
-        if path.exists() {
-            let snapshot = checkpoint::load(&path, &specs)?;
-            step = snapshot.step;
-            [values, optimizer.first, optimizer.second, optimizer.ema] = snapshot.groups;
+        let optimizer = Optimizer::new(recipe.optimizer.clone(), &specs, &values, trainable);
+        let origin = Origin::new(run.stage, recipe, model);
+        let checkpoint = Checkpoint { path: run.dir.join(STATE), origin, specs };
+        let mut state = Self { checkpoint, step: 0, space, values, optimizer };
+        if state.checkpoint.path.exists() {
+            let Snapshot { step, groups } = state.checkpoint.load(state.groups())?;
+            state.step = step;
+            let optimizer = &mut state.optimizer;
+            [state.values, optimizer.first, optimizer.second, optimizer.ema] = groups;
         }
-        std::fs::create_dir_all(&run.dir)
-            .map_err(|source| TrainError::Write { source, path: run.dir.clone() })?;
-        if run.ranks.is_first() || path.exists() {
-            space.claim(&run.dir, path.exists())?;
-        }
-        Ok(Self { path, step, space, specs, values, optimizer })
+        run.begin()?;
+        Ok(state)
+    }
+
+    /// What a checkpoint keeps.
+    fn groups(&self) -> [&Vectors; 4] {
+        let Optimizer { first, second, ema, .. } = &self.optimizer;
+        [&self.values, first, second, ema]
     }
 
     /// What all ranks must share between two updates.
     fn facts(&self) -> Vec<Fact> {
-        let Optimizer { first, second, ema, .. } = &self.optimizer;
-        let weights = fingerprint::of_vectors(&[&self.values, first, second, ema]);
+        let weights = fingerprint::of_vectors(&self.groups());
         vec![("step", self.step.to_string()), ("set of weights", weights)]
+    }
+
+    /// One update; the numbers are for the log.
+    fn update<O: Objective>(
+        &mut self,
+        objective: &O,
+        model: &O::Model,
+        recipe: &LoopRecipe,
+        (ranks, share, workers): (&dyn Ranks, &Range<usize>, &Workers),
+    ) -> Result<Metrics, TrainError> {
+        let started = Instant::now();
+        let step = self.step;
+        let at = BatchAddress { seed: recipe.seed, step, part: 0, batch: recipe.batch };
+        let parts = backward(objective, (model, self), at, share, workers);
+        let Part { gradients, mut metrics } = ranks.mean(step, parts)?;
+        let rate = recipe.rate(step);
+        let turn = |spec: &ParamSpec| {
+            objective.turn(&spec.name, step).filter(|_| objective.trainable(&spec.name))
+        };
+        let turns: Vec<_> = self.checkpoint.specs.iter().map(turn).collect();
+        let norm = f64::from(self.optimizer.step(&mut self.values, &gradients, rate, &turns));
+        if !norm.is_finite() {
+            let what = "the norm of the gradient".into();
+            return Err(TrainError::NotFinite { what, step, found: norm });
+        }
+        let (secs, samples) = (started.elapsed().as_secs_f64(), recipe.parts * recipe.batch);
+        metrics.extend([
+            ("grad_norm", norm),
+            ("rate", f64::from(rate)),
+            ("secs", secs),
+            ("samples_per_sec", samples as f64 / secs),
+        ]);
+        Ok(metrics)
     }
 }

@@ -104,9 +104,12 @@ fn an_adapter_resumes_to_the_same_losses_and_on_its_own_base_alone() {
     let mut parts = teach(&base, dir.path(), ("parts", LORA), 3, false).1;
     let other = Bundle { dit: shaken(base.dit.clone(), 4), ..base.clone() };
     let louder = LORA.replace("8.0", "9.0");
-    for (base, lora) in [(&other, LORA), (&base, &louder)] {
+    for (base, lora, reason) in [
+        (&other, LORA, "began with the weights of another model"),
+        (&base, &louder, "lora.alpha was 8.0, now it is 9.0"),
+    ] {
         let error = teach(base, dir.path(), ("parts", lora), 8, true).0.unwrap_err();
-        assert!(error.to_string().contains("began on other weights"), "{error}");
+        assert!(error.to_string().contains(reason), "{error}");
     }
     let error = teach(&base, dir.path(), ("parts", ""), 8, true).0.unwrap_err();
     assert!(matches!(error, TrainError::Resume { .. }), "{error}");
@@ -147,8 +150,11 @@ fn an_adapter_that_cannot_be_meant_is_refused_with_its_key() {
     let recipe = |rank: &str, alpha: &str, targets: &str| {
         format!("[lora]\nrank = {rank}\nalpha = {alpha}\ntargets = [{targets}]\n")
     };
-    assert!(read(&recipe("0", "1.0", "\"q\"")).contains("lora.rank must be at least 1"));
-    assert!(read(&recipe("1", "nan", "\"q\"")).contains("lora.alpha must be a positive number"));
+    assert!(read(&recipe("0", "1.0", "\"q\"")).contains("lora.rank is 0, expected at least 1"));
+    assert!(
+        read(&recipe("1", "nan", "\"q\""))
+            .contains("lora.alpha is NaN, expected a finite number above 0")
+    );
     assert!(read(&recipe("1", "1.0", "")).contains("lora.targets is empty"));
     assert!(read("[lora]\nranks = 1\n").contains("ranks"));
 

@@ -37,7 +37,7 @@ use shotstream_train::{
     },
     optimizer::{Optimizer, OptimizerRecipe, Turn},
     params::{self, ParamSpec, Vectors},
-    rollout::Scene,
+    rollout::{Reach, Scene},
     stages::{
         ode_init,
         teacher::{self, Conditioned},
@@ -243,6 +243,7 @@ fn filmed<'a>(golden: &Golden, bundle: &'a Bundle) -> self_forcing::Drawn<'a> {
         },
         slots,
         rollout: (0..chunks).map(of_chunk).collect(),
+        reach: Reach::LastStep,
         levels: golden.values::<1>("levels"),
         noise: golden.tensor("noise", &device),
     }

@@ -20,7 +20,7 @@ use shotstream_train::{
     log::Metrics,
     optimizer::OptimizerRecipe,
     ranks::{Alone, Ranks},
-    recipe::{LoopRecipe, StageRecipe, read_toml},
+    recipe::{Fall, LoopRecipe, StageRecipe, read_toml},
     stages::{
         Stage, ode_init,
         ode_pairs::{self, OdePairsRecipe},
@@ -106,6 +106,8 @@ fn pull(
         save_every: 3,
         sheet_every: 1000,
         watch: None,
+        fall: Fall::Linear,
+        checkpoint_blocks: false,
     };
     let optimizer = OptimizerRecipe {
         adamw_lr: 0.05,
@@ -239,7 +241,7 @@ fn ranks_share_the_trajectories_and_all_must_read_the_same() {
         losses_of(ranks, &shared, false, |run| ode_pairs::run(&bundle, &recipe, run)).0
     };
     together(2, made).into_iter().for_each(Result::unwrap);
-    let held = |dir: &Path| format!("{:?}", pairs::load_all(dir).unwrap());
+    let held = |dir: &Path| format!("{:?}", pairs::load_all(dir, bundle.recipe()).unwrap());
     assert!(held(&alone) == held(&shared));
 
     std::fs::remove_file(shared.join("pairs-00002.safetensors")).unwrap();

@@ -87,6 +87,25 @@ fn the_vae_learns_and_resumes_to_the_same_losses() {
 }
 
 #[test]
+fn parts_add_up_the_same_on_any_number_of_threads() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = format!("{}{VAE_STAGE}", loop_of(3, 1)).replace("parts = 2", "parts = 4");
+    let recipe = StageRecipe::read(&write(dir.path(), "vae.toml", &text)).unwrap();
+    let bundle = toy(dir.path());
+    let states = [1, 2, 4].map(|threads| {
+        let folder = dir.path().join(format!("{threads}"));
+        let watch = &mut |_, _, _: &_| ();
+        let stage = "test";
+        let dir = folder.clone();
+        let mut run =
+            Run { stage, dir, resume: false, threads, ranks: &Alone, record: None, watch };
+        vae::run(bundle.clone(), &recipe, &mut run).unwrap();
+        std::fs::read(folder.join("resume.safetensors")).unwrap()
+    });
+    assert!(states[0] == states[1] && states[1] == states[2]);
+}
+
+#[test]
 fn teacher_trajectories_and_student_follow_each_other() {
     let dir = tempfile::tempdir().unwrap();
     let bundle = toy(dir.path());

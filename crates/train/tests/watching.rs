@@ -279,6 +279,7 @@ fn a_page_holds_all_that_a_folder_does_and_needs_nothing_else() {
         resume: false,
         threads: 2,
         ranks: &Alone,
+        record: None,
         watch: &mut ignore,
     };
     Stage::Vae.run(Some(&dir.join("from.safetensors")), &recipe, &mut run).unwrap();

@@ -8,6 +8,7 @@
 mod names;
 mod read;
 mod walk;
+mod whole;
 mod write;
 
 use std::{
@@ -21,6 +22,7 @@ use thiserror::Error;
 pub use self::{
     names::Network,
     read::Weights,
+    whole::replace,
     write::{StoredDtype, WeightsWriter},
 };
 

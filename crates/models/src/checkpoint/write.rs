@@ -2,9 +2,9 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
+    fs::File,
     io::{self, BufWriter, Write},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use burn::module::Module;
@@ -15,6 +15,7 @@ use super::{
     CheckpointError,
     names::Network,
     walk::{self, Slot},
+    whole::replace,
 };
 
 /// The key of the header that is not a tensor.
@@ -91,14 +92,8 @@ impl WeightsWriter {
             let (name, path) = (tensor.name.clone(), path.to_owned());
             return Err(CheckpointError::NotFinite { name, path });
         }
-        let mut part = path.as_os_str().to_owned();
-        part.push(".tmp");
-        let part = PathBuf::from(part);
-        self.write_to(&part, metadata).and_then(|()| fs::rename(&part, path)).map_err(|source| {
-            // The error that matters is the first one; a part that cannot be removed stays.
-            let _ = fs::remove_file(&part);
-            CheckpointError::Unwritable { source, path: path.to_owned() }
-        })
+        replace(path, |part| self.write_to(part, metadata))
+            .map_err(|source| CheckpointError::Unwritable { source, path: path.to_owned() })
     }
 
     fn write_to(&self, path: &Path, metadata: &[(&str, String)]) -> io::Result<()> {
@@ -111,7 +106,7 @@ impl WeightsWriter {
         for tensor in &self.tensors {
             file.write_all(&tensor.bytes)?;
         }
-        file.into_inner()?.sync_all()
+        file.flush()
     }
 
     fn header(&self, metadata: &[(&str, String)]) -> Value {

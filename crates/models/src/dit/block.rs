@@ -26,8 +26,6 @@ use crate::kernels::norm::{gated_add, modulated_norm};
 /// What every block of a pass needs to know about its tokens.
 #[derive(Debug)]
 pub(super) struct Step<'a> {
-    /// The timesteps as vectors, `[B, F, D]`.
-    pub(super) time: Tensor<3>,
     /// What the timesteps ask of every block, `[B, F, 6, D]`.
     pub(super) modulation: Tensor<4>,
     pub(super) rope: Rope,

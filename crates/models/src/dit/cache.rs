@@ -27,6 +27,11 @@ impl KeyValue {
         Self { key: self.key.clone().autodiff(), value: self.value.clone().autodiff() }
     }
 
+    /// The same values outside any graph.
+    fn inner(&self) -> Self {
+        Self { key: self.key.clone().inner(), value: self.value.clone().inner() }
+    }
+
     /// All of `parts`, one after the other.
     pub(super) fn concat(parts: Vec<Self>) -> Self {
         let (keys, values) = parts.into_iter().map(|part| (part.key, part.value)).unzip();
@@ -60,6 +65,12 @@ impl ContextCache {
         Self { layers: self.layers.iter().map(KeyValue::autodiff).collect() }
     }
 
+    /// The same values outside any graph.
+    #[must_use]
+    pub fn inner(&self) -> Self {
+        Self { layers: self.layers.iter().map(KeyValue::inner).collect() }
+    }
+
     /// Tokens remembered.
     pub fn tokens(&self) -> usize {
         self.layers.first().map_or(0, KeyValue::tokens)
@@ -79,6 +90,12 @@ impl LocalCache {
     #[must_use]
     pub fn autodiff(&self) -> Self {
         Self { layers: self.layers.iter().map(KeyValue::autodiff).collect(), ..*self }
+    }
+
+    /// The same values outside any graph.
+    #[must_use]
+    pub fn inner(&self) -> Self {
+        Self { layers: self.layers.iter().map(KeyValue::inner).collect(), ..*self }
     }
 
     /// Tokens remembered.

@@ -25,6 +25,7 @@
 mod attention;
 mod block;
 mod cache;
+mod checkpointing;
 mod embedding;
 mod norm;
 mod pass;
@@ -152,6 +153,8 @@ pub struct Dit {
     shot_embedding: Option<ShotEmbedding>,
     #[module(skip)]
     config: DitConfig,
+    #[module(skip)]
+    checkpoints_blocks: bool,
 }
 
 /// The last projection and the modulation before it.
@@ -186,7 +189,15 @@ impl Dit {
             },
             shot_embedding: ShotEmbedding::new(config, device),
             config: config.clone(),
+            checkpoints_blocks: false,
         }
+    }
+
+    /// The same network, which keeps only what goes into every block and computes the block again
+    /// for its derivative: a third more work, and memory for one block instead of all.
+    #[must_use]
+    pub fn with_block_checkpointing(self) -> Self {
+        Self { checkpoints_blocks: true, ..self }
     }
 
     /// The sizes this network was built with.
@@ -267,11 +278,14 @@ impl Dit {
     /// Run every block and the head.
     fn predict(&self, frames: Frames<'_>, mut pass: Pass<'_>) -> Tensor<5> {
         let size = frames.latents.dims();
-        let (mut x, step) = self.embed(frames);
+        let (mut x, time, step) = self.embed(frames);
         for (layer, block) in self.blocks.iter().enumerate() {
-            x = block.forward(x, &step, &mut pass, layer);
+            x = match self.checkpoints_blocks && x.is_autodiff() {
+                true => checkpointing::forward(block, x, &step, &pass, layer),
+                false => block.forward(x, &step, &mut pass, layer),
+            };
         }
-        let [shift, scale] = modulation(&self.head.modulation, step.time.unsqueeze_dim(2));
+        let [shift, scale] = modulation(&self.head.modulation, time.unsqueeze_dim(2));
         let x = modulated_norm(x, shift, scale, self.config.eps);
         unpatchify(project(&self.head.head, x), size, self.config.patch)
     }
@@ -279,15 +293,16 @@ impl Dit {
     /// Run the blocks only as far as the caches need: of the last one, just keys and values.
     fn fill(&self, frames: Frames<'_>, mut pass: Pass<'_>) {
         let Some((last, rest)) = self.blocks.split_last() else { return };
-        let (mut x, step) = self.embed(frames);
+        let (mut x, _, step) = self.embed(frames);
         for (layer, block) in rest.iter().enumerate() {
             x = block.forward(x, &step, &mut pass, layer);
         }
         last.remember(x, &step, &mut pass, rest.len());
     }
 
-    /// Tokens `[B, F, S, D]` of the latents, and what every block needs to know about them.
-    fn embed<'a>(&self, frames: Frames<'a>) -> (Tensor<4>, Step<'a>) {
+    /// Tokens `[B, F, S, D]` of the latents, the timesteps as vectors `[B, F, D]`, and what every
+    /// block needs to know about them.
+    fn embed<'a>(&self, frames: Frames<'a>) -> (Tensor<4>, Tensor<3>, Step<'a>) {
         let Frames { latents, timesteps, slots, text } = frames;
         let [_, _, num_frames, height, width] = latents.dims();
         assert_eq!(slots.len(), num_frames, "slots, and latent frames");
@@ -300,15 +315,14 @@ impl Dit {
         let [batch, _, width] = modulation.dims();
         let step = Step {
             modulation: modulation.reshape([batch, num_frames, 6, width / 6]),
-            time,
             rope,
             runs: caption_runs(slots),
             text,
         };
         let tokens = self.patch_embedding.forward(latents);
         match &self.shot_embedding {
-            None => (tokens, step),
-            Some(embedding) => (tokens + embedding.of(slots), step),
+            None => (tokens, time, step),
+            Some(embedding) => (tokens + embedding.of(slots), time, step),
         }
     }
 }

@@ -48,6 +48,11 @@ impl Rope {
         Self { cos, sin }
     }
 
+    /// The same outside any graph.
+    pub(super) fn constant(&self) -> Self {
+        Self { cos: self.cos.clone().inner(), sin: self.sin.clone().inner() }
+    }
+
     /// Cosines and sines, `[L, H]` each.
     pub(super) fn table(&self) -> [Tensor<2>; 2] {
         [self.cos.clone(), self.sin.clone()]

@@ -61,6 +61,9 @@ pub fn attention(
         span.queries.end
     });
     assert_eq!(end, queries, "last query of all spans");
+    if cfg!(feature = "composed-attention") {
+        return composed([q, k, v], heads, spans);
+    }
     let operation = Attention { heads, spans: spans.into() };
     match apply(operation, [q.into_dispatch(), k.into_dispatch(), v.into_dispatch()]) {
         Ok(y) => Tensor::from_dispatch(y),

@@ -40,6 +40,17 @@ impl Array {
     pub(super) fn shape(&self) -> Shape {
         self.0.shape()
     }
+
+    /// The same as a tensor outside any graph.
+    pub(super) fn into_constant(self) -> DispatchTensor {
+        let kind = DispatchTensorKind::Flex(BackendTensor::Float(self.0));
+        DispatchTensor { kind, autodiff: DispatchAutodiffContext::Disabled }
+    }
+
+    /// Those of a tensor outside any graph.
+    pub(super) fn from_constant(tensor: DispatchTensor) -> Self {
+        plain(tensor.kind).into()
+    }
 }
 
 impl From<FlexTensor> for Array {

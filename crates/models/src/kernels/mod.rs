@@ -21,6 +21,7 @@ mod fused;
 pub mod linear;
 pub mod norm;
 mod product;
+pub(crate) mod recompute;
 pub mod rms;
 mod rows;
 mod vector;

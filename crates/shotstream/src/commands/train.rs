@@ -3,13 +3,13 @@
 
 use std::{collections::BTreeMap, path::Path};
 
+use shotstream_models::{bundle::BundleError, checkpoint::CheckpointError};
 use shotstream_train::{
     ablation::{Ablation, Walk, markdown},
     error::TrainError,
     log::Metrics,
     ranks::{self, Ranks},
-    recipe::read_toml,
-    report,
+    recipe, report,
     road::{Leg, Road},
     stages::Stage,
     trainer::Run,
@@ -25,7 +25,7 @@ use crate::{
 /// Run what was asked for.
 pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<()> {
     if args.stage == StageName::Report {
-        let page = report::write(&args.dir)?;
+        let page = report::write(&args.dir).map_err(blame)?;
         return super::print(&format!("{}\n", page.display()));
     }
     let no_recipe = || WrongUse::error("--recipe RECIPE is needed: how to train");
@@ -49,12 +49,12 @@ fn ablate(args: &TrainArgs, recipe: &Path) -> anyhow::Result<()> {
     let mut watch = |done: u64, all: u64, metrics: &Metrics| {
         progress.show(done, all, &words.of(done, metrics));
     };
-    let threads = args.threads.unwrap_or_else(cores);
-    let ablation = Ablation::read(recipe)?;
+    let threads = args.threads.map_or_else(cores, usize::from);
+    let ablation = Ablation::read(recipe).map_err(blame)?;
     let mut announce = |dir: &str, what: &str| line(&format!("{what} in {dir}"));
     let (announce, watch) = (&mut announce, &mut watch);
     let mut walk = Walk { dir: &args.dir, threads, announce, watch };
-    super::print(&markdown(&ablation.walk(recipe, &mut walk)?))
+    super::print(&markdown(&ablation.walk(recipe, &mut walk).map_err(blame)?))
 }
 
 /// Train together with all processes that MPI started for it; the first of them talks.
@@ -62,6 +62,9 @@ fn together(args: &TrainArgs, recipe: &Path) -> anyhow::Result<()> {
     let ranks = ranks::join()?;
     let ranks = ranks.as_ref();
     let Err(error) = train(args, recipe, ranks) else { return Ok(()) };
+    if ranks.size() == 1 {
+        return Err(blame(error));
+    }
     // A launcher ends all ranks as soon as one has failed, so none leaves before it is said why.
     if ranks.is_first() {
         say(&error.into());
@@ -70,23 +73,23 @@ fn together(args: &TrainArgs, recipe: &Path) -> anyhow::Result<()> {
     Err(Said.into())
 }
 
-fn train(args: &TrainArgs, recipe: &Path, ranks: &dyn Ranks) -> Result<(), TrainError> {
+fn train(args: &TrainArgs, file: &Path, ranks: &dyn Ranks) -> Result<(), TrainError> {
     let (mut progress, mut words) = (Progress::new(), Words::default());
     let mut watch = |done: u64, all: u64, metrics: &Metrics| {
         if ranks.is_first() {
             progress.show(done, all, &words.of(done, metrics));
         }
     };
-    let threads = args.threads.unwrap_or_else(cores);
+    let threads = args.threads.map_or_else(cores, usize::from);
     let stage = match args.stage {
         StageName::All => {
-            let road: Road = ranks.agree(read_toml(recipe))?;
+            let road: Road = ranks.agree(recipe::read(file))?;
             let mut announce = |leg: usize, of: usize, next: &Leg| {
                 if ranks.is_first() {
                     line(&format!("{leg}/{of}  {} in {}", next.stage.name(), next.dir));
                 }
             };
-            let walk = (recipe, args.dir.as_path());
+            let walk = (file, args.dir.as_path());
             return road.walk(walk, (threads, ranks), &mut announce, &mut watch);
         }
         StageName::Report | StageName::Ablate => unreachable!("are not stages"),
@@ -103,9 +106,23 @@ fn train(args: &TrainArgs, recipe: &Path, ranks: &dyn Ranks) -> Result<(), Train
         resume: args.resume,
         threads,
         ranks,
+        record: None,
         watch: &mut watch,
     };
-    stage.run(args.from.as_deref(), recipe, &mut run)
+    stage.run(args.from.as_deref(), file, &mut run)
+}
+
+/// What the system or the numbers did is failure; everything else could be asked differently.
+fn blame(error: TrainError) -> anyhow::Error {
+    match error {
+        TrainError::Write { .. } | TrainError::NotFinite { .. } | TrainError::Workers(_) => {
+            error.into()
+        }
+        TrainError::Bundle(BundleError::Checkpoint(
+            CheckpointError::Unwritable { .. } | CheckpointError::NotFinite { .. },
+        )) => error.into(),
+        error => WrongUse::error(error.to_string()),
+    }
 }
 
 /// What a new number weighs in a running mean against those before it.

@@ -269,6 +269,7 @@ fn trained(
         resume: true,
         threads: walk.threads,
         ranks: &Alone,
+        record: None,
         watch: &mut *walk.watch,
     };
     let bundle = train(&mut run)?;

@@ -2,7 +2,7 @@
 //!
 //! A shard is a safetensors file of samples of one shot number: `points` `[B, P, F, C, h, w]` (the
 //! states at the student's levels, then the clean end) and `context` `[B, K, C, h, w]`, both f16;
-//! the shot number and the prompts are in its metadata.
+//! the shot number, the prompts and a hash of teacher and recipe are in its metadata.
 
 use std::{
     collections::HashMap,
@@ -11,6 +11,7 @@ use std::{
 
 use burn::tensor::{Device, Tensor, TensorData};
 use rand_chacha::ChaCha8Rng;
+use shotstream_plan::recipe::Recipe;
 
 use crate::{
     data::{
@@ -28,6 +29,8 @@ pub struct PairShard {
     pub shot: usize,
     /// Prompts of each sample, `shot + 1` of them.
     pub prompts: Vec<Vec<String>>,
+    /// Hash of the teacher and the recipe that made it.
+    pub maker: String,
     points: Halves,
     context: Halves,
 }
@@ -48,6 +51,7 @@ impl PairShard {
     pub fn new(
         shot: usize,
         prompts: Vec<Vec<String>>,
+        maker: &str,
         points: Vec<Tensor<5>>,
         context: Tensor<5>,
     ) -> Self {
@@ -59,6 +63,7 @@ impl PairShard {
         Self {
             shot,
             prompts,
+            maker: maker.into(),
             points: Halves::new(&host(points), points_shape),
             context: Halves::new(&host(context), context_shape),
         }
@@ -73,11 +78,16 @@ impl PairShard {
         let facts = HashMap::from([
             ("shot".to_owned(), self.shot.to_string()),
             ("prompts".to_owned(), prompts),
+            ("maker".to_owned(), self.maker.clone()),
         ]);
         halves::write(path, &[("points", &self.points), ("context", &self.context)], facts)
     }
 
-    fn load(path: &Path) -> Result<Self, TrainError> {
+    /// Read a shard.
+    ///
+    /// # Errors
+    /// If the file cannot be read or is damaged.
+    pub fn load(path: &Path) -> Result<Self, TrainError> {
         let refuse = |reason: String| TrainError::Stored { reason, path: path.to_owned() };
         let ([points, context], facts) = halves::read(path, ["points", "context"])?;
         let shot = facts.get("shot").and_then(|text| text.parse().ok());
@@ -88,7 +98,32 @@ impl PairShard {
         if points.shape.len() != 6 || context.shape.len() != 5 {
             return Err(refuse(format!("points have shape {:?}", points.shape)));
         }
-        Ok(Self { shot, prompts, points, context })
+        let maker = facts.get("maker").cloned().unwrap_or_default();
+        Ok(Self { shot, prompts, maker, points, context })
+    }
+
+    /// Whether a model that generates by `recipe` can learn from this.
+    fn check(&self, recipe: &Recipe) -> Result<(), String> {
+        let geometry = recipe.geometry();
+        let levels = recipe.sigmas().len();
+        let [points, frames, _, height, width] = self.point_shape();
+        let fits = points == levels + 1
+            && frames.is_multiple_of(geometry.chunk.0)
+            && [height, width] == geometry.latent_size()
+            && self.context.shape[1] == recipe.context_frames()
+            && self.context.shape[2..] == self.points.shape[3..];
+        let samples = self.prompts.len();
+        let whole = self.points.shape[0] == samples && self.context.shape[0] == samples;
+        match fits && whole && samples > 0 {
+            true => Ok(()),
+            false => Err(format!(
+                "it was made for another model: points {:?} behind context {:?}, expected {levels} \
+                 levels and latents of {:?}",
+                self.points.shape,
+                self.context.shape,
+                geometry.latent_size(),
+            )),
+        }
     }
 
     /// Points, latent frames, channels, height, width of one trajectory.
@@ -128,34 +163,54 @@ pub fn held_out_path(dir: &Path, index: usize) -> PathBuf {
     dir.join(format!("held-out-{index:05}.safetensors"))
 }
 
-/// Every shard of a folder that may be learnt from, in order.
+/// Shards at most: what their names have room for.
+pub const MOST: u64 = 100_000;
+
+/// Every shard of a folder that may be learnt from, in order, for a model that generates by
+/// `recipe`.
 ///
 /// # Errors
-/// If the folder holds none, or one is damaged.
-pub fn load_all(dir: &Path) -> Result<Vec<PairShard>, TrainError> {
-    let missing = "the folder holds no trajectories, make them with `train ode-pairs`";
-    load(dir, shard_path, missing)
+/// If the folder holds none, one is missing or damaged, or they do not fit the model or each other.
+pub fn load_all(dir: &Path, recipe: &Recipe) -> Result<Vec<PairShard>, TrainError> {
+    let none = "the folder holds no trajectories, make them with `train ode-pairs`";
+    load(dir, recipe, ("pairs-", shard_path), none)
 }
 
 /// Every shard of held-out stories in a folder, in order.
 ///
 /// # Errors
-/// If the folder holds none, or one is damaged.
-pub fn load_held_out(dir: &Path) -> Result<Vec<PairShard>, TrainError> {
-    let missing = "the folder holds no held-out trajectories to validate on, make them with \
+/// As [`load_all`].
+pub fn load_held_out(dir: &Path, recipe: &Recipe) -> Result<Vec<PairShard>, TrainError> {
+    let none = "the folder holds no held-out trajectories to validate on, make them with \
         `train ode-pairs` and `held_out` in its recipe";
-    load(dir, held_out_path, missing)
+    load(dir, recipe, ("held-out-", held_out_path), none)
 }
 
 fn load(
     dir: &Path,
-    path: impl Fn(&Path, usize) -> PathBuf,
-    missing: &str,
+    recipe: &Recipe,
+    (prefix, path): (&str, impl Fn(&Path, usize) -> PathBuf),
+    none: &str,
 ) -> Result<Vec<PairShard>, TrainError> {
-    let paths = (0..).map(|index| path(dir, index)).take_while(|path| path.exists());
-    let shards = paths.map(|path| PairShard::load(&path)).collect::<Result<Vec<_>, _>>()?;
+    let refuse = |reason: &str| TrainError::Stored { reason: reason.into(), path: dir.to_owned() };
+    let is_shard = |name: &str| name.starts_with(prefix) && name.ends_with(".safetensors");
+    let files = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let count = files.filter(|file| is_shard(&file.file_name().to_string_lossy())).count();
+    let mut shards: Vec<PairShard> = Vec::new();
+    for path in (0..count).map(|index| path(dir, index)) {
+        if !path.exists() {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            return Err(refuse(&format!("{name} is missing, make it with `train ode-pairs`")));
+        }
+        let shard = PairShard::load(&path)?;
+        shard.check(recipe).map_err(|reason| TrainError::Stored { reason, path })?;
+        if shards.first().is_some_and(|first| first.maker != shard.maker) {
+            return Err(refuse("its trajectories are of several teachers or recipes"));
+        }
+        shards.push(shard);
+    }
     if shards.is_empty() {
-        return Err(TrainError::Stored { reason: missing.into(), path: dir.to_owned() });
+        return Err(refuse(none));
     }
     Ok(shards)
 }

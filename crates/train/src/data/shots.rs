@@ -95,6 +95,15 @@ impl ShotSource {
     }
 
     fn of(bundle: &Bundle, recipe: &ShotsRecipe, store: Option<Store>) -> Result<Self, TrainError> {
+        let whole = bundle.recipe().geometry().latent_from_pixel(bundle.recipe().shot_frames());
+        let whole = whole.expect("a resolved recipe's shots are whole chunks").0;
+        let longest = recipe.lengths.iter().find(|length| whole < length.get());
+        if let Some(length) = longest.filter(|_| recipe.prepared().is_none()) {
+            let reason = format!(
+                "data.lengths has {length}, but the model's shots have {whole} latent frames"
+            );
+            return Err(TrainError::Stage { reason });
+        }
         if let Some(store) = store.as_ref().filter(|store| !store.can_be_anonymous())
             && recipe.anonymous > 0.0
         {

@@ -7,6 +7,7 @@ use shotstream_models::bundle::Bundle;
 use shotstream_plan::context::MemoryPolicy;
 
 use crate::{
+    check::{Check, NOT_NEGATIVE, SHARE, SOME, count, folder, within},
     data::{
         prepare::{Job, Material, SHARD, prepare},
         store::Store,
@@ -121,7 +122,30 @@ impl From<ShotsRecipe> for ShotsFile {
     }
 }
 
+impl Check for ShotsRecipe {
+    fn check(&self) -> Result<(), String> {
+        match &self.source {
+            Source::Prepared(name) => folder("data.prepared", name)?,
+            Source::World(world) => {
+                count("data.shots", world.shots as u64, SOME)?;
+                within("data.pairs", world.pairs, SHARE)?;
+            }
+        }
+        within("data.context_dropout", self.context_dropout, SHARE)?;
+        within("data.context_noise", self.context_noise, NOT_NEGATIVE)?;
+        within("data.anonymous", self.anonymous, SHARE)
+    }
+}
+
 impl ShotsRecipe {
+    /// The folder of prepared shards that it names, if any.
+    pub fn prepared(&self) -> Option<String> {
+        match &self.source {
+            Source::Prepared(name) => Some(name.clone()),
+            Source::World(_) => None,
+        }
+    }
+
     /// That batches come with whole shots and their context, which not every stage can do without.
     ///
     /// # Errors

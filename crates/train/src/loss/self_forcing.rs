@@ -24,7 +24,7 @@ use crate::{
         distribution_matching::{direction, matching_loss},
         flow_matching::{noisy, velocity_error},
     },
-    rollout::{Scene, Student},
+    rollout::{Reach, Scene, Student},
     stages::teacher::velocity,
 };
 
@@ -40,6 +40,8 @@ pub struct Drawn<'a> {
     /// Noise of every chunk and step, `[B, C, frames of a chunk, h, w]` each; a shot takes as many
     /// steps as there are.
     pub rollout: Vec<Vec<Tensor<5>>>,
+    /// How far the gradient of the student's chunks reaches.
+    pub reach: Reach,
     /// Level at which teacher and critic look at each sample.
     pub levels: Vec<f32>,
     /// Noise through which they look, `[B, C, F, h, w]`.
@@ -66,7 +68,7 @@ impl Drawn<'_> {
     /// The shot of a student who learns, `[B, C, F, h, w]`, with a graph of each last step.
     pub fn learn(&self, student: &Dit) -> Tensor<5> {
         let schedule = self.schedule();
-        let student = Student::learning(student, &schedule);
+        let student = Student::learning(student, &schedule, self.reach);
         student.roll(&self.scene, &schedule, |chunk, step| self.rollout[chunk][step].clone())
     }
 

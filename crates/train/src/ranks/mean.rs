@@ -31,7 +31,8 @@ impl dyn Ranks + '_ {
         let ours = metrics.iter().map(|metrics| {
             let loss = metrics[0].1;
             if !loss.is_finite() {
-                return Err(TrainError::NotFinite { step, loss });
+                let what = "the loss".into();
+                return Err(TrainError::NotFinite { what, step, found: loss });
             }
             Ok(metrics.iter().map(|metric| metric.1).collect::<Vec<_>>())
         });

@@ -223,7 +223,7 @@ mod tests {
     #[test]
     fn a_process_alone_keeps_its_errors_as_they_are() {
         let ranks: &dyn Ranks = &Alone;
-        let error = TrainError::NotFinite { step: 3, loss: f64::NAN };
+        let error = TrainError::NotFinite { what: "the loss".into(), step: 3, found: f64::NAN };
         let kept = ranks.agree::<()>(Err(error)).unwrap_err();
         assert!(matches!(kept, TrainError::NotFinite { step: 3, .. }), "{kept:?}");
         assert_eq!(ranks.share(3).unwrap(), 0..3);

@@ -18,7 +18,7 @@ use shotstream_models::{
     vae::Vae,
 };
 
-use crate::{data::world::sample_prompts, error::TrainError, params, recipe::read_toml};
+use crate::{check::Check, data::world::sample_prompts, error::TrainError, params, recipe::read};
 
 /// An untrained model, as written in a recipe.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -28,6 +28,14 @@ pub struct FreshRecipe {
     pub seed: u64,
     /// Dimensions of everything; the size of the vocabulary follows from the captions.
     pub model: BundleConfig,
+}
+
+impl Check for FreshRecipe {
+    fn check(&self) -> Result<(), String> {
+        let mut model = self.model.clone();
+        model.text.vocab_size = model.text.vocab_size.max(1);
+        model.check().map_err(|reason| format!("its model cannot be: {reason}"))
+    }
 }
 
 /// Stories whose captions make the vocabulary.
@@ -41,7 +49,7 @@ static GENERATOR: Mutex<()> = Mutex::new(());
 /// # Errors
 /// If the recipe cannot be read or its sizes do not fit together.
 pub fn fresh(path: &Path) -> Result<Bundle, TrainError> {
-    let recipe: FreshRecipe = read_toml(path)?;
+    let recipe: FreshRecipe = read(path)?;
     let device = Device::flex();
     let rng = &mut ChaCha8Rng::seed_from_u64(recipe.seed);
     let tokenizer = Tokenizer::train(sample_prompts(rng, VOCABULARY_STORIES))?;

@@ -10,10 +10,15 @@ use crate::{
     error::TrainError,
     fingerprint,
     ranks::Fact,
-    recipe::{StageRecipe, read_toml},
+    recipe::{StageRecipe, read},
     report,
     trainer::Run,
     watching::record::Record,
+};
+
+use self::{
+    fresh::FreshRecipe, ode_init::OdeInitStage, ode_pairs::OdePairsRecipe,
+    self_forcing::SelfForcingStage, teacher::TeacherStage, vae::VaeStage,
 };
 
 pub mod fresh;
@@ -54,6 +59,25 @@ impl Stage {
         }
     }
 
+    /// The folders beside the run's own that the stage reads by a recipe file.
+    ///
+    /// # Errors
+    /// If the recipe cannot be read or meant.
+    pub fn needs(self, recipe: &Path) -> Result<Vec<String>, TrainError> {
+        let (folder, data) = match self {
+            Self::Fresh => read::<FreshRecipe>(recipe).map(|_| (None, None))?,
+            Self::Vae => StageRecipe::<VaeStage>::read(recipe).map(|_| (None, None))?,
+            Self::Teacher => (None, Some(StageRecipe::<TeacherStage>::read(recipe)?.stage.data)),
+            Self::OdePairs => (None, Some(read::<OdePairsRecipe>(recipe)?.data)),
+            Self::OdeInit => (Some(StageRecipe::<OdeInitStage>::read(recipe)?.stage.pairs), None),
+            Self::SelfForcing => {
+                let stage = StageRecipe::<SelfForcingStage>::read(recipe)?.stage;
+                (Some(stage.teacher), Some(stage.data))
+            }
+        };
+        Ok(folder.into_iter().chain(data.and_then(|data| data.prepared())).collect())
+    }
+
     /// Run the stage by a recipe file; the finished model is `model.safetensors` in the run's
     /// folder. `from` is the model to start from, which only [`Stage::Fresh`] does without.
     ///
@@ -71,10 +95,13 @@ impl Stage {
     }
 
     fn work(self, from: Option<&Path>, recipe: &Path, run: &mut Run<'_>) -> Result<(), TrainError> {
-        run.refuse_occupied()?;
         run.ranks.same(|| self.facts(from, recipe, run.resume))?;
-        let writes = run.ranks.is_first();
-        let record = writes.then(|| Record::begin(self, from, recipe, run)).transpose()?;
+        match self {
+            Self::Fresh => run.check_empty()?,
+            Self::OdePairs => {}
+            _ => run.check_vacant()?,
+        }
+        run.record = Some(Record::new(self, from, recipe, run.threads)?);
         let start = || {
             let needed = || TrainError::Stage {
                 reason: format!("{} needs a model to start from", self.name()),
@@ -82,20 +109,41 @@ impl Stage {
             Ok::<_, TrainError>(Bundle::from_file(from.ok_or_else(needed)?, &Device::flex())?)
         };
         let finished = match self {
-            Self::Fresh => fresh::fresh(recipe)?,
-            Self::Vae => vae::run(start()?, &StageRecipe::read(recipe)?, run)?,
-            Self::Teacher => teacher::run(start()?, &StageRecipe::read(recipe)?, run)?,
-            Self::OdePairs => {
-                let bundle = start()?;
-                ode_pairs::run(&bundle, &read_toml(recipe)?, run)?;
+            Self::Fresh => {
+                let bundle = fresh::fresh(recipe)?;
+                run.begin()?;
                 bundle
             }
-            Self::OdeInit => ode_init::run(start()?, &StageRecipe::read(recipe)?, run)?,
-            Self::SelfForcing => self_forcing::run(start()?, &StageRecipe::read(recipe)?, run)?,
+            Self::Vae => {
+                let recipe = StageRecipe::read(recipe)?;
+                vae::run(start()?, &recipe, run)?
+            }
+            Self::Teacher => {
+                let recipe = StageRecipe::read(recipe)?;
+                teacher::run(start()?, &recipe, run)?
+            }
+            Self::OdePairs => {
+                let recipe = read(recipe)?;
+                let bundle = start()?;
+                ode_pairs::run(&bundle, &recipe, run)?;
+                bundle
+            }
+            Self::OdeInit => {
+                let recipe = StageRecipe::read(recipe)?;
+                ode_init::run(start()?, &recipe, run)?
+            }
+            Self::SelfForcing => {
+                let recipe = StageRecipe::read(recipe)?;
+                self_forcing::run(start()?, &recipe, run)?
+            }
         };
-        let Some(record) = record else { return Ok(()) };
+        if !run.ranks.is_first() {
+            return Ok(());
+        }
         finished.save(&run.dir.join(MODEL), StoredDtype::F32)?;
-        record.end()?;
+        if let Some(record) = run.record.take() {
+            record.end(&run.dir)?;
+        }
         report::write(&run.dir).map(drop)
     }
 

@@ -22,6 +22,7 @@ use shotstream_plan::{
 };
 
 use crate::{
+    check::{Check, SHARE, folder, within},
     data::{
         address::{below, rng_of, shared_rng_of, uniform},
         pairs::{self, PairShard},
@@ -45,6 +46,13 @@ pub struct OdeInitStage {
     pub pairs: String,
     /// Share of samples whose earlier chunks are clean, as in generation.
     pub clean_past: f32,
+}
+
+impl Check for OdeInitStage {
+    fn check(&self) -> Result<(), String> {
+        folder("stage.pairs", &self.pairs)?;
+        within("stage.clean_past", self.clean_past, SHARE)
+    }
 }
 
 /// A part of a batch with everything that was drawn for it.
@@ -214,10 +222,11 @@ pub fn run(
     let folder = run.dir.with_file_name(&recipe.stage.pairs);
     let held_out = match recipe.run.watched().validate_every {
         0 => None,
-        _ => Some(Box::new(objective(pairs::load_held_out(&folder)?, None))),
+        _ => Some(Box::new(objective(pairs::load_held_out(&folder, bundle.recipe())?, None))),
     };
-    let objective = objective(pairs::load_all(&folder)?, held_out);
-    let model = Conditioned { dit: bundle.dit.clone(), text: bundle.text.clone() };
+    let objective = objective(pairs::load_all(&folder, bundle.recipe())?, held_out);
+    let dit = recipe.run.checkpointed(bundle.dit.clone());
+    let model = Conditioned { dit, text: bundle.text.clone() };
     let dit = train(&objective, model, recipe, run)?.dit;
     kept(Bundle { dit, ..bundle }, &recipe.run, run)
 }

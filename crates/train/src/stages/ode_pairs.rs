@@ -17,15 +17,18 @@ use shotstream_models::{bundle::Bundle, dit::Dit};
 use shotstream_plan::recipe::Recipe;
 
 use crate::{
+    check::{ANY, Check, SOME, count, within},
     data::{
         address::{HELD_OUT, normals, shared_rng_of},
-        pairs::{PairShard, held_out_path, shard_path},
+        pairs::{self, PairShard, held_out_path, shard_path},
         shots::{Batch, ShotSource},
         source::ShotsRecipe,
     },
     error::TrainError,
     guidance::{free_text, guided},
     loss::flow_matching::shifted,
+    origin::hash_of,
+    params,
     stages::teacher::velocity,
     trainer::{BatchAddress, Run},
     workers::Workers,
@@ -137,14 +140,30 @@ pub struct OdePairsRecipe {
     pub data: ShotsRecipe,
 }
 
+impl Check for Sampler {
+    fn check(&self) -> Result<(), String> {
+        count("sampler.substeps", self.substeps as u64, SOME)?;
+        within("sampler.guidance", self.guidance, ANY)
+    }
+}
+
+impl Check for OdePairsRecipe {
+    fn check(&self) -> Result<(), String> {
+        count("shards", self.shards as u64, [1, pairs::MOST])?;
+        count("samples", self.samples as u64, SOME)?;
+        self.sampler.check()?;
+        self.data.check()
+    }
+}
+
 /// Make what `dir` does not hold yet; every rank makes its own shards.
 ///
 /// # Errors
 /// If a folder cannot be written or read.
 pub fn run(bundle: &Bundle, recipe: &OdePairsRecipe, run: &mut Run<'_>) -> Result<(), TrainError> {
     recipe.data.require_context()?;
-    std::fs::create_dir_all(&run.dir)
-        .map_err(|source| TrainError::Write { source, path: run.dir.clone() })?;
+    let maker = check_made(bundle, recipe, run)?;
+    run.begin()?;
     let source = ShotSource::new(bundle, &recipe.data, run)?;
     let held_out = (0 < recipe.held_out)
         .then(|| ShotSource::held_out(bundle, &recipe.data, run))
@@ -168,7 +187,9 @@ pub fn run(bundle: &Bundle, recipe: &OdePairsRecipe, run: &mut Run<'_>) -> Resul
     for group in missing.chunks(run.threads) {
         let results = workers.map(|part| match group.get(part) {
             None => Ok(()),
-            Some((source, path, at)) => sample_shard(bundle, source, &grid, recipe, *at).save(path),
+            Some((source, path, at)) => {
+                sample_shard((bundle, source, &maker), &grid, recipe, *at).save(path)
+            }
         });
         results.into_iter().collect::<Result<Vec<_>, _>>()?;
         done += group.len();
@@ -177,9 +198,41 @@ pub fn run(bundle: &Bundle, recipe: &OdePairsRecipe, run: &mut Run<'_>) -> Resul
     Ok(())
 }
 
-fn sample_shard(
+/// That what the folder holds already, if anything, was made the same way; returns that way's hash.
+fn check_made(
     bundle: &Bundle,
-    source: &ShotSource,
+    recipe: &OdePairsRecipe,
+    run: &Run<'_>,
+) -> Result<String, TrainError> {
+    let maker = maker_of(bundle, recipe);
+    let paths = (0..recipe.shards).map(|shard| shard_path(&run.dir, shard));
+    let made: Vec<_> = paths.filter(|path| path.exists()).collect();
+    if made.is_empty() {
+        run.check_empty()?;
+    }
+    for path in made {
+        if PairShard::load(&path)?.maker != maker {
+            let reason = "it was made by another teacher or recipe, choose another folder".into();
+            return Err(TrainError::Stored { reason, path });
+        }
+    }
+    Ok(maker)
+}
+
+/// A hash of what trajectories depend on.
+fn maker_of(bundle: &Bundle, recipe: &OdePairsRecipe) -> String {
+    let recipe = OdePairsRecipe { shards: 0, held_out: 0, ..recipe.clone() };
+    let recipe = serde_json::to_string(&recipe).expect("recipes have plain keys");
+    let (mut specs, mut values) = params::values(&bundle.dit);
+    for (others, vectors) in [params::values(&bundle.text), params::values(&bundle.vae)] {
+        specs.extend(others);
+        values.extend(vectors);
+    }
+    hash_of(&recipe, &specs, &values)
+}
+
+fn sample_shard(
+    (bundle, source, maker): (&Bundle, &ShotSource, &str),
     grid: &Grid,
     recipe: &OdePairsRecipe,
     at: BatchAddress,
@@ -195,5 +248,5 @@ fn sample_shard(
     let prompts =
         batch.script.prompts.chunks(batch.script.captions).map(<[String]>::to_vec).collect();
     let context = batch.context.expect("whole shots come with context");
-    PairShard::new(shot, prompts, [made.states, vec![made.clean]].concat(), context)
+    PairShard::new(shot, prompts, maker, [made.states, vec![made.clean]].concat(), context)
 }

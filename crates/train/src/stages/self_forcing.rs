@@ -36,6 +36,7 @@ use shotstream_plan::{
 };
 
 use crate::{
+    check::{ANY, Check, NOT_NEGATIVE, above_zero, count, folder, within},
     data::{
         address::{below, normals, shared_rng_of, step_rng_of, uniform},
         shots::{Script, ShotSource},
@@ -53,7 +54,7 @@ use crate::{
     params,
     ranks::Fact,
     recipe::StageRecipe,
-    rollout::{Scene, Student},
+    rollout::{Reach, Scene, Student},
     stages::vae::frame_of,
     trainer::{BatchAddress, Objective, Run, train},
     watching::verdict::kept,
@@ -81,8 +82,22 @@ pub struct SelfForcingStage {
     pub negative: Option<String>,
     /// Shift of the levels at which teacher and critic look, towards noise.
     pub shift: f32,
+    /// How far the gradient of the student's chunks reaches; their own last step if not named.
+    #[serde(default)]
+    pub gradient: Reach,
     /// Where stories, context and captions come from.
     pub data: ShotsRecipe,
+}
+
+impl Check for SelfForcingStage {
+    fn check(&self) -> Result<(), String> {
+        folder("stage.teacher", &self.teacher)?;
+        count("stage.period", self.period, [2, u64::MAX])?;
+        within("stage.critic_rate", self.critic_rate, NOT_NEGATIVE)?;
+        within("stage.guidance", self.guidance, ANY)?;
+        above_zero("stage.shift", self.shift)?;
+        self.data.check()
+    }
 }
 
 /// What a shot follows while the student learns.
@@ -193,7 +208,8 @@ impl SelfForcingObjective<'_> {
         let noise = gaussian(rng, [samples, channels, scene.chunks * chunk[2], height, width]);
         let negative = self.stage.negative.as_deref();
         let free = free_text(&self.source, &self.bundle.text, &scene.embeddings, negative);
-        Drawn { scene, slots, free, rollout, levels, noise }
+        let reach = self.stage.gradient;
+        Drawn { scene, slots, free, rollout, reach, levels, noise }
     }
 }
 
@@ -275,7 +291,7 @@ impl Objective for SelfForcingObjective<'_> {
 /// Run the stage: `bundle` comes with a causal student and leaves with a better one.
 ///
 /// # Errors
-/// As [`train`], and if the teacher cannot be read, is of other sizes, or the data set cannot be
+/// As [`train`], and if the teacher cannot be read, is of other sizes or words, or the data set cannot be
 /// stored.
 pub fn run(
     bundle: Bundle,
@@ -284,17 +300,21 @@ pub fn run(
 ) -> Result<Bundle, TrainError> {
     let stage = &recipe.stage;
     let path = run.dir.with_file_name(&stage.teacher).join("model.safetensors");
-    let teacher = Bundle::from_file(&path, &Device::flex())?;
-    if teacher.config.dit != bundle.config.dit {
-        let reason = "its transformer has other sizes than the student's".into();
-        return Err(TrainError::Teacher { reason, path });
-    }
-    if stage.period < 2 {
-        let reason = format!("stage.period must be at least 2, found {}", stage.period);
-        return Err(TrainError::Stage { reason });
-    }
     if stage.history == History::True {
         stage.data.require_context()?;
+    }
+    if !path.exists() {
+        let reason = "there is no teacher in the folder that stage.teacher names".into();
+        return Err(TrainError::Teacher { reason, path });
+    }
+    let teacher = Bundle::from_file(&path, &Device::flex())?;
+    if teacher.config.dit != bundle.config.dit {
+        let reason = "the teacher's transformer has other sizes than the student's".into();
+        return Err(TrainError::Teacher { reason, path });
+    }
+    if teacher.tokenizer.to_json()? != bundle.tokenizer.to_json()? {
+        let reason = "the teacher knows other words than the student".into();
+        return Err(TrainError::Teacher { reason, path });
     }
     let generation = bundle.recipe().clone();
     let frames = generation
@@ -317,7 +337,9 @@ pub fn run(
     };
     let held_out = held_out.map(|source| Box::new(objective(source, None)));
     let objective = objective(ShotSource::new(&bundle, &stage.data, run)?, held_out);
-    let players = Players { student: bundle.dit.clone(), critic: teacher.dit.clone() };
+    let [student, critic] =
+        [&bundle.dit, &teacher.dit].map(|dit| recipe.run.checkpointed(dit.clone()));
+    let players = Players { student, critic };
     let dit = train(&objective, players, recipe, run)?.student;
     kept(Bundle { dit, ..bundle }, &recipe.run, run)
 }

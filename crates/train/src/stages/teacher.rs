@@ -26,6 +26,7 @@ use shotstream_models::{
 use shotstream_plan::layout::FrameSlot;
 
 use crate::{
+    check::{Check, SHARE, above_zero, within},
     data::{
         address::{normals, shared_rng_of, uniform},
         shots::ShotSource,
@@ -60,6 +61,15 @@ pub struct TeacherStage {
     /// Which parameters learn; all of them by default.
     #[serde(default)]
     pub learns: Learns,
+}
+
+impl Check for TeacherStage {
+    fn check(&self) -> Result<(), String> {
+        self.data.check()?;
+        above_zero("stage.shift", self.shift)?;
+        within("stage.text_dropout", self.text_dropout, SHARE)?;
+        self.sampler.check()
+    }
 }
 
 /// Which parameters of the teacher learn.
@@ -125,11 +135,12 @@ struct TeacherObjective<'a> {
 }
 
 impl TeacherObjective<'_> {
-    /// True shots number 1, and what the model makes of their beginnings, each `[1, T, 3, H, W]`.
+    /// True shots, number 1 where there are two, and what the model makes of their beginnings, each `[1, T, 3, H, W]`.
     fn sampled(&self, model: &Conditioned, samples: usize) -> Vec<[Tensor<5>; 2]> {
         let at = BatchAddress { seed: 3 << 40, step: 0, part: 0, batch: samples };
         let device = Device::flex();
-        let batch = self.source.batch(at, 1, &device);
+        let shot = 1.min(self.source.num_shots() - 1);
+        let batch = self.source.batch(at, shot, &device);
         let text = self.source.embed(&model.text, &batch.script, &device);
         let noise = normals(&mut shared_rng_of(at), batch.clip.shape().num_elements());
         let noise = Tensor::<5>::from_data(TensorData::new(noise, batch.clip.dims()), &device);
@@ -265,7 +276,8 @@ pub fn run(
     };
     let held_out = held_out.map(|source| Box::new(objective(source, None)));
     let objective = objective(ShotSource::new(&bundle, &recipe.stage.data, run)?, held_out);
-    let model = Conditioned { dit: bundle.dit, text: bundle.text };
+    let dit = recipe.run.checkpointed(bundle.dit);
+    let model = Conditioned { dit, text: bundle.text };
     let model = train(&objective, model, recipe, run)?;
     (bundle.dit, bundle.text) = (model.dit, model.text);
     Ok(bundle)

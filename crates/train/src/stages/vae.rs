@@ -21,6 +21,7 @@ use shotstream_models::{
 };
 
 use crate::{
+    check::{Check, NOT_NEGATIVE, SOME, count, within},
     data::{
         address::{below, normals, rng_of, shared_rng_of, uniform},
         world,
@@ -51,6 +52,46 @@ pub struct VaeStage {
     #[serde(default)]
     pub latent_noise: f32,
 }
+
+impl Check for VaeStage {
+    fn check(&self) -> Result<(), String> {
+        for side in self.crop {
+            count("stage.crop", side as u64, SOME)?;
+        }
+        let ErrorWeights { absolute, squared, differences } = self.errors;
+        within("stage.errors.absolute", absolute, NOT_NEGATIVE)?;
+        within("stage.errors.squared", squared, NOT_NEGATIVE)?;
+        within("stage.errors.differences", differences, NOT_NEGATIVE)?;
+        within("stage.divergence", self.divergence, NOT_NEGATIVE)?;
+        within("stage.latent_noise", self.latent_noise, NOT_NEGATIVE)
+    }
+}
+
+/// That crops can be cut from the model's shots and seen by its VAE.
+fn check_crop(crop: [usize; 3], bundle: &Bundle) -> Result<(), TrainError> {
+    let [height, width] = bundle.recipe().geometry().pixels;
+    let whole = [bundle.recipe().shot_frames().0, height, width];
+    let [time, rows, columns] = bundle.vae.config().stride();
+    let fits = crop.iter().zip(whole).all(|(&side, whole)| side <= whole);
+    let seen = crop[0] % time == 1 % time
+        && crop[1].is_multiple_of(rows)
+        && crop[2].is_multiple_of(columns);
+    if !fits || !seen {
+        let reason = format!(
+            "stage.crop is {crop:?}, expected 1 + {time}k frames and multiples of {rows} and \
+             {columns} pixels, at most {whole:?}"
+        );
+        return Err(TrainError::Stage { reason });
+    }
+    if whole[0] < SHEET_FRAMES {
+        let reason = format!("shots have {} frames, expected {SHEET_FRAMES} or more", whole[0]);
+        return Err(TrainError::Stage { reason });
+    }
+    Ok(())
+}
+
+/// Frames of the clips on a contact sheet and behind the latents' statistics.
+const SHEET_FRAMES: usize = 9;
 
 /// A part of a batch with everything that was drawn for it.
 #[derive(Debug)]
@@ -148,9 +189,11 @@ impl Objective for VaeObjective<'_> {
     }
 
     fn sheet(&self, model: &Vae) -> Option<Frame> {
-        let pairs = self.redrawn(model, 4, 9);
+        let pairs = self.redrawn(model, 4, SHEET_FRAMES);
         let frames = pairs.iter().flat_map(|pair| {
-            [0, 8].into_iter().flat_map(|frame| pair.each_ref().map(|video| frame_of(video, frame)))
+            [0, SHEET_FRAMES - 1]
+                .into_iter()
+                .flat_map(|frame| pair.each_ref().map(|video| frame_of(video, frame)))
         });
         Some(contact_sheet(&frames.collect::<Vec<_>>(), 4, 2))
     }
@@ -189,16 +232,16 @@ pub fn frame_of(video: &Tensor<5>, frame: usize) -> Frame {
 /// Run the stage over `bundle`'s VAE.
 ///
 /// # Errors
-/// As [`train`].
+/// As [`train`], and if crops do not fit the model's shots.
 pub fn run(
     mut bundle: Bundle,
     recipe: &StageRecipe<VaeStage>,
     run: &mut Run<'_>,
 ) -> Result<Bundle, TrainError> {
-    let geometry = bundle.recipe().geometry();
+    check_crop(recipe.stage.crop, &bundle)?;
     let objective = VaeObjective {
         stage: &recipe.stage,
-        picture: geometry.pixels,
+        picture: bundle.recipe().geometry().pixels,
         shot_frames: bundle.recipe().shot_frames().0,
         fps: bundle.recipe().frames_per_second(),
     };
@@ -218,7 +261,7 @@ fn statistics(objective: &VaeObjective<'_>, vae: &Vae) -> (Vec<f32>, Vec<f32>) {
     let mut values: Vec<Vec<f32>> = Vec::new();
     for index in 0..at.batch {
         let rng = &mut rng_of(at, index);
-        let frames = [1, 9][below(rng, 2)];
+        let frames = [1, SHEET_FRAMES][below(rng, 2)];
         let window = [frames, objective.picture[0], objective.picture[1]];
         let data = world::crop(rng, objective.picture, window, objective.shot_frames);
         let data = TensorData::new(data, [1, frames, 3, window[1], window[2]]);

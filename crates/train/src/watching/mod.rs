@@ -17,11 +17,12 @@ use std::{
 
 use burn::module::Module as _;
 use burn::tensor::Device;
-use shotstream_media::{Frame, png::write_png};
+use shotstream_media::{Frame, png::encode_png};
 
 use crate::{
     data::address::HELD_OUT,
     error::TrainError,
+    files,
     log::{Group, LOG, Log, Metrics},
     params::{self, Vectors},
     recipe::{LoopRecipe, WatchRecipe},
@@ -125,6 +126,14 @@ impl Watch {
         Ok(metrics)
     }
 
+    /// Bring the log to the disk: a checkpoint must not know more than its log.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn sync(&self) -> Result<(), TrainError> {
+        self.log.sync().map_err(refused(&self.dir.join(LOG)))
+    }
+
     fn write(&mut self, step: u64, metrics: &Metrics, groups: &[Group]) -> Result<(), TrainError> {
         let refused = refused(&self.dir);
         // The log counts updates from 0, everything else those that were done.
@@ -147,10 +156,9 @@ impl Watch {
         let objective = objective.held_out().unwrap_or(objective);
         if sheet && let Some(sheet) = sheet_of(objective, &averaged())? {
             let path = self.dir.join(format!("sheet-{step:06}.png"));
-            write_png(&path, &sheet)
-                .map_err(io::Error::other)
-                .and_then(|()| self.events.picture(step, "sheet", &sheet))
-                .map_err(refused(&path))?;
+            let png = encode_png(&sheet).map_err(io::Error::other).map_err(refused(&path))?;
+            files::replace(&path, &png)?;
+            self.events.picture(step, "sheet", &sheet).map_err(refused(&self.dir))?;
         }
         if film && let Some(footage) = film_of(objective, &averaged())? {
             let path = self.dir.join(format!("film-{step:06}.mp4"));

@@ -8,7 +8,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{error::TrainError, files, hardware::Hardware, stages::Stage, trainer::Run};
+use crate::{error::TrainError, files, hardware::Hardware, stages::Stage};
 
 /// The record in a run's folder.
 pub const RECORD: &str = "run.json";
@@ -37,62 +37,66 @@ pub struct Facts {
     pub finished: Option<String>,
 }
 
-/// The record of a run, kept in its folder.
+/// The record of a run, kept in its folder with its recipe.
 #[derive(Debug)]
 pub struct Record {
     facts: Facts,
-    path: PathBuf,
+    recipe: Vec<u8>,
 }
 
 impl Record {
-    /// Begin the record of a run, or go on with it, and keep its recipe beside it.
+    /// What is known before a run begins.
     ///
     /// # Errors
-    /// If the recipe cannot be read or the folder cannot be written.
-    pub fn begin(
+    /// If the recipe cannot be read.
+    pub fn new(
         stage: Stage,
         from: Option<&Path>,
         recipe: &Path,
-        run: &Run<'_>,
+        threads: usize,
     ) -> Result<Self, TrainError> {
         let text = fs::read(recipe)
             .map_err(|source| TrainError::Read { source, path: recipe.to_owned() })?;
-        fs::create_dir_all(&run.dir)
-            .map_err(|source| TrainError::Write { source, path: run.dir.clone() })?;
-        let path = run.dir.join(RECORD);
-        let mut facts = Facts {
+        let facts = Facts {
             stage: stage.name().into(),
             version: env!("CARGO_PKG_VERSION").into(),
             from: from.map(Path::to_owned),
             hardware: Hardware::here(),
-            threads: run.threads,
+            threads,
             started: now(),
             resumed: Vec::new(),
             finished: None,
         };
-        if let Some(earlier) = read(&run.dir).filter(|_| run.begun()) {
+        Ok(Self { facts, recipe: text })
+    }
+
+    /// Begin the record in the run's folder, or go on with the one there.
+    ///
+    /// # Errors
+    /// If the folder cannot be written.
+    pub fn begin(&self, dir: &Path) -> Result<(), TrainError> {
+        let mut facts = self.facts.clone();
+        if let Some(earlier) = read(dir).filter(|earlier| earlier.stage == facts.stage) {
             facts.resumed = [earlier.resumed, vec![facts.started]].concat();
             facts.started = earlier.started;
         }
-        files::replace(&run.dir.join(RECIPE), &text)?;
-        let record = Self { facts, path };
-        record.write()?;
-        Ok(record)
+        files::replace(&dir.join(RECIPE), &self.recipe)?;
+        write(&facts, dir)
     }
 
     /// Write down that the run is done.
     ///
     /// # Errors
     /// If the folder cannot be written.
-    pub fn end(mut self) -> Result<(), TrainError> {
-        self.facts.finished = Some(now());
-        self.write()
+    pub fn end(self, dir: &Path) -> Result<(), TrainError> {
+        let facts = read(dir).unwrap_or(self.facts);
+        write(&Facts { finished: Some(now()), ..facts }, dir)
     }
+}
 
-    fn write(&self) -> Result<(), TrainError> {
-        let text = serde_json::to_vec_pretty(&self.facts).expect("facts always serialise");
-        files::replace(&self.path, &text)
-    }
+fn write(facts: &Facts, dir: &Path) -> Result<(), TrainError> {
+    let text = serde_json::to_vec_pretty(facts).expect("facts always serialise");
+    files::replace(&dir.join(RECORD), &text)
 }
 
 /// What the folder of a run says, if it does.

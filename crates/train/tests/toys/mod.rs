@@ -50,8 +50,15 @@ pub(crate) fn losses_of<T>(
     let mut watch = |_, _, metrics: &Vec<(&'static str, f64)>| {
         losses.extend(metrics.iter().filter(|(name, _)| *name == "loss").map(|m| m.1));
     };
-    let mut run =
-        Run { stage: "test", dir: dir.to_owned(), resume, threads: 2, ranks, watch: &mut watch };
+    let mut run = Run {
+        stage: "test",
+        dir: dir.to_owned(),
+        resume,
+        threads: 2,
+        ranks,
+        record: None,
+        watch: &mut watch,
+    };
     (work(&mut run), losses)
 }
 
