@@ -78,7 +78,7 @@ fn variants_share_what_they_have_in_common_and_pass_by_what_is_finished() {
         loop_of(2, 1)
     );
     let intra = format!(
-        "{}[stage]\nteacher = \"\"\nhistory = \"true\"\nperiod = 2\ncritic_rate = 1.0\n\
+        "{}[stage]\nteacher = \"teacher\"\nhistory = \"true\"\nperiod = 2\ncritic_rate = 1.0\n\
          guidance = 1.0\nshift = 3.0\n{DATA}",
         loop_of(2, 1)
     );

@@ -176,7 +176,7 @@ fn a_loss_that_is_not_finite_ends_the_run_on_all_ranks_and_is_laid_to_one() {
     };
     assert_eq!(
         error_of(go(Some((4, 1)))),
-        "rank 1 of 2: the loss of step 4 is NaN, the run stops here; the last checkpoint is intact"
+        "rank 1 of 2: the loss is NaN in step 4, the run stops here and the last checkpoint is intact"
     );
     assert_eq!(go(None).remove(0).unwrap(), whole[3..]);
 }

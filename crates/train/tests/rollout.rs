@@ -122,6 +122,6 @@ fn a_gradient_through_the_cache_has_the_slopes_of_the_whole_rollout() {
         let error = |gradient| ((slope - dot(gradient, &direction)) / slope).abs();
         assert!(error(&through) < TOLERANCE, "slope {slope}: {}", error(&through));
         // What reaches only the last step is another derivative.
-        assert!(error(&last) > 100.0 * TOLERANCE, "slope {slope}: {}", error(&last));
+        assert!(error(&last) > 10.0 * TOLERANCE, "slope {slope}: {}", error(&last));
     }
 }

@@ -8,7 +8,7 @@ use shotstream_train::{
     ablation::Ablation,
     error::TrainError,
     ranks::Alone,
-    recipe::{StageRecipe, read_toml},
+    recipe::{StageRecipe, read},
     road::{Leg, Road},
     stages::{
         MODEL,
@@ -32,20 +32,32 @@ const TEACHER_STAGE: &str = "[stage]\nshift = 3.0\ntext_dropout = 0.1\n\
 #[test]
 fn every_committed_recipe_resolves() {
     let recipes = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes");
-    let road: Road = read_toml(&recipes.join("tiny.toml")).unwrap();
+    let road: Road = read(&recipes.join("tiny.toml")).unwrap();
     assert!(road.leg.iter().all(|leg| recipes.join(&leg.recipe).exists()), "{road:?}");
-    read_toml::<FreshRecipe>(&recipes.join("tiny_model.toml")).unwrap();
+    read::<FreshRecipe>(&recipes.join("tiny_model.toml")).unwrap();
     for name in ["tiny_vae_pictures.toml", "tiny_vae.toml", "tiny_decoder.toml"] {
         StageRecipe::<vae::VaeStage>::read(&recipes.join(name)).unwrap();
     }
     let ablation = Ablation::read(&recipes.join("ablations.toml")).unwrap();
     assert!([&ablation.teacher, &ablation.student].iter().all(|path| recipes.join(path).exists()));
-    for name in ["tiny_first_frames.toml", "tiny_teacher.toml", "ablation_teacher.toml"] {
+    for name in [
+        "tiny_first_frames.toml",
+        "tiny_teacher.toml",
+        "tiny_pair_frames.toml",
+        "tiny_pair_shots.toml",
+        "ablation_teacher.toml",
+        "wan_1_3b_teacher.toml",
+    ] {
         StageRecipe::<teacher::TeacherStage>::read(&recipes.join(name)).unwrap();
     }
-    read_toml::<OdePairsRecipe>(&recipes.join("tiny_ode_pairs.toml")).unwrap();
-    StageRecipe::<ode_init::OdeInitStage>::read(&recipes.join("tiny_ode_init.toml")).unwrap();
-    let own = ["tiny_intra_shot.toml", "tiny_inter_shot.toml"].map(PathBuf::from);
+    for name in ["tiny_ode_pairs.toml", "tiny_pair_ode_pairs.toml", "wan_1_3b_ode_pairs.toml"] {
+        read::<OdePairsRecipe>(&recipes.join(name)).unwrap();
+    }
+    for name in ["tiny_ode_init.toml", "wan_1_3b_ode_init.toml"] {
+        StageRecipe::<ode_init::OdeInitStage>::read(&recipes.join(name)).unwrap();
+    }
+    let own = ["tiny_intra", "tiny_inter", "wan_1_3b_intra", "wan_1_3b_inter"];
+    let own = own.map(|name| PathBuf::from(format!("{name}_shot.toml")));
     for name in own.iter().chain(ablation.leg.values()) {
         StageRecipe::<SelfForcingStage>::read(&recipes.join(name)).unwrap();
     }
@@ -119,7 +131,7 @@ fn teacher_trajectories_and_student_follow_each_other() {
     let text = "seed = 7\nshards = 2\nsamples = 2\n[sampler]\nsubsteps = 1\nguidance = 2.0\n\
         [data]\nseed = 6\nstories = 2\nshots = 2\npairs = 0.2\ncontext_dropout = 0.0\ncontext_noise = 0.0\n\
         anonymous = 0.0\n";
-    let recipe: OdePairsRecipe = read_toml(&write(dir.path(), "pairs.toml", text)).unwrap();
+    let recipe: OdePairsRecipe = read(&write(dir.path(), "pairs.toml", text)).unwrap();
     let work = |run: &mut Run<'_>| ode_pairs::run(&bundle, &recipe, run);
     losses(&dir.path().join("pairs"), false, work).0.unwrap();
 
@@ -153,7 +165,7 @@ fn a_road_passes_by_what_is_finished() {
     let file = write(dir.path(), "road.toml", road);
     let runs = dir.path().join("runs");
     let walk = || {
-        let road: Road = read_toml(&file).unwrap();
+        let road: Road = read(&file).unwrap();
         let mut begun = Vec::new();
         let mut announce = |leg: usize, of: usize, next: &Leg| {
             begun.push(format!("{leg}/{of} {}", next.dir));
