@@ -20,7 +20,11 @@ use crate::{
     ranks::{Fact, Part, Ranks},
     recipe::{LoopRecipe, StageRecipe},
     stages::MODEL,
-    watching::{Averages, Watch, footage::Footage, record::Record},
+    watching::{
+        Averages, Watch,
+        footage::Footage,
+        record::{self, Facts, Record},
+    },
     workers::Workers,
 };
 
@@ -121,17 +125,30 @@ impl Run<'_> {
     /// That the folder may be written: it holds nothing yet, or a run that is to be continued.
     ///
     /// # Errors
-    /// If it holds a run and `resume` is not asked for, or a model that no run of it made.
+    /// If it holds a run and `resume` is not asked for, a run of another stage, or a model that no run
+    /// of it made.
     pub fn check_vacant(&self) -> Result<(), TrainError> {
         let holds = |name| self.dir.join(name).exists();
         let found = match (holds(STATE), holds(LOG), holds(MODEL)) {
             (true, _, _) if !self.resume => "a run",
             (false, true, _) if !self.resume => "a run without a checkpoint",
             (false, _, true) => "a finished model",
-            _ => return Ok(()),
+            _ => return self.check_stage(),
         };
         let path = self.dir.clone();
         Err(TrainError::Occupied { found, resumable: found != "a finished model", path })
+    }
+
+    /// That a run in the folder, if there is one and it says so, is of the same stage.
+    fn check_stage(&self) -> Result<(), TrainError> {
+        let held = record::read(&self.dir).filter(|_| self.dir.join(STATE).exists());
+        match held.filter(|facts| facts.stage != self.stage) {
+            None => Ok(()),
+            Some(Facts { stage, .. }) => {
+                let reason = format!("it is a run of {stage}, not of {}", self.stage);
+                Err(TrainError::Resume { reason, path: self.dir.clone() })
+            }
+        }
     }
 
     /// That the folder holds nothing of a run.

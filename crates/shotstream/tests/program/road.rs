@@ -83,11 +83,16 @@ pub(crate) fn log(dir: &Path) -> Vec<Value> {
     let text = fs::read_to_string(dir.join("log.jsonl")).unwrap_or_default();
     let line = |line: &str| {
         let mut line: Value = serde_json::from_str(line).unwrap();
-        line.as_object_mut().unwrap().remove("secs").unwrap();
+        for time in ["secs", "samples_per_sec"] {
+            line.as_object_mut().unwrap().remove(time).unwrap();
+        }
         line
     };
     text.lines().map(line).collect()
 }
+
+/// What tells times, and nothing else that is not told elsewhere.
+const TIMED: [&str; 4] = ["run.json", "report.html", "tfevents", ".lock"];
 
 /// Every file below a folder with its content, by its path: a log without its times, a header
 /// without its order.
@@ -101,10 +106,14 @@ pub(crate) fn contents(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
                 folders.push(path);
                 continue;
             }
+            let name = path.file_name().unwrap().to_str().unwrap();
+            if TIMED.iter().any(|timed| name.contains(timed)) {
+                continue;
+            }
             let bytes = || fs::read(&path).unwrap();
-            let content = match path.extension().unwrap().to_str().unwrap() {
-                "jsonl" => format!("{:?}", log(&folder)).into_bytes(),
-                "safetensors" => sorted(&bytes()).unwrap_or_else(bytes),
+            let content = match path.extension().and_then(|kind| kind.to_str()) {
+                Some("jsonl") => format!("{:?}", log(&folder)).into_bytes(),
+                Some("safetensors") => sorted(&bytes()).unwrap_or_else(bytes),
                 _ => bytes(),
             };
             found.insert(path.strip_prefix(dir).unwrap().to_owned(), content);

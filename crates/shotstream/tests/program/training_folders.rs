@@ -191,7 +191,7 @@ fn trajectories_with_a_gap_or_of_another_model_are_refused() {
             "wide/model.safetensors",
         ],
     );
-    assert!(line.contains("another VAE or of other stories"), "{line}");
+    assert!(line.contains("the folder was prepared with another encoder"), "{line}");
 }
 
 #[test]

@@ -78,7 +78,7 @@ impl ShotSource {
         recipe: &ShotsRecipe,
         run: &mut Run<'_>,
     ) -> Result<Self, TrainError> {
-        Self::of(bundle, recipe, recipe.source.open(Part::Training, bundle, run)?)
+        Self::of(Part::Training, bundle, recipe, run)
     }
 
     /// The same of stories that training never sees: of StoryWorld few more, stored beside the
@@ -91,10 +91,15 @@ impl ShotSource {
         recipe: &ShotsRecipe,
         run: &mut Run<'_>,
     ) -> Result<Self, TrainError> {
-        Self::of(bundle, recipe, recipe.source.open(Part::HeldOut, bundle, run)?)
+        Self::of(Part::HeldOut, bundle, recipe, run)
     }
 
-    fn of(bundle: &Bundle, recipe: &ShotsRecipe, store: Option<Store>) -> Result<Self, TrainError> {
+    fn of(
+        part: Part,
+        bundle: &Bundle,
+        recipe: &ShotsRecipe,
+        run: &mut Run<'_>,
+    ) -> Result<Self, TrainError> {
         let whole = bundle.recipe().geometry().latent_from_pixel(bundle.recipe().shot_frames());
         let whole = whole.expect("a resolved recipe's shots are whole chunks").0;
         let longest = recipe.lengths.iter().find(|length| whole < length.get());
@@ -104,6 +109,7 @@ impl ShotSource {
             );
             return Err(TrainError::Stage { reason });
         }
+        let store = recipe.source.open(part, bundle, run)?;
         if let Some(store) = store.as_ref().filter(|store| !store.can_be_anonymous())
             && recipe.anonymous > 0.0
         {
