@@ -39,15 +39,15 @@ fn progress(dir: &Path) -> usize {
     reached.sum()
 }
 
-/// Kill a walk a moment after it has come to `moment`.
-fn kill_after(home: &Home, moment: usize, delay: Duration) {
+/// Kill a walk a moment after it has come to `moment`, and tell whether it was still under way.
+fn kill_after(home: &Home, moment: usize, delay: Duration) -> bool {
     let mut child = walk(home, "killed");
     while progress(&home.path("killed")) < moment && child.try_wait().unwrap().is_none() {
         sleep(Duration::from_millis(1));
     }
     sleep(delay);
     child.kill().unwrap();
-    assert!(!child.wait().unwrap().success(), "it ended before it was killed");
+    !child.wait().unwrap().success()
 }
 
 #[test]
@@ -56,11 +56,15 @@ fn a_road_that_is_killed_twenty_times_leaves_what_one_that_never_stopped_leaves(
     assert!(walk(&home, "whole").wait().unwrap().success());
     // Not the last steps: a walk must still be under way when it is killed.
     let last = progress(&home.path("whole")) - 4;
+    let mut killed = 0;
     for kill in 0..KILLS {
         let rng = &mut rng_of(BatchAddress { seed: 20, step: kill, part: 0, batch: 0 }, 0);
         let moment = (kill as f32 + uniform(rng)) / KILLS as f32 * last as f32;
-        kill_after(&home, moment as usize, Duration::from_secs_f32(0.05 * uniform(rng)));
+        let delay = Duration::from_secs_f32(0.05 * uniform(rng));
+        killed += u64::from(kill_after(&home, moment as usize, delay));
     }
+    // A machine with other things to do may come too late for the last ones.
+    assert!(killed >= 3 * KILLS / 4, "{killed} of {KILLS} walks were under way when killed");
     assert!(walk(&home, "killed").wait().unwrap().success());
     let [whole, killed] = ["whole", "killed"].map(|dir| contents(&home.path(dir)));
     let names =
