@@ -18,7 +18,6 @@ pub fn edl(list: &EditList, film: &str) -> String {
     let source = |frame| timecode(first_tick(frame, fps, rate), rate);
     let record = |frame| timecode(hour + first_tick(frame, fps, rate), rate);
     let mut file = format!("TITLE: {}\nFCM: NON-DROP FRAME\n", ascii(list.title()));
-    file += &format!("* TIMECODE COUNTS {rate} FRAMES A SECOND, THE FILM HAS {fps}\n");
     for shot in list.shots() {
         let (number, start, end) = (shot.number, shot.start, shot.end);
         let title = shot.title();
@@ -34,6 +33,10 @@ pub fn edl(list: &EditList, film: &str) -> String {
             record(start),
             shot.caption,
         );
+        if number == 1 {
+            // Readers expect comments after an event, and none before the first.
+            file += &format!("* TIMECODE COUNTS {rate} FRAMES A SECOND, THE FILM HAS {fps}\n");
+        }
     }
     file
 }

@@ -94,12 +94,12 @@ fn a_decision_list_counts_three_ticks_a_frame() {
         &expect![[r#"
         TITLE: Fox & fr_ulein
         FCM: NON-DROP FRAME
-        * TIMECODE COUNTS 48 FRAMES A SECOND, THE FILM HAS 16
 
         001  AX       V     C        00:00:00:00 00:00:02:03 01:00:00:00 01:00:02:03
         * FROM CLIP NAME: fox.mp4
         * LOC: 01:00:00:00 GREEN   SHOT 1: Wide shot: the red fox waves.
         * COMMENT: Wide shot: the red fox waves.
+        * TIMECODE COUNTS 48 FRAMES A SECOND, THE FILM HAS 16
 
         002  AX       V     C        00:00:02:03 00:00:02:30 01:00:02:03 01:00:02:30
         * FROM CLIP NAME: fox.mp4
