@@ -43,7 +43,7 @@ pub fn fcpxml(list: &EditList, url: &str) -> String {
 <!DOCTYPE fcpxml>
 <fcpxml version="1.8">
   <resources>
-    <format id="r1" name="FFVideoFormatRateUndefined" frameDuration="1/{fps}s" width="{width}" height="{height}"/>
+    <format id="r1" frameDuration="1/{fps}s" width="{width}" height="{height}"/>
     <format id="r2" frameDuration="1/{rate}s" width="{width}" height="{height}"/>
     <asset id="r3" name="{title}" src="{url}" start="0s" duration="{total}" hasVideo="1" format="r1"/>
   </resources>

@@ -120,7 +120,7 @@ fn a_project_cuts_where_its_clock_first_shows_a_shot() {
         <!DOCTYPE fcpxml>
         <fcpxml version="1.8">
           <resources>
-            <format id="r1" name="FFVideoFormatRateUndefined" frameDuration="1/16s" width="512" height="320"/>
+            <format id="r1" frameDuration="1/16s" width="512" height="320"/>
             <format id="r2" frameDuration="1/24s" width="512" height="320"/>
             <asset id="r3" name="Fox &amp; fräulein" src="file:///films/fox%20%26%20co.mp4" start="0s" duration="42/16s" hasVideo="1" format="r1"/>
           </resources>
