@@ -38,7 +38,7 @@ pub struct Picture {
 
 /// A film taken apart but not yet decoded.
 pub struct Film {
-    bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
     /// Clock ticks in a second.
     pub timescale: u32,
     /// Width and height in pixels.
@@ -48,7 +48,7 @@ pub struct Film {
     /// Whether the file ends where a fragment ends.
     pub complete: bool,
     /// What a picture's bytes need before them to be decoded.
-    coding: Coding,
+    pub(crate) coding: Coding,
 }
 
 /// How a track's pictures are coded.

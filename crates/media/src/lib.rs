@@ -8,9 +8,13 @@ pub mod error;
 mod ffmpeg;
 pub mod film;
 pub mod frame;
+pub mod gif;
 pub mod mux;
 pub mod png;
+pub mod remux;
 pub mod sheet;
+pub mod storyboard;
+mod text;
 pub mod video;
 
 pub use error::MediaError;

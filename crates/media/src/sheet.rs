@@ -29,7 +29,7 @@ pub fn contact_sheet(frames: &[Frame], columns: usize, gap: usize) -> Frame {
 }
 
 /// Copy `frame` onto `sheet` with its top left corner at (`left`, `top`).
-fn paste(sheet: &mut Frame, frame: &Frame, left: usize, top: usize) {
+pub(crate) fn paste(sheet: &mut Frame, frame: &Frame, left: usize, top: usize) {
     let row_bytes = frame.width * 3;
     if row_bytes == 0 {
         return;

@@ -1,11 +1,15 @@
 //! Every command and flag, once.
 
+mod draft;
+mod exports;
 mod world;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use self::draft::{DraftArgs, Words};
+pub(crate) use self::exports::{ExportName, ExportsArgs};
 pub(crate) use self::world::{
     DrawArgs, JudgeArgs, MemoryName, PastName, PicturesArgs, SheetArgs, StoryArgs, WorldCommand,
 };
@@ -33,6 +37,11 @@ pub(crate) enum Command {
     Play(PlayArgs),
     /// Print what would happen for a story, without weights. Everything counts from 0 there.
     Plan(PlanArgs),
+    /// Draft a story file from an idea, with a chat model of your choice.
+    ///
+    /// The idea is sent to the endpoint that is named, with the key in SHOTSTREAM_CHAT_KEY if there
+    /// is one. The story is printed; it is written only with -o. Nothing else here asks anybody.
+    Draft(DraftArgs),
     /// Measure speed and memory over a story.
     Bench(BenchArgs),
     /// Draw, tell and judge stories of StoryWorld, the cartoon world the tiny model knows.
@@ -131,14 +140,18 @@ pub(crate) struct GenerateArgs {
     /// Also write every frame as PNG, at the size the model makes, into a new folder.
     #[arg(long, value_name = "DIR")]
     pub(crate) frames: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) exports: ExportsArgs,
 }
 
 /// Flags of `play`.
 #[derive(Debug, Args)]
 pub(crate) struct PlayArgs {
     /// The film, MP4; `-` for standard output, to pipe it into a player.
-    #[arg(short, long, value_name = "FILM.mp4|-")]
-    pub(crate) output: PathBuf,
+    #[arg(short, long, value_name = "FILM.mp4|-", required_unless_present = "export")]
+    pub(crate) output: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) exports: ExportsArgs,
     /// What holds for the whole story; opens every prompt.
     #[arg(long, value_name = "CAPTION", default_value = "")]
     pub(crate) global: String,

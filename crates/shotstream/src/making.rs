@@ -13,6 +13,7 @@ use shotstream_models::networks::BurnNetworks;
 use shotstream_plan::{plan::Plan, script::Script};
 
 use crate::{
+    exports::Told,
     failure::Blame as _,
     film::Output,
     progress::Progress,
@@ -26,6 +27,8 @@ pub(crate) struct Making {
     pub(crate) output: Output,
     /// What the settings ask for: `shot{g}.latents` and `shot{g}.context`.
     pub(crate) latents: BTreeMap<String, Latents>,
+    /// What was told so far.
+    pub(crate) told: Told,
     /// Where the time went.
     pub(crate) meter: Meter,
     /// When the first prompt went in.
@@ -41,6 +44,7 @@ impl Making {
         Self {
             output,
             latents: BTreeMap::new(),
+            told: Told::default(),
             meter: Meter::default(),
             start: Instant::now(),
             progress: Progress::new(),
@@ -75,6 +79,7 @@ impl Making {
     }
 
     fn take(&mut self, event: Event, meter: &Meter) -> anyhow::Result<ControlFlow<()>> {
+        self.told.hear(&event);
         match event {
             Event::ShotStarted { plan, unknown_words, dropped_tokens, .. } => {
                 if let Some(text) = telling::unread(&unknown_words, dropped_tokens) {

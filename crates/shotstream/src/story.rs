@@ -34,14 +34,36 @@ pub(crate) fn read(path: &Path, recipe: &Recipe) -> anyhow::Result<Script> {
 
 /// A story file as we write it.
 #[derive(Debug, Serialize)]
-struct StoryFile {
-    global: String,
-    shots: Vec<ShotEntry>,
+pub(crate) struct StoryFile {
+    /// What holds for the whole story.
+    pub(crate) global: String,
+    /// The shots in order.
+    pub(crate) shots: Vec<ShotEntry>,
 }
 
+/// A shot of a story file.
 #[derive(Debug, Serialize)]
-struct ShotEntry {
-    caption: String,
+pub(crate) struct ShotEntry {
+    /// What it shows.
+    pub(crate) caption: String,
+    /// Its length, where it is not the recipe's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) frames: Option<usize>,
+    /// Its seed, where it is not the story's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) seed: Option<u64>,
+}
+
+impl StoryFile {
+    /// The text of the file.
+    ///
+    /// # Errors
+    /// When it cannot be expressed in JSON.
+    pub(crate) fn to_json(&self) -> anyhow::Result<String> {
+        let mut text = serde_json::to_string_pretty(self)?;
+        text.push('\n');
+        Ok(text)
+    }
 }
 
 /// A drawn story in words, as the text of a story file.
@@ -50,8 +72,7 @@ struct ShotEntry {
 /// When it cannot be expressed in JSON.
 pub(crate) fn to_json(story: &Story, seed: u64) -> anyhow::Result<String> {
     let told = captions(story, seed, &Wording::default());
-    let shots = told.shots.into_iter().map(|caption| ShotEntry { caption }).collect();
-    let mut text = serde_json::to_string_pretty(&StoryFile { global: told.global, shots })?;
-    text.push('\n');
-    Ok(text)
+    let shots = told.shots.into_iter();
+    let shots = shots.map(|caption| ShotEntry { caption, frames: None, seed: None }).collect();
+    StoryFile { global: told.global, shots }.to_json()
 }

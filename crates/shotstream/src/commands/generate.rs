@@ -11,6 +11,7 @@ use shotstream_plan::plan::Plan;
 
 use crate::{
     cli::GenerateArgs,
+    exports::Exports,
     failure::{Blame as _, WrongUse},
     film::{Output, Target},
     latents_file,
@@ -35,7 +36,11 @@ pub(crate) fn run(args: &GenerateArgs) -> anyhow::Result<()> {
 
     let report = args.report.as_deref().map(WholeFile::create).transpose()?;
     let latents = args.save_latents.as_deref().map(WholeFile::create).transpose()?;
-    let target = target(args)?;
+    let exports = Exports::create(&args.exports, Some(&args.story))?;
+    let target = match &exports {
+        Some(exports) => Target::File(exports.film()),
+        None => target(args)?,
+    };
     let scale = args.picture.scale.map(usize::from);
     let mut output = Output::create(Some(&target), &recipe, scale)?;
     if let Some(folder) = &args.frames {
@@ -51,11 +56,16 @@ pub(crate) fn run(args: &GenerateArgs) -> anyhow::Result<()> {
     let mut making = Making::new(output, &plan);
     let seed = args.picture.seed;
     making.tell(&networks, &settings, &script, seed)?;
-    let Making { output, meter, start, latents: captured, progress, .. } = making;
+    let Making { output, meter, start, latents: captured, told, progress, .. } = making;
     let made = output.finish()?;
     let wall = start.elapsed();
     progress.clear();
-    line(&summary(made.frames, wall, plan.recipe().frames_per_second(), &target));
+    let fps = plan.recipe().frames_per_second();
+    let place = exports.as_ref().map_or(target, |exports| Target::File(exports.path().to_owned()));
+    if let Some(exports) = exports {
+        exports.finish(told, &script.global, fps)?;
+    }
+    line(&summary(made.frames, wall, fps, &place));
     if let Some(file) = latents {
         file.finish(&latents_file::to_bytes(&captured)?)?;
     }

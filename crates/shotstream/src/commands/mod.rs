@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use crate::cli::{Cli, Command};
 
 mod bench;
+mod draft;
 mod export;
 mod generate;
 mod inspect;
@@ -20,6 +21,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Generate(args) => generate::run(&args),
         Command::Play(args) => play::run(&args),
         Command::Plan(args) => plan::run(&args),
+        Command::Draft(args) => draft::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::World(command) => world::run(&command),
         Command::Inspect(args) => inspect::run(&args),

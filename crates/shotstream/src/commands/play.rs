@@ -20,6 +20,7 @@ use shotstream_plan::plan::PlanError;
 
 use crate::{
     cli::PlayArgs,
+    exports::{Exports, Told},
     failure::WrongUse,
     film::{Output, Target},
     model,
@@ -42,7 +43,13 @@ pub(crate) fn run(args: &PlayArgs) -> anyhow::Result<()> {
     let networks = BurnNetworks::new(&file.load()?);
     let report = args.report.as_deref().map(WholeFile::create).transpose()?;
     let scale = args.picture.scale.map(usize::from);
-    let mut output = Output::create(Some(&Target::of(&args.output)), &recipe, scale)?;
+    let exports = Exports::create(&args.exports, None)?;
+    let target = match (&exports, &args.output) {
+        (Some(exports), _) => Target::File(exports.film()),
+        (None, Some(path)) => Target::of(path),
+        (None, None) => Target::Nowhere,
+    };
+    let mut output = Output::create(Some(&target), &recipe, scale)?;
     let settings = Settings {
         recipe,
         latent_channels: file.latent_channels(),
@@ -58,12 +65,19 @@ pub(crate) fn run(args: &PlayArgs) -> anyhow::Result<()> {
     let (meter, start) = (Meter::default(), Instant::now());
     let (networks, settings) = (&networks, &settings);
     let telling = Telling { networks, settings, story: &mut story, commands, meter: &meter };
-    telling.watch(|event| take(event, &mut output, &meter))?;
+    let mut told = Told::default();
+    telling.watch(|event| {
+        told.hear(&event);
+        take(event, &mut output, &meter)
+    })?;
     if output.frames() == 0 {
         return Err(WrongUse::error("no prompt came, so there is no film"));
     }
     let made = output.finish()?;
     let wall = start.elapsed();
+    if let Some(exports) = exports {
+        exports.finish(told, &args.global, settings.recipe.frames_per_second())?;
+    }
     if let Some(place) = report {
         let report = Report::new(made, &file.name, args.picture.seed, wall, &meter);
         place.finish(&serde_json::to_vec_pretty(&report)?)?;

@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test stops where its promise is broken")]
 
 mod bench;
+mod draft;
 mod examples;
+mod exports;
 mod fixture;
 mod generate;
 mod latents;
