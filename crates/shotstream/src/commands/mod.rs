@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use crate::cli::{Cli, Command};
 
 mod bench;
+mod convert;
 mod export;
 mod generate;
 mod inspect;
@@ -24,6 +25,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::World(command) => world::run(&command),
         Command::Inspect(args) => inspect::run(&args),
         Command::Export(args) => export::run(&args),
+        Command::Convert(args) => convert::run(&args),
         Command::Prepare(args) => prepare::run(&args),
         Command::Train(args) => train::run(&args),
     }
