@@ -12,6 +12,7 @@ collapse of whitespace, in the order of the reference, make of some prompts.
 import html
 import json
 import pathlib
+import random
 import re
 
 import ftfy
@@ -54,6 +55,35 @@ PROMPTS = [
     "plain ascii, nothing to do",
     "",
 ]
+
+# What random prompts are made of: everything that cleaning changes, beside words it leaves alone.
+FRAGMENTS = (
+    "“ ” ‘ ’ „ ʼ ′ « » — – … ﬁ ﬂ ﬃ ﬄ ﬀ ﬅ Ĳ ŉ ǆ Ǳ ＡＢＣ ！ １２ ｡ ｶﾞ ￥ ， ： ａ ｗ ～ “” '' \" ` ´ \\ / - _ "
+    "&amp; &lt; &gt; &quot; &#39; &#x27; &eacute; &nbsp; &mdash; &hellip; &amp;amp; &bogus; & <i> </i> < > "
+    "é ß ñ œ 色调 静态 日本 한국 Привет שלום مرحبا हिन्दी 😀 👩\u200d🚀 🏽 🇨🇳 ² ½ № ™ ° € £ ¿ ¡ · • → ≤"
+).split(" ") + [
+    "\u3000", "\r\n", "\r", "\u2028", "\u2029", "\u0085", "\t", "\x0b", "\x0c", "\xa0", "\u2003",
+    "\ufeff", "\x00", "\x07", "\x7f", "\u206a", "\ufffc", "\u200b", "\u00ad", "\u200d",
+    "\x1b[31m", "\x1b[0m", "\x1b[", "e\u0301", "A\u030a", "\u1100\u1161", "\u212b", "\u2126",
+]  # fmt: skip
+WORDS = (
+    "a the close-up wide shot of robot fox snow beach waves at sunset shot0: shot12: 50mm and meets in "
+    "16:9 it's don't camera pans left. A, B; C"
+).split()
+RANDOM_PROMPTS = 320
+
+
+def random_prompts():
+    """Prompts of words and fragments; none that ftfy would take for text read in a wrong charset."""
+    dice = random.Random(20260325)
+    plain = ftfy.TextFixerConfig(fix_encoding=False)
+    prompts = []
+    while len(prompts) < RANDOM_PROMPTS:
+        parts = (dice.choice(FRAGMENTS if dice.random() < 0.45 else WORDS) for _ in range(dice.randint(1, 12)))
+        prompt = "".join(part + dice.choice(["", " ", " ", "  "]) for part in parts)
+        if ftfy.fix_text(prompt) == ftfy.fix_text(prompt, plain):
+            prompts.append(prompt)
+    return prompts
 
 
 def seeded_weights(generator):
@@ -145,7 +175,7 @@ def main():
     OUT.mkdir(parents=True, exist_ok=True)
     save_file(weights, OUT / "weights.safetensors")
     save_file({name: tensor.contiguous() for name, tensor in cases.items()}, OUT / "cases.safetensors")
-    pairs = [{"typed": text, "cleaned": clean(text)} for text in PROMPTS]
+    pairs = [{"typed": text, "cleaned": clean(text)} for text in PROMPTS + random_prompts()]
     (OUT / "clean.json").write_text(json.dumps(pairs, indent=1, ensure_ascii=True) + "\n")
 
 

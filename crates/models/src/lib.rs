@@ -7,6 +7,7 @@ pub mod dit;
 pub mod kernels;
 pub mod lora;
 pub mod networks;
+pub mod stored;
 pub mod tokenizer;
 pub mod umt5;
 pub mod vae;

@@ -66,6 +66,7 @@ impl Tokenizer {
     pub fn from_json(json: &str) -> Result<Self, TokenizerError> {
         let malformed = |error: tokenizers::Error| TokenizerError::Malformed(error.to_string());
         let value: Value = serde_json::from_str(json).map_err(|e| malformed(e.into()))?;
+        check_marks(&value["post_processor"])?;
         let mut inner: tokenizers::Tokenizer = json.parse().map_err(malformed)?;
         inner.with_padding(None).with_truncation(None).map_err(malformed)?;
         let unknown_id = match (&value["model"]["unk_id"], &value["model"]["unk_token"]) {
@@ -170,6 +171,27 @@ impl Tokenizer {
         let splits = words.get_splits(OffsetReferential::Normalized, OffsetType::Byte);
         Ok(splits.into_iter().map(|(word, _, _)| word.to_owned()).collect())
     }
+}
+
+/// Whether a template of marks around a text can be followed: the library does it without asking.
+fn check_marks(processor: &Value) -> Result<(), TokenizerError> {
+    for inner in processor["processors"].as_array().into_iter().flatten() {
+        check_marks(inner)?;
+    }
+    let single = processor["single"].as_array();
+    if single.is_some_and(|pieces| pieces.iter().any(|piece| piece["Sequence"]["id"] == "B")) {
+        let reason = "a second text is placed around the first".to_owned();
+        return Err(TokenizerError::Malformed(reason));
+    }
+    let pieces = [single, processor["pair"].as_array()];
+    for piece in pieces.into_iter().flatten().flatten() {
+        let mark = piece["SpecialToken"]["id"].as_str();
+        if let Some(mark) = mark.filter(|mark| !processor["special_tokens"][mark].is_object()) {
+            let reason = format!("nothing is said of the mark {mark:?}");
+            return Err(TokenizerError::Malformed(reason));
+        }
+    }
+    Ok(())
 }
 
 /// The `tokenizer.json` of a word-level vocabulary: [`SPECIAL`], then `words`.
@@ -309,6 +331,10 @@ mod tests {
         assert!(matches!(Tokenizer::from_json("{}"), Err(TokenizerError::Malformed(_))));
         assert!(matches!(Tokenizer::from_json("nonsense"), Err(TokenizerError::Malformed(_))));
         let json = trained().to_json().unwrap().replace("\"ids\":[1]", "\"ids\":[99]");
+        assert!(matches!(Tokenizer::from_json(&json), Err(TokenizerError::Malformed(_))));
+        let json = trained().to_json().unwrap().replace("{\"id\":\"</s>\"", "{\"id\":\"<s>\"");
+        assert!(matches!(Tokenizer::from_json(&json), Err(TokenizerError::Malformed(_))));
+        let json = trained().to_json().unwrap().replace("\"id\":\"A\"", "\"id\":\"B\"");
         assert!(matches!(Tokenizer::from_json(&json), Err(TokenizerError::Malformed(_))));
     }
 

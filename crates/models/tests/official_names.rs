@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use burn::{module::Module, tensor::Device};
 use shotstream_models::{
-    checkpoint::{Network, parameters},
+    checkpoint::{Naming, Network, parameters},
     dit::{Dit, DitConfig},
     umt5::{Umt5, Umt5Config},
     vae::{Vae, VaeConfig},
@@ -95,4 +95,32 @@ fn the_text_encoder_has_the_242_tensors_of_umt5_xxl() {
     let expected = tensors(lines);
     assert_eq!(expected.len(), 242);
     check(&Umt5::new(&Umt5Config::wan(), &Device::flex()), Network::Umt5, &expected);
+}
+
+/// What Hugging Face's libraries call the tensors of a network, by their official names.
+fn hugging_face(network: &str) -> BTreeMap<&'static str, &'static str> {
+    let lines = include_str!("../../../testdata/names/hugging_face.txt").lines();
+    let names = lines.filter_map(|line| line.strip_prefix(network)?.trim().split_once(' '));
+    names.collect()
+}
+
+#[track_caller]
+fn check_hugging_face<M: Module>(module: &M, network: Network, expected: &str) {
+    let expected = hugging_face(expected);
+    let official: Vec<String> =
+        parameters(module, network).into_iter().map(|(name, _)| name).collect();
+    assert_eq!(official.len(), expected.len());
+    let official: Vec<&str> = official.iter().map(String::as_str).collect();
+    let found = Naming::HuggingFace.names(network, &official, "");
+    for (official, found) in official.iter().zip(&found) {
+        assert_eq!(expected.get(official), Some(&found.as_str()), "{official}");
+    }
+}
+
+#[test]
+fn tensors_are_called_in_diffusers_and_transformers_as_the_libraries_call_them() {
+    let device = Device::flex();
+    check_hugging_face(&Dit::new(&DitConfig::wan_1_3b(), &device), Network::Dit, "dit ");
+    check_hugging_face(&Vae::new(&VaeConfig::wan(), &device), Network::Vae, "vae ");
+    check_hugging_face(&Umt5::new(&Umt5Config::wan(), &device), Network::Umt5, "umt5 ");
 }

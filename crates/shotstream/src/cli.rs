@@ -51,6 +51,8 @@ pub(crate) enum Command {
     Inspect(InspectArgs),
     /// Write a model file again: with its weights stored in another form, with adapters merged.
     Export(ExportArgs),
+    /// Copy a model into another layout, bit for bit.
+    Convert(ConvertArgs),
     /// Turn videos, or stories of StoryWorld, into shards of latents to train from.
     ///
     /// The videos are named by a table: a CSV with the columns `json_path`, `video_path` and
@@ -63,7 +65,8 @@ pub(crate) enum Command {
 /// Which model, and how it is run.
 #[derive(Debug, Args)]
 pub(crate) struct ModelArgs {
-    /// A model file, or `tiny` for the model this program carries.
+    /// A model file, a folder with the published files of a model, or `tiny` for the model this
+    /// program carries.
     #[arg(long, value_name = "PATH|tiny", default_value = "tiny")]
     pub(crate) model: String,
     #[command(flatten)]
@@ -195,11 +198,41 @@ pub(crate) struct BenchArgs {
 /// Flags of `inspect`.
 #[derive(Debug, Args)]
 pub(crate) struct InspectArgs {
-    /// A model file, or any safetensors file.
-    pub(crate) file: PathBuf,
+    /// A model file, a folder with the published files of a model, `tiny`, or any file of weights.
+    pub(crate) file: String,
     /// List name, form and shape of every tensor.
     #[arg(long)]
     pub(crate) tensors: bool,
+    /// Tell how much memory the model takes, part by part, and what would lower it. No weight is
+    /// read for it.
+    #[arg(long)]
+    pub(crate) plan: bool,
+    /// Plan for pictures of another size than the model was made for.
+    #[arg(long, value_name = "WxH", value_parser = size, requires = "plan")]
+    pub(crate) size: Option<[usize; 2]>,
+}
+
+/// Flags of `convert`.
+#[derive(Debug, Args)]
+pub(crate) struct ConvertArgs {
+    /// The model to read: a file, a folder, or `tiny`.
+    pub(crate) from: String,
+    /// The new file, or the new folder.
+    pub(crate) to: PathBuf,
+    /// How the files of the model are laid out and what their tensors are called.
+    #[arg(long, value_enum)]
+    pub(crate) layout: LayoutName,
+}
+
+/// How the files of a model are laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LayoutName {
+    /// One file of ours.
+    Bundle,
+    /// A folder with the files and names of Wan2.1's release, in safetensors.
+    Official,
+    /// A folder as diffusers and transformers read it.
+    Diffusers,
 }
 
 /// Flags of `export`.

@@ -1,12 +1,9 @@
-//! The model a film is made with: the one this program carries, or a file.
+//! The model a film is made with: the one this program carries, a file, or a folder.
 
-use std::{borrow::Cow, fs, path::PathBuf};
+use std::path::Path;
 
 use burn::tensor::Device;
-use shotstream_models::{
-    bundle::{Bundle, BundleConfig, read_header},
-    checkpoint::Weights,
-};
+use shotstream_models::{bundle::Bundle, stored::StoredModel};
 use shotstream_plan::recipe::{Recipe, RecipeFile};
 
 use crate::{
@@ -19,39 +16,29 @@ use crate::{
 const TINY: &[u8] = include_bytes!("../../../weights/tiny.safetensors");
 
 /// What `--model` calls it.
-const TINY_NAME: &str = "tiny";
+pub(crate) const TINY_NAME: &str = "tiny";
 
 /// A model whose header has been read and whose networks have not been built.
 #[derive(Debug)]
 pub(crate) struct ModelFile {
     /// What the user calls it, adapters included.
     pub(crate) name: String,
-    path: PathBuf,
     loras: Vec<LoraArg>,
-    config: BundleConfig,
-    bytes: Cow<'static, [u8]>,
+    pub(crate) stored: StoredModel<'static>,
 }
 
 impl ModelFile {
     /// Find a model: `tiny` or a path.
     ///
     /// # Errors
-    /// When there is no such file, or it is no model.
+    /// When there is no such file or folder, or it is no model.
     pub(crate) fn open(name: &str) -> anyhow::Result<Self> {
-        let bytes = match name {
-            TINY_NAME => Cow::Borrowed(TINY),
-            path => {
-                let read = fs::read(path);
-                Cow::Owned(
-                    read.map_err(|e| format!("cannot read the model ({e}): {path}")).wrong_use()?,
-                )
-            }
+        let path = Path::new(name);
+        let stored = match name {
+            TINY_NAME => StoredModel::parse(TINY, path),
+            _ => StoredModel::open(path),
         };
-        let path = PathBuf::from(name);
-        let weights = Weights::parse(&bytes, &path).wrong_use()?;
-        let (config, _) = read_header(&weights, &path).wrong_use()?;
-        drop(weights);
-        Ok(Self { name: name.to_owned(), path, loras: Vec::new(), config, bytes })
+        Ok(Self { name: name.to_owned(), loras: Vec::new(), stored: stored.wrong_use()? })
     }
 
     /// The model's recipe, for pictures of another `size` (width, height) if one is asked for.
@@ -59,7 +46,7 @@ impl ModelFile {
     /// # Errors
     /// When the networks cannot make pictures of this size.
     pub(crate) fn recipe(&self, size: Option<[usize; 2]>) -> anyhow::Result<Recipe> {
-        let recipe = self.config.recipe.clone();
+        let recipe = self.stored.config().recipe.clone();
         let Some([width, height]) = size else { return Ok(recipe) };
         let geometry = recipe.geometry().with_pixels([height, width]).wrong_use()?;
         RecipeFile { geometry, ..recipe.into() }.resolve().wrong_use()
@@ -67,7 +54,7 @@ impl ModelFile {
 
     /// Channels of a latent frame.
     pub(crate) fn latent_channels(&self) -> usize {
-        self.config.vae.z_dim
+        self.stored.config().vae.z_dim
     }
 
     /// The same model with adapters to be merged into it.
@@ -80,9 +67,9 @@ impl ModelFile {
     /// Build the networks, and merge the adapters.
     ///
     /// # Errors
-    /// When the weights are not those the header promises, or an adapter does not fit them.
+    /// When the weights are not those the headers promise, or an adapter does not fit them.
     pub(crate) fn load(&self) -> anyhow::Result<Bundle> {
-        let bundle = Bundle::parse(&self.bytes, &self.path, &Device::flex()).wrong_use()?;
+        let bundle = self.stored.load(&Device::flex()).wrong_use()?;
         merged(bundle, &self.loras)
     }
 }

@@ -27,7 +27,17 @@ pub fn cores() -> usize {
 
 /// The most memory the program has held so far, in bytes, where the system tells.
 pub fn peak_rss_bytes() -> Option<u64> {
-    let text = value_of("/proc/self/status", "VmHWM")?;
+    bytes_of("/proc/self/status", "VmHWM")
+}
+
+/// The memory that programs may still take, in bytes, where the system tells.
+pub fn free_memory_bytes() -> Option<u64> {
+    bytes_of("/proc/meminfo", "MemAvailable")
+}
+
+/// A value that is written in kibibytes.
+fn bytes_of(path: &str, key: &str) -> Option<u64> {
+    let text = value_of(path, key)?;
     let kibibytes: u64 = text.strip_suffix("kB")?.trim().parse().ok()?;
     Some(kibibytes * 1024)
 }
@@ -48,6 +58,7 @@ mod tests {
     fn the_system_tells_what_the_program_has_held() {
         if cfg!(target_os = "linux") {
             assert!(1 << 20 < peak_rss_bytes().unwrap());
+            assert!(1 << 20 < free_memory_bytes().unwrap());
         }
         assert!(0 < cores());
     }

@@ -6,15 +6,19 @@
 
 mod config;
 
-use std::path::{Path, PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use burn::tensor::Device;
 use shotstream_plan::recipe::Recipe;
 use thiserror::Error;
 
 use crate::{
-    checkpoint::{self, CheckpointError, Network, StoredDtype, Weights, WeightsWriter},
+    checkpoint::{CheckpointError, Network, StoredDtype, Weights, WeightsWriter},
     dit::Dit,
+    stored::StoredModel,
     tokenizer::{Tokenizer, TokenizerError},
     umt5::Umt5,
     vae::Vae,
@@ -30,10 +34,6 @@ const CONFIG: &str = "config";
 
 /// Where the header keeps the tokenizer.
 const TOKENIZER: &str = "tokenizer";
-
-const DIT: &str = "dit.";
-const VAE: &str = "vae.";
-const TEXT: &str = "text.";
 
 /// Everything it takes to turn prompts into films.
 #[derive(Clone, Debug)]
@@ -57,6 +57,32 @@ pub enum BundleError {
     /// The weights are at fault.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// A file of the model cannot be read.
+    #[error("cannot read a file of the model ({source}): {}", path.display())]
+    Unreadable {
+        /// What the system said.
+        source: io::Error,
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file of the model cannot be written.
+    #[error("cannot write a file of the model ({source}): {}", path.display())]
+    Unwritable {
+        /// What the system said.
+        source: io::Error,
+        /// The file.
+        path: PathBuf,
+    },
+    /// A folder lacks a part of a model.
+    #[error("the folder holds no {what}, expected {expected} or its like: {}", path.display())]
+    NoPart {
+        /// Which part.
+        what: &'static str,
+        /// What its file is called where it was published.
+        expected: &'static str,
+        /// The folder.
+        path: PathBuf,
+    },
     /// A safetensors file, but not one of ours.
     #[error("the file is no bundle, its header has no {key}: {}", path.display())]
     NoBundle {
@@ -97,15 +123,15 @@ impl Bundle {
     /// # Errors
     /// When the bytes are not one whole and consistent bundle.
     pub fn from_bytes(bytes: &[u8], device: &Device) -> Result<Self, BundleError> {
-        Self::parse(bytes, Path::new("the model in memory"), device)
+        StoredModel::parse(bytes, Path::new("the model in memory"))?.load(device)
     }
 
-    /// A bundle from a file, with its networks on `device`.
+    /// A bundle from a file or a folder, with its networks on `device`.
     ///
     /// # Errors
-    /// When the file cannot be read or is not one whole and consistent bundle.
+    /// When there is no whole and consistent model.
     pub fn from_file(path: &Path, device: &Device) -> Result<Self, BundleError> {
-        Self::parse(&checkpoint::read(path)?, path, device)
+        StoredModel::open(path)?.load(device)
     }
 
     /// Write the bundle; `path` holds the old file or the whole new one.
@@ -113,20 +139,12 @@ impl Bundle {
     /// # Errors
     /// When the parts do not fit together, a weight is not finite or the file cannot be written.
     pub fn save(&self, path: &Path, dtype: StoredDtype) -> Result<(), BundleError> {
-        self.check_parts()
-            .map_err(|reason| BundleError::Inconsistent { reason, path: path.to_owned() })?;
-        let config = serde_json::to_string(&self.config)
-            .map_err(|source| BundleError::Config { source, path: path.to_owned() })?;
-        let tokenizer = self
-            .tokenizer
-            .to_json()
-            .map_err(|source| BundleError::Tokenizer { source, path: path.to_owned() })?;
+        self.check(path)?;
+        let metadata = metadata(&self.config, &self.tokenizer, path)?;
         let mut writer = WeightsWriter::new(dtype);
-        writer.add(&self.dit, Network::Dit, DIT);
-        writer.add(&self.vae, Network::Vae, VAE);
-        writer.add(&self.text, Network::Umt5, TEXT);
-        let (key, format) = FORMAT;
-        let metadata = [(key, format.to_owned()), (CONFIG, config), (TOKENIZER, tokenizer)];
+        writer.add(&self.dit, Network::Dit, Network::Dit.prefix());
+        writer.add(&self.vae, Network::Vae, Network::Vae.prefix());
+        writer.add(&self.text, Network::Umt5, Network::Umt5.prefix());
         Ok(writer.write(path, &metadata)?)
     }
 
@@ -142,19 +160,13 @@ impl Bundle {
     /// # Errors
     /// When the bytes are not one whole and consistent bundle.
     pub fn parse(bytes: &[u8], path: &Path, device: &Device) -> Result<Self, BundleError> {
-        let weights = Weights::parse(bytes, path)?;
-        let (config, tokenizer) = read_header(&weights, path)?;
-        let inconsistent = |reason| BundleError::Inconsistent { reason, path: path.to_owned() };
-        weights.check_prefixes(&[DIT, VAE, TEXT])?;
-        let bundle = Self {
-            dit: weights.load(Dit::new(&config.dit, device), Network::Dit, DIT)?,
-            vae: weights.load(Vae::new(&config.vae, device), Network::Vae, VAE)?,
-            text: weights.load(Umt5::new(&config.text, device), Network::Umt5, TEXT)?,
-            tokenizer,
-            config,
-        };
-        bundle.check_parts().map_err(inconsistent)?;
-        Ok(bundle)
+        StoredModel::parse(bytes, path)?.load(device)
+    }
+
+    /// Refuse a bundle whose parts do not fit together.
+    pub(crate) fn check(&self, path: &Path) -> Result<(), BundleError> {
+        self.check_parts()
+            .map_err(|reason| BundleError::Inconsistent { reason, path: path.to_owned() })
     }
 
     /// Whether the networks are those the configuration describes, and the vocabulary fits.
@@ -177,12 +189,26 @@ impl Bundle {
     }
 }
 
-/// The configuration and the tokenizer of a bundle, without building a network; `path` is what
-/// errors call the file.
+/// What the header of a bundle says beside its tensors.
+pub(crate) fn metadata(
+    config: &BundleConfig,
+    tokenizer: &Tokenizer,
+    path: &Path,
+) -> Result<[(&'static str, String); 3], BundleError> {
+    let config = serde_json::to_string(config)
+        .map_err(|source| BundleError::Config { source, path: path.to_owned() })?;
+    let tokenizer = tokenizer
+        .to_json()
+        .map_err(|source| BundleError::Tokenizer { source, path: path.to_owned() })?;
+    let (key, format) = FORMAT;
+    Ok([(key, format.to_owned()), (CONFIG, config), (TOKENIZER, tokenizer)])
+}
+
+/// The configuration and the tokenizer of a bundle; `path` is what errors call the file.
 ///
 /// # Errors
 /// When the file is no bundle, or its header makes no sense.
-pub fn read_header(
+pub(crate) fn read_header(
     weights: &Weights<'_>,
     path: &Path,
 ) -> Result<(BundleConfig, Tokenizer), BundleError> {

@@ -1,12 +1,19 @@
 //! Weights in and out, strictly, under the names the published checkpoints use.
 //!
-//! A file is compared with the module as a whole before a single parameter changes: every tensor
-//! the module needs must be there, every tensor of the file must have a place, and shapes and
-//! dtypes must fit. Values may be f32, f16 or bf16 and become f32; they must be finite. Projections
-//! are stored output first, as PyTorch does, and transposed on the way.
+//! A file is compared with the module as a whole before a single value is read: every tensor the
+//! module needs must be there, every tensor of the file must have a place, and shapes and dtypes
+//! must fit. Values may be f32, f16 or bf16 and become f32, one tensor at a time; they must be
+//! finite. Projections are stored output first, as PyTorch does, and transposed on the way.
+//!
+//! Files may come from anywhere: what a header says is checked before it is believed, pickles are
+//! parsed and never executed, and memory is bounded by the size of the file.
 
+mod header;
 mod names;
+mod pickle;
 mod read;
+mod storage;
+mod torch;
 mod walk;
 mod whole;
 mod write;
@@ -19,8 +26,10 @@ use std::{
 use burn::module::Module;
 use thiserror::Error;
 
+pub(crate) use self::write::{Copied, copy};
+
 pub use self::{
-    names::Network,
+    names::{Naming, Network},
     read::Weights,
     whole::replace,
     write::{StoredDtype, WeightsWriter},
@@ -47,10 +56,20 @@ pub enum CheckpointError {
         path: PathBuf,
     },
     /// The header makes no sense, or the data are shorter or longer than it says.
-    #[error("not a whole safetensors file ({reason}): {}", path.display())]
+    #[error("not a whole {form} file ({reason}): {}", path.display())]
     Corrupt {
+        /// What the file should have been.
+        form: &'static str,
         /// What is wrong, in words.
         reason: String,
+        /// The file.
+        path: PathBuf,
+    },
+    /// A pickle asks for more than a checkpoint has to hold.
+    #[error("the file asks for {what}, expected nothing but tensors and plain containers: {}", path.display())]
+    Refused {
+        /// The global it names.
+        what: String,
         /// The file.
         path: PathBuf,
     },
@@ -114,15 +133,14 @@ pub enum CheckpointError {
     },
 }
 
-/// Fill a module from a safetensors file that holds nothing else.
+/// Fill a module from a file that holds nothing else, under official names.
 ///
 /// The module keeps its devices, its parameter ids and what requires gradients.
 ///
 /// # Errors
 /// When the file cannot be read or does not hold exactly the parameters of the module.
 pub fn load<M: Module>(module: M, network: Network, path: &Path) -> Result<M, CheckpointError> {
-    let bytes = read(path)?;
-    Weights::parse(&bytes, path)?.load(module, network, "")
+    Weights::open(path)?.load(module, network, "")
 }
 
 /// Write a module to a safetensors file.
@@ -144,12 +162,6 @@ pub fn save<M: Module>(
 ///
 /// No parameter is initialised for it, so a network of any size can be asked.
 pub fn parameters<M: Module>(module: &M, network: Network) -> Vec<(String, Vec<usize>)> {
-    let slots = walk::slots(module, network, "");
+    let slots = walk::slots(module, network);
     slots.into_iter().map(|slot| (slot.name, slot.shape)).collect()
-}
-
-/// The bytes of a file.
-pub(crate) fn read(path: &Path) -> Result<Vec<u8>, CheckpointError> {
-    std::fs::read(path)
-        .map_err(|source| CheckpointError::Unreadable { source, path: path.to_owned() })
 }

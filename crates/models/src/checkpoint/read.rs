@@ -1,56 +1,110 @@
-//! Reading a safetensors file without trust.
+//! Reading weights of any form: where every tensor lies, and its values when they are asked for.
 //!
-//! Layout: the length of the header as eight bytes, the header as JSON, the data. The header is
-//! checked before it is believed, since a file may come from anywhere.
+//! Each form is a parser that turns a file into a table of [`Entry`]s; after it, nobody asks which
+//! form it was. Values are read piece by piece, so that a file is never in memory as a whole.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt,
+    fs,
     path::{Path, PathBuf},
 };
 
 use burn::module::Module;
 use half::{bf16, f16};
-use safetensors::{Dtype, SafeTensors, tensor::TensorView};
-use serde::{
-    Deserialize, Deserializer,
-    de::{IgnoredAny, MapAccess, Visitor},
-};
+use safetensors::Dtype;
+use serde::Deserialize;
 
 use super::{
-    CheckpointError,
-    names::Network,
+    CheckpointError, header,
+    names::{Naming, Network},
+    storage::Storage,
+    torch,
     walk::{self, Slot},
-    write::METADATA,
 };
 
-/// A safetensors file in memory whose header has been checked.
+/// Bytes read at once; a whole number of elements of any dtype.
+const PIECE: usize = 1 << 20;
+
+/// The ending of the list that says which of several files holds a tensor.
+const INDEX: &str = ".index.json";
+
+/// A larger index is damage or malice.
+const LARGEST_INDEX: u64 = 64 << 20;
+
+/// Where the values of a tensor are.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) dtype: Dtype,
+    pub(super) shape: Vec<usize>,
+    /// Which file.
+    pub(super) file: usize,
+    /// The byte of that file where its first element begins.
+    pub(super) start: u64,
+    /// From one element to the next along each axis, in elements; none if row by row.
+    pub(super) strides: Option<Vec<usize>>,
+}
+
+impl Entry {
+    /// Bytes of all values.
+    pub(super) fn bytes(&self) -> u64 {
+        self.elements() as u64 * self.dtype.bitsize() as u64 / 8
+    }
+
+    /// How many values there are; whoever made the entry saw to it that they can be counted.
+    pub(super) fn elements(&self) -> usize {
+        if self.shape.contains(&0) { 0 } else { self.shape.iter().product() }
+    }
+}
+
+/// Weights in one file or several, whose headers have been checked and whose values were not read.
 #[derive(Debug)]
 pub struct Weights<'a> {
-    tensors: BTreeMap<String, TensorView<'a>>,
+    tensors: BTreeMap<String, Entry>,
     metadata: BTreeMap<String, String>,
+    files: Vec<Storage<'a>>,
     path: PathBuf,
 }
 
 impl<'a> Weights<'a> {
-    /// Check the header of a file; `path` is what errors call it.
+    /// Weights in memory; `path` is what errors call them.
     ///
     /// # Errors
-    /// When the bytes are not one whole safetensors file, or a name stands in it twice.
+    /// When the bytes are not one whole file of weights, or a name stands in it twice.
     pub fn parse(bytes: &'a [u8], path: &Path) -> Result<Self, CheckpointError> {
-        let corrupt = |reason: String| CheckpointError::Corrupt { reason, path: path.to_owned() };
-        let entries = entries(bytes).map_err(|reason| corrupt(reason.to_string()))?;
-        let mut names = BTreeSet::new();
-        for name in entries.0.into_iter().map(|(name, _)| name) {
-            if !names.insert(name.clone()) {
-                return Err(CheckpointError::Duplicate { name, path: path.to_owned() });
+        Self::of(vec![Storage::memory(bytes, path)], path)
+    }
+
+    /// Weights on disk: a safetensors file, a file of `torch.save`, or the index of several.
+    ///
+    /// # Errors
+    /// As [`Self::parse`], or when a file cannot be read.
+    pub fn open(path: &Path) -> Result<Self, CheckpointError> {
+        let index = path.to_string_lossy().ends_with(INDEX);
+        let files = if index { shards(path)? } else { vec![Storage::open(path)?] };
+        Self::of(files, path)
+    }
+
+    fn of(files: Vec<Storage<'a>>, path: &Path) -> Result<Self, CheckpointError> {
+        let (mut tensors, mut metadata) = (BTreeMap::new(), BTreeMap::new());
+        for (index, file) in files.iter().enumerate() {
+            let mut beginning = [0; 4];
+            if 4 <= file.size() {
+                file.read(0, &mut beginning)?;
+            }
+            let entries = if torch::is_torch(beginning) {
+                torch::read(file, index)?
+            } else {
+                let header = header::read(file, index)?;
+                metadata.extend(header.metadata);
+                header.tensors
+            };
+            for (name, entry) in entries {
+                if tensors.insert(name.clone(), entry).is_some() {
+                    return Err(CheckpointError::Duplicate { name, path: file.path.clone() });
+                }
             }
         }
-        let file = SafeTensors::deserialize(bytes).map_err(|e| corrupt(e.to_string()))?;
-        let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| corrupt(e.to_string()))?;
-        let metadata = header.metadata().clone().unwrap_or_default().into_iter().collect();
-        let tensors = file.tensors().into_iter().collect();
-        Ok(Self { tensors, metadata, path: path.to_owned() })
+        Ok(Self { tensors, metadata, files, path: path.to_owned() })
     }
 
     /// The texts the file carries beside its tensors.
@@ -59,47 +113,116 @@ impl<'a> Weights<'a> {
         &self.metadata
     }
 
+    /// What errors call the weights.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Bytes of all files.
+    #[must_use]
+    pub fn size_bytes(&self) -> u64 {
+        self.files.iter().map(Storage::size).sum()
+    }
+
     /// Name, dtype and shape of every tensor as stored, in alphabetical order.
     pub fn tensors(&self) -> impl Iterator<Item = (&str, String, &[usize])> {
         self.tensors
             .iter()
-            .map(|(name, tensor)| (name.as_str(), tensor.dtype().to_string(), tensor.shape()))
+            .map(|(name, entry)| (name.as_str(), entry.dtype.to_string(), entry.shape.as_slice()))
+    }
+
+    /// The shape of a tensor, if it is there.
+    #[must_use]
+    pub fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.tensors.get(name).map(|entry| entry.shape.as_slice())
+    }
+
+    /// Give a tensor that has two names only `name`, whichever of both the file uses.
+    pub(crate) fn untie(&mut self, name: &str, other: &str) {
+        if let Some(entry) = self.tensors.remove(other) {
+            self.tensors.entry(name.to_owned()).or_insert(entry);
+        }
     }
 
     /// The values of one tensor of any float dtype, as f32, finite or not.
     ///
     /// # Errors
-    /// When there is no such tensor or it holds no floats.
+    /// When there is no such tensor, it holds no floats, or it cannot be read.
     pub fn values(&self, name: &str) -> Result<Vec<f32>, CheckpointError> {
-        let (name, path) = (name.to_owned(), self.path.clone());
-        match self.tensors.get(&name) {
-            None => Err(CheckpointError::Missing { count: 1, first: name, path }),
-            Some(tensor) if is_float(tensor.dtype()) => Ok(values(tensor)),
-            Some(tensor) => {
-                let found = tensor.dtype().to_string();
-                Err(CheckpointError::DtypeMismatch { name, found, path })
-            }
-        }
+        let entry = self.entry(name)?;
+        let convert = converter(entry.dtype).ok_or_else(|| self.no_floats(name, entry.dtype))?;
+        let mut values = Vec::with_capacity(entry.elements());
+        self.stream(entry, &mut |piece| {
+            convert(piece, &mut values);
+            Ok::<_, CheckpointError>(())
+        })?;
+        Ok(values)
     }
 
-    /// Fill a module from the tensors whose names begin with `prefix`.
+    /// Fill a module from the tensors whose names begin with `prefix`, under their official names.
     ///
     /// The module keeps its devices, its parameter ids and what requires gradients.
     ///
     /// # Errors
-    /// When those tensors are not exactly the parameters of the module; nothing is built then.
+    /// When those tensors are not exactly the parameters of the module, a value is not finite, or
+    /// the file cannot be read.
     pub fn load<M: Module>(
         &self,
         module: M,
         network: Network,
         prefix: &str,
     ) -> Result<M, CheckpointError> {
-        let slots = walk::slots(&module, network, prefix);
-        self.check_names(&slots, prefix)?;
-        for slot in &slots {
-            self.check_tensor(slot)?;
+        self.load_named(module, network, Naming::Official, prefix)
+    }
+
+    /// As [`Self::load`], under the names of `naming`. One tensor is converted at a time.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_named<M: Module>(
+        &self,
+        module: M,
+        network: Network,
+        naming: Naming,
+        prefix: &str,
+    ) -> Result<M, CheckpointError> {
+        let names = self.fitting(&module, network, naming, prefix)?;
+        let mut names = names.iter();
+        walk::fill(module, network, |_| {
+            // Parameters come in the order in which they were listed.
+            let name = names.next().map_or("", |(_, name)| name);
+            let values = self.values(name)?;
+            match values.iter().all(|value| value.is_finite()) {
+                true => Ok(values),
+                false => Err(CheckpointError::NotFinite {
+                    name: name.to_owned(),
+                    path: self.path.clone(),
+                }),
+            }
+        })
+    }
+
+    /// Official and stored name of every parameter of a module, if they are here and nothing else
+    /// is under `prefix`.
+    ///
+    /// # Errors
+    /// When names, shapes or dtypes do not fit.
+    pub(crate) fn fitting<M: Module>(
+        &self,
+        module: &M,
+        network: Network,
+        naming: Naming,
+        prefix: &str,
+    ) -> Result<Vec<(String, String)>, CheckpointError> {
+        let slots = walk::slots(module, network);
+        let official: Vec<&str> = slots.iter().map(|slot| slot.name.as_str()).collect();
+        let names = naming.names(network, &official, prefix);
+        self.check_names(&names, prefix)?;
+        for (slot, name) in slots.iter().zip(&names) {
+            self.check_tensor(slot, name)?;
         }
-        Ok(walk::fill(module, network, prefix, |slot| values(&self.tensors[&slot.name])))
+        Ok(slots.into_iter().map(|slot| slot.name).zip(names).collect())
     }
 
     /// Refuse a file with tensors that belong to none of some prefixes.
@@ -111,16 +234,49 @@ impl<'a> Weights<'a> {
         self.refuse_unused(self.tensors.keys().filter(belongs))
     }
 
-    fn check_names(&self, slots: &[Slot], prefix: &str) -> Result<(), CheckpointError> {
-        let absent = |slot: &&Slot| !self.tensors.contains_key(&slot.name);
-        let mut missing = slots.iter().filter(absent);
+    /// Where a tensor is.
+    pub(super) fn entry(&self, name: &str) -> Result<&Entry, CheckpointError> {
+        self.tensors.get(name).ok_or_else(|| CheckpointError::Missing {
+            count: 1,
+            first: name.to_owned(),
+            path: self.path.clone(),
+        })
+    }
+
+    /// Hand the bytes of a tensor to `sink`, row by row, in pieces of whole elements.
+    pub(super) fn stream<E: From<CheckpointError>>(
+        &self,
+        entry: &Entry,
+        sink: &mut dyn FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let file = &self.files[entry.file];
+        if let Some(strides) = &entry.strides {
+            return sink(&gather(file, entry, strides)?);
+        }
+        let (mut start, end) = (entry.start, entry.start + entry.bytes());
+        let mut piece = vec![0; PIECE.min((end - start) as usize)];
+        while start < end {
+            let piece = &mut piece[..PIECE.min((end - start) as usize)];
+            file.read(start, piece)?;
+            sink(piece)?;
+            start += piece.len() as u64;
+        }
+        Ok(())
+    }
+
+    fn no_floats(&self, name: &str, dtype: Dtype) -> CheckpointError {
+        let (name, found) = (name.to_owned(), dtype.to_string());
+        CheckpointError::DtypeMismatch { name, found, path: self.path.clone() }
+    }
+
+    fn check_names(&self, names: &[String], prefix: &str) -> Result<(), CheckpointError> {
+        let mut missing = names.iter().filter(|name| !self.tensors.contains_key(*name));
         if let Some(first) = missing.next() {
-            let (first, count) = (first.name.clone(), 1 + missing.count());
+            let (first, count) = (first.clone(), 1 + missing.count());
             return Err(CheckpointError::Missing { count, first, path: self.path.clone() });
         }
-        let expected: BTreeSet<&str> = slots.iter().map(|slot| slot.name.as_str()).collect();
-        let unexpected =
-            |name: &&String| name.starts_with(prefix) && !expected.contains(name.as_str());
+        let expected: BTreeSet<&String> = names.iter().collect();
+        let unexpected = |name: &&String| name.starts_with(prefix) && !expected.contains(name);
         self.refuse_unused(self.tensors.keys().filter(unexpected))
     }
 
@@ -132,84 +288,85 @@ impl<'a> Weights<'a> {
         Err(CheckpointError::Unused { count: 1 + names.count(), first, path: self.path.clone() })
     }
 
-    fn check_tensor(&self, slot: &Slot) -> Result<(), CheckpointError> {
-        let tensor = &self.tensors[&slot.name];
-        let (name, path) = (slot.name.clone(), self.path.clone());
-        if tensor.shape() != slot.shape {
-            let (expected, found) = (slot.shape.clone(), tensor.shape().to_vec());
+    fn check_tensor(&self, slot: &Slot, name: &str) -> Result<(), CheckpointError> {
+        let entry = self.entry(name)?;
+        if entry.shape != slot.shape {
+            let (expected, found) = (slot.shape.clone(), entry.shape.clone());
+            let (name, path) = (name.to_owned(), self.path.clone());
             return Err(CheckpointError::ShapeMismatch { name, expected, found, path });
         }
-        if !is_float(tensor.dtype()) {
-            let found = tensor.dtype().to_string();
-            return Err(CheckpointError::DtypeMismatch { name, found, path });
-        }
-        match values(tensor).into_iter().all(f32::is_finite) {
-            true => Ok(()),
-            false => Err(CheckpointError::NotFinite { name, path }),
-        }
+        converter(entry.dtype).map(drop).ok_or_else(|| self.no_floats(name, entry.dtype))
     }
 }
 
-fn is_float(dtype: Dtype) -> bool {
-    matches!(dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16)
-}
+/// Appends the values that some bytes stand for.
+type Converter = fn(&[u8], &mut Vec<f32>);
 
-/// The values of a tensor of one of the three float dtypes; of another dtype, none.
-fn values(tensor: &TensorView<'_>) -> Vec<f32> {
-    let (singles, _) = tensor.data().as_chunks::<4>();
-    let (halves, _) = tensor.data().as_chunks::<2>();
-    match tensor.dtype() {
-        Dtype::F32 => singles.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect(),
-        Dtype::F16 => halves.iter().map(|bytes| f16::from_le_bytes(*bytes).to_f32()).collect(),
-        Dtype::BF16 => halves.iter().map(|bytes| bf16::from_le_bytes(*bytes).to_f32()).collect(),
-        _ => Vec::new(),
+/// How values of one of the three float dtypes become f32.
+fn converter(dtype: Dtype) -> Option<Converter> {
+    match dtype {
+        Dtype::F32 => Some(|bytes, values| {
+            values.extend(bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)));
+        }),
+        Dtype::F16 => Some(|bytes, values| {
+            values.extend(bytes.as_chunks::<2>().0.iter().map(|b| f16::from_le_bytes(*b).to_f32()));
+        }),
+        Dtype::BF16 => Some(|bytes, values| {
+            let halves = bytes.as_chunks::<2>().0.iter();
+            values.extend(halves.map(|b| bf16::from_le_bytes(*b).to_f32()));
+        }),
+        _ => None,
     }
 }
 
-/// The tensors a header lists, with the ends of their data, repeated names included.
-struct Entries(Vec<(String, u64)>);
-
-impl<'de> Deserialize<'de> for Entries {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        struct Entry {
-            data_offsets: (u64, u64),
-        }
-        struct Header;
-        impl<'de> Visitor<'de> for Header {
-            type Value = Entries;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a map of tensors")
-            }
-
-            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Entries, M::Error> {
-                let mut entries = Vec::new();
-                while let Some(name) = map.next_key::<String>()? {
-                    if name == METADATA {
-                        map.next_value::<IgnoredAny>()?;
-                    } else {
-                        entries.push((name, map.next_value::<Entry>()?.data_offsets.1));
-                    }
-                }
-                Ok(Entries(entries))
+/// The bytes of a tensor that is not stored row by row, in the order of rows.
+fn gather(
+    file: &Storage<'_>,
+    entry: &Entry,
+    strides: &[usize],
+) -> Result<Vec<u8>, CheckpointError> {
+    let width = entry.dtype.bitsize() / 8;
+    let last: usize =
+        entry.shape.iter().zip(strides).map(|(side, stride)| (side - 1) * stride).sum();
+    let mut stored = vec![0; (last + 1) * width];
+    file.read(entry.start, &mut stored)?;
+    let mut rows = Vec::with_capacity(entry.bytes() as usize);
+    let mut index = vec![0; strides.len()];
+    while rows.len() < entry.bytes() as usize {
+        let at: usize = index.iter().zip(strides).map(|(index, stride)| index * stride).sum();
+        rows.extend_from_slice(&stored[at * width..(at + 1) * width]);
+        for (index, &side) in index.iter_mut().zip(&entry.shape).rev() {
+            *index = (*index + 1) % side;
+            if *index != 0 {
+                break;
             }
         }
-        deserializer.deserialize_map(Header)
     }
+    Ok(rows)
 }
 
-/// Read the header on our own terms: the library forgets repeated names, and adds up offsets
-/// without looking whether the file is that long.
-fn entries(bytes: &[u8]) -> Result<Entries, Box<dyn std::error::Error>> {
-    let (length, rest) = bytes.split_first_chunk::<8>().ok_or("shorter than its own length")?;
-    let length = usize::try_from(u64::from_le_bytes(*length))?;
-    let (header, data) = rest.split_at_checked(length).ok_or("shorter than its header")?;
-    let entries: Entries = serde_json::from_slice(header)?;
-    match entries.0.iter().find(|(_, end)| *end > data.len() as u64) {
-        Some((name, end)) => {
-            Err(format!("tensor {name} ends at byte {end} of {}", data.len()).into())
-        }
-        None => Ok(entries),
+/// The files that an index names.
+fn shards(path: &Path) -> Result<Vec<Storage<'static>>, CheckpointError> {
+    #[derive(Deserialize)]
+    struct Index {
+        weight_map: BTreeMap<String, String>,
     }
+    let corrupt = |reason: String| CheckpointError::Corrupt {
+        form: "index of a safetensors",
+        reason,
+        path: path.to_owned(),
+    };
+    let unreadable = |source| CheckpointError::Unreadable { source, path: path.to_owned() };
+    let size = fs::metadata(path).map_err(unreadable)?.len();
+    if LARGEST_INDEX < size {
+        return Err(corrupt(format!("{size} bytes, at most {LARGEST_INDEX}")));
+    }
+    let text = fs::read(path).map_err(unreadable)?;
+    let index: Index = serde_json::from_slice(&text).map_err(|error| corrupt(error.to_string()))?;
+    let names: BTreeSet<String> = index.weight_map.into_values().collect();
+    if let Some(name) = names.iter().find(|name| Path::new(name).file_name() != Some(name.as_ref()))
+    {
+        return Err(corrupt(format!("{name:?} is no name of a file beside it")));
+    }
+    names.iter().map(|name| Storage::open(&path.with_file_name(name))).collect()
 }

@@ -14,7 +14,7 @@ use super::names::Network;
 /// One parameter as a checkpoint knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Slot {
-    /// Prefix and official name.
+    /// Official name.
     pub(super) name: String,
     /// The shape in the file.
     pub(super) shape: Vec<usize>,
@@ -23,16 +23,15 @@ pub(super) struct Slot {
 }
 
 /// Where a walk through a module stands.
-struct Cursor<'a> {
+struct Cursor {
     network: Network,
-    prefix: &'a str,
     path: Vec<String>,
     containers: Vec<String>,
 }
 
-impl<'a> Cursor<'a> {
-    fn new(network: Network, prefix: &'a str) -> Self {
-        Self { network, prefix, path: Vec::new(), containers: Vec::new() }
+impl Cursor {
+    fn new(network: Network) -> Self {
+        Self { network, path: Vec::new(), containers: Vec::new() }
     }
 
     fn enter(&mut self, name: &str, container: &str) {
@@ -53,24 +52,23 @@ impl<'a> Cursor<'a> {
         if transposed {
             shape.reverse();
         }
-        let name = format!("{}{}", self.prefix, self.network.official_name(&self.path));
-        Slot { name, shape, transposed }
+        Slot { name: self.network.official_name(&self.path), shape, transposed }
     }
 }
 
 /// Every parameter of a module, in the order of its fields.
-pub(super) fn slots<M: Module>(module: &M, network: Network, prefix: &str) -> Vec<Slot> {
-    let mut lister = Lister { cursor: Cursor::new(network, prefix), slots: Vec::new() };
+pub(super) fn slots<M: Module>(module: &M, network: Network) -> Vec<Slot> {
+    let mut lister = Lister { cursor: Cursor::new(network), slots: Vec::new() };
     module.visit(&mut lister);
     lister.slots
 }
 
-struct Lister<'a> {
-    cursor: Cursor<'a>,
+struct Lister {
+    cursor: Cursor,
     slots: Vec<Slot>,
 }
 
-impl ModuleVisitor for Lister<'_> {
+impl ModuleVisitor for Lister {
     fn enter_module(&mut self, name: &str, container: &str) {
         self.cursor.enter(name, container);
     }
@@ -85,21 +83,16 @@ impl ModuleVisitor for Lister<'_> {
 }
 
 /// Hand every parameter of a module to `store`, its values in the order of the file.
-pub(super) fn read_out<M: Module>(
-    module: &M,
-    network: Network,
-    prefix: &str,
-    store: impl FnMut(Slot, Vec<f32>),
-) {
-    module.visit(&mut Reader { cursor: Cursor::new(network, prefix), store });
+pub(super) fn read_out<M: Module>(module: &M, network: Network, store: impl FnMut(Slot, Vec<f32>)) {
+    module.visit(&mut Reader { cursor: Cursor::new(network), store });
 }
 
-struct Reader<'a, F> {
-    cursor: Cursor<'a>,
+struct Reader<F> {
+    cursor: Cursor,
     store: F,
 }
 
-impl<F: FnMut(Slot, Vec<f32>)> ModuleVisitor for Reader<'_, F> {
+impl<F: FnMut(Slot, Vec<f32>)> ModuleVisitor for Reader<F> {
     fn enter_module(&mut self, name: &str, container: &str) {
         self.cursor.enter(name, container);
     }
@@ -119,24 +112,29 @@ impl<F: FnMut(Slot, Vec<f32>)> ModuleVisitor for Reader<'_, F> {
     }
 }
 
-/// Replace every parameter of a module by what `fetch` has for its name, in the order of the file.
+/// Replace every parameter of a module by what `fetch` has for it, in the order of [`slots`].
 ///
 /// Ids, devices and what requires gradients stay as they are.
-pub(super) fn fill<M: Module>(
+///
+/// # Errors
+/// The first that `fetch` returns; it is not asked again.
+pub(super) fn fill<M: Module, E>(
     module: M,
     network: Network,
-    prefix: &str,
-    fetch: impl FnMut(&Slot) -> Vec<f32>,
-) -> M {
-    module.map(&mut Filler { cursor: Cursor::new(network, prefix), fetch })
+    fetch: impl FnMut(&Slot) -> Result<Vec<f32>, E>,
+) -> Result<M, E> {
+    let mut filler = Filler { cursor: Cursor::new(network), fetch, error: None };
+    let module = module.map(&mut filler);
+    filler.error.map_or(Ok(module), Err)
 }
 
-struct Filler<'a, F> {
-    cursor: Cursor<'a>,
+struct Filler<F, E> {
+    cursor: Cursor,
     fetch: F,
+    error: Option<E>,
 }
 
-impl<F: FnMut(&Slot) -> Vec<f32>> ModuleMapper for Filler<'_, F> {
+impl<E, F: FnMut(&Slot) -> Result<Vec<f32>, E>> ModuleMapper for Filler<F, E> {
     fn enter_module(&mut self, name: &str, container: &str) {
         self.cursor.enter(name, container);
     }
@@ -147,7 +145,16 @@ impl<F: FnMut(&Slot) -> Vec<f32>> ModuleMapper for Filler<'_, F> {
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let slot = self.cursor.slot(&param);
-        let values = (self.fetch)(&slot);
+        if self.error.is_some() {
+            return param;
+        }
+        let values = match (self.fetch)(&slot) {
+            Ok(values) => values,
+            Err(error) => {
+                self.error = Some(error);
+                return param;
+            }
+        };
         let values = match (slot.transposed, slot.shape.as_slice()) {
             (true, &[outputs, inputs]) => transpose(&values, [outputs, inputs]),
             _ => values,

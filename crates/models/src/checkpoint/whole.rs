@@ -12,14 +12,18 @@ use std::{
 /// # Errors
 /// When `write` or the system refuses; `path` then holds what it held before, and what was written
 /// of the new file is removed.
-pub fn replace(path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
+pub fn replace<E: From<io::Error>>(
+    path: &Path,
+    write: impl FnOnce(&Path) -> Result<(), E>,
+) -> Result<(), E> {
     let mut part = path.as_os_str().to_owned();
     part.push(".tmp");
     let part = PathBuf::from(part);
-    let on_disk = write(&part)
-        .and_then(|()| OpenOptions::new().write(true).open(&part)?.sync_all())
-        .and_then(|()| fs::rename(&part, path))
-        .and_then(|()| sync_folder_of(path));
+    let on_disk = write(&part).and_then(|()| {
+        OpenOptions::new().write(true).open(&part)?.sync_all()?;
+        fs::rename(&part, path)?;
+        Ok(sync_folder_of(path)?)
+    });
     on_disk.inspect_err(|_| {
         // The error that matters is the first one; a part that cannot be removed stays.
         let _ = fs::remove_file(&part);
@@ -46,7 +50,7 @@ mod tests {
         replace(&path, |part| fs::write(part, "old")).unwrap();
         let full = |part: &Path| {
             fs::write(part, "ne")?;
-            Err(io::ErrorKind::StorageFull.into())
+            Err::<(), io::Error>(io::ErrorKind::StorageFull.into())
         };
         let error = replace(&path, full).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);

@@ -9,11 +9,13 @@ use std::{
 
 use burn::module::Module;
 use half::f16;
+use safetensors::Dtype;
 use serde_json::{Value, json};
 
 use super::{
     CheckpointError,
     names::Network,
+    read::{Entry, Weights},
     walk::{self, Slot},
     whole::replace,
 };
@@ -59,8 +61,8 @@ impl WeightsWriter {
 
     /// Add every parameter of a module under its official name after `prefix`.
     pub fn add<M: Module>(&mut self, module: &M, network: Network, prefix: &str) {
-        walk::read_out(module, network, prefix, |Slot { name, shape, .. }, values| {
-            self.add_tensor(name, shape, values);
+        walk::read_out(module, network, |Slot { name, shape, .. }, values| {
+            self.add_tensor(format!("{prefix}{name}"), shape, values);
         });
     }
 
@@ -92,40 +94,114 @@ impl WeightsWriter {
             let (name, path) = (tensor.name.clone(), path.to_owned());
             return Err(CheckpointError::NotFinite { name, path });
         }
-        replace(path, |part| self.write_to(part, metadata))
-            .map_err(|source| CheckpointError::Unwritable { source, path: path.to_owned() })
-    }
-
-    fn write_to(&self, path: &Path, metadata: &[(&str, String)]) -> io::Result<()> {
-        let mut header = self.header(metadata).to_string();
-        let aligned = header.len().next_multiple_of(ALIGNMENT);
-        header.extend(std::iter::repeat_n(' ', aligned - header.len()));
-        let mut file = BufWriter::new(File::create(path)?);
-        file.write_all(&(header.len() as u64).to_le_bytes())?;
-        file.write_all(header.as_bytes())?;
-        for tensor in &self.tensors {
-            file.write_all(&tensor.bytes)?;
-        }
-        file.flush()
-    }
-
-    fn header(&self, metadata: &[(&str, String)]) -> Value {
         let dtype = match self.dtype {
-            StoredDtype::F32 => "F32",
-            StoredDtype::F16 => "F16",
+            StoredDtype::F32 => Dtype::F32,
+            StoredDtype::F16 => Dtype::F16,
         };
-        let mut header = serde_json::Map::new();
-        if !metadata.is_empty() {
-            let texts: BTreeMap<_, _> = metadata.iter().map(|(key, text)| (key, text)).collect();
-            header.insert(METADATA.to_owned(), json!(texts));
-        }
-        let mut start = 0;
-        for Stored { name, shape, bytes, .. } in &self.tensors {
-            let end = start + bytes.len();
-            let entry = json!({ "dtype": dtype, "shape": shape, "data_offsets": [start, end] });
-            header.insert(name.clone(), entry);
-            start = end;
-        }
-        Value::Object(header)
+        let listed = self.tensors.iter().map(|Stored { name, shape, bytes, .. }| {
+            (name.as_str(), dtype, shape.as_slice(), bytes.len() as u64)
+        });
+        let header = header(listed, metadata);
+        whole(path, &mut |file| {
+            file.write_all(&header)?;
+            self.tensors.iter().try_for_each(|tensor| file.write_all(&tensor.bytes))?;
+            Ok(())
+        })
     }
+}
+
+/// A tensor that goes from one file into another as it is.
+#[derive(Debug)]
+pub(crate) struct Copied<'w> {
+    /// What it is called in the new file.
+    pub(crate) name: String,
+    /// Where it is.
+    pub(crate) weights: &'w Weights<'w>,
+    /// What it is called there.
+    pub(crate) from: String,
+}
+
+/// Write tensors of other files to a new one, bit for bit, without holding one as a whole.
+///
+/// # Errors
+/// When one cannot be read, or the file cannot be written.
+pub(crate) fn copy(
+    tensors: &[Copied<'_>],
+    path: &Path,
+    metadata: &[(&str, String)],
+) -> Result<(), CheckpointError> {
+    let entries: Vec<&Entry> = tensors
+        .iter()
+        .map(|Copied { weights, from, .. }| weights.entry(from))
+        .collect::<Result<_, _>>()?;
+    let listed = tensors.iter().zip(&entries).map(|(Copied { name, .. }, entry)| {
+        (name.as_str(), entry.dtype, entry.shape.as_slice(), entry.bytes())
+    });
+    let header = header(listed, metadata);
+    whole(path, &mut |file| {
+        file.write_all(&header)?;
+        for (Copied { weights, .. }, entry) in tensors.iter().zip(&entries) {
+            weights.stream(entry, &mut |piece| file.write_all(piece).map_err(Stop::Here))?;
+        }
+        Ok(())
+    })
+}
+
+/// Why a file was not written to its end.
+pub(super) enum Stop {
+    /// It cannot be written.
+    Here(io::Error),
+    /// What was to be written cannot be read.
+    There(CheckpointError),
+}
+
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Self {
+        Self::Here(error)
+    }
+}
+
+impl From<CheckpointError> for Stop {
+    fn from(error: CheckpointError) -> Self {
+        Self::There(error)
+    }
+}
+
+/// A file that takes its name when `fill` has written all of it.
+fn whole(
+    path: &Path,
+    fill: &mut dyn FnMut(&mut BufWriter<File>) -> Result<(), Stop>,
+) -> Result<(), CheckpointError> {
+    let write = |part: &Path| {
+        let mut file = BufWriter::new(File::create(part)?);
+        fill(&mut file)?;
+        Ok(file.flush()?)
+    };
+    replace(path, write).map_err(|stop| match stop {
+        Stop::Here(source) => CheckpointError::Unwritable { source, path: path.to_owned() },
+        Stop::There(error) => error,
+    })
+}
+
+/// Everything before the data, for tensors with their names, dtypes, shapes and bytes.
+fn header<'t>(
+    tensors: impl Iterator<Item = (&'t str, Dtype, &'t [usize], u64)>,
+    metadata: &[(&str, String)],
+) -> Vec<u8> {
+    let mut header = serde_json::Map::new();
+    if !metadata.is_empty() {
+        let texts: BTreeMap<_, _> = metadata.iter().map(|(key, text)| (key, text)).collect();
+        header.insert(METADATA.to_owned(), json!(texts));
+    }
+    let mut start = 0;
+    for (name, dtype, shape, bytes) in tensors {
+        let (dtype, end) = (dtype.to_string(), start + bytes);
+        let entry = json!({ "dtype": dtype, "shape": shape, "data_offsets": [start, end] });
+        header.insert(name.to_owned(), entry);
+        start = end;
+    }
+    let mut text = Value::Object(header).to_string();
+    let aligned = text.len().next_multiple_of(ALIGNMENT);
+    text.extend(std::iter::repeat_n(' ', aligned - text.len()));
+    [&(text.len() as u64).to_le_bytes(), text.as_bytes()].concat()
 }

@@ -2,8 +2,8 @@
 //!
 //! PEFT's own layout is a folder with `adapter_config.json` and `adapter_model.safetensors`. The
 //! reference keeps the adapters of student and critic in one file, under `generator_lora` and
-//! `critic_lora` and without a configuration; converted to safetensors it is read as well, the
-//! student's part of it, with an alpha that equals the rank, which is how it was trained.
+//! `critic_lora` and without a configuration; it is read as well, the student's part of it, with an
+//! alpha that equals the rank, which is how it was trained.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,7 +12,7 @@ use std::{
 };
 
 use crate::{
-    checkpoint::{self, CheckpointError, Network, StoredDtype, Weights, WeightsWriter, parameters},
+    checkpoint::{CheckpointError, Network, StoredDtype, Weights, WeightsWriter, parameters},
     dit::Dit,
 };
 
@@ -37,8 +37,7 @@ impl Lora {
     /// If a file cannot be read, is no plain LoRA, or does not fit the transformer or itself.
     pub fn read(path: &Path, dit: &Dit) -> Result<Self, LoraError> {
         let path = if path.is_dir() { path.join(MODEL) } else { path.to_owned() };
-        let bytes = checkpoint::read(&path)?;
-        let weights = Weights::parse(&bytes, &path)?;
+        let weights = Weights::open(&path)?;
         let shapes: BTreeMap<&str, &[usize]> =
             weights.tensors().map(|(name, _, shape)| (name, shape)).collect();
         let prefix = match shapes.keys().any(|name| name.starts_with(STUDENT)) {

@@ -1,66 +1,90 @@
-//! `shotstream inspect`: what a file of weights holds.
+//! `shotstream inspect`: what a model or a file of weights holds.
 
-use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
+use std::{collections::BTreeMap, fmt::Write as _, path::Path};
 
 use shotstream_models::{
-    bundle::{BundleConfig, BundleError, read_header},
-    checkpoint::Weights,
-    tokenizer::Tokenizer,
+    bundle::BundleError,
+    checkpoint::{Network, Weights},
+    stored::{StoredModel, StoredNetwork},
 };
 
-use crate::{cli::InspectArgs, failure::Blame as _};
+use crate::{cli::InspectArgs, failure::Blame as _, model::ModelFile};
 
-/// The networks of a model file, and what their tensors' names begin with.
-const NETWORKS: [(&str, &str); 3] =
-    [("dit.", "diffusion transformer"), ("vae.", "VAE"), ("text.", "text encoder")];
+mod plan;
 
-/// Print what the file holds.
+/// Print what the model or the file holds.
 pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<()> {
-    let place = args.file.display();
-    let bytes = fs::read(&args.file)
-        .map_err(|error| format!("cannot read the file ({error}): {place}"))
-        .wrong_use()?;
-    let weights = Weights::parse(&bytes, &args.file).wrong_use()?;
-    let mut text = describe(&weights, &args.file, bytes.len())?;
-    if args.tensors {
-        for (name, dtype, shape) in weights.tensors() {
-            writeln!(text, "{name}  {dtype}  {shape:?}")?;
-        }
+    if args.plan {
+        return super::print(&plan::text(&ModelFile::open(&args.file)?, args.size)?);
     }
-    super::print(&text)
+    let path = Path::new(&args.file);
+    let opened = match args.file.as_str() {
+        crate::model::TINY_NAME => Ok(ModelFile::open(&args.file)?.stored),
+        _ => StoredModel::open(path),
+    };
+    let mut text = match opened {
+        Ok(model) => model_text(&model, &args.file, args.tensors)?,
+        Err(BundleError::NoBundle { .. } | BundleError::NoPart { .. }) if !path.is_dir() => {
+            let weights = Weights::open(path).wrong_use()?;
+            let total = Total::of(weights.tensors());
+            let size = weights.size_bytes() as f64 / 1e6;
+            let head = format!("{}: a file of weights, {size:.1} MB\n", args.file);
+            head + &total.line("all") + "\n" + &listed(args.tensors, weights.tensors())?
+        }
+        Err(error) => return Err(error).wrong_use(),
+    };
+    text.truncate(text.trim_end().len());
+    super::print(&(text + "\n"))
 }
 
-fn describe(weights: &Weights<'_>, path: &Path, bytes: usize) -> anyhow::Result<String> {
-    let (place, size) = (path.display(), bytes as f64 / 1e6);
-    match read_header(weights, path) {
-        Ok((config, tokenizer)) => {
-            let head = format!("{place}: a shotstream model, {size:.1} MB\n");
-            Ok(head + &networks(weights)? + &settings(&config, &tokenizer)?)
+fn model_text(model: &StoredModel<'_>, place: &str, tensors: bool) -> anyhow::Result<String> {
+    let size = model.size_bytes() as f64 / 1e6;
+    let mut text = format!("{place}: a shotstream model, {size:.1} MB\n");
+    let one_file = Path::new(place).is_file()
+        || model.networks().iter().all(|n| n.path() == model.networks()[0].path());
+    for stored in model.networks() {
+        let line = Total::of(stored.tensors()).line(name(stored));
+        match one_file {
+            true => writeln!(text, "{line}")?,
+            false => writeln!(text, "{line}: {}", stored.path().display())?,
         }
-        Err(BundleError::NoBundle { .. }) => {
-            let total = Total::of(weights, "");
-            Ok(format!("{place}: a safetensors file, {size:.1} MB\n{}\n", total.line("all")))
-        }
-        Err(error) => Err(error).wrong_use(),
     }
-}
-
-fn networks(weights: &Weights<'_>) -> Result<String, std::fmt::Error> {
-    let mut text = String::new();
-    for (prefix, name) in NETWORKS {
-        writeln!(text, "{}", Total::of(weights, prefix).line(name))?;
+    text += &settings(model)?;
+    for stored in model.networks() {
+        text += &listed(tensors, stored.tensors())?;
     }
     Ok(text)
 }
 
-fn settings(config: &BundleConfig, tokenizer: &Tokenizer) -> anyhow::Result<String> {
-    let mut text = String::new();
-    writeln!(text, "{:<24}{:>12} words", "vocabulary", tokenizer.vocab_size())?;
+/// What a network is called.
+fn name(stored: &StoredNetwork<'_>) -> &'static str {
+    match stored.network() {
+        Network::Dit => "diffusion transformer",
+        Network::Vae => "VAE",
+        Network::Umt5 => "text encoder",
+    }
+}
+
+fn settings(model: &StoredModel<'_>) -> anyhow::Result<String> {
+    let (config, mut text) = (model.config(), String::new());
+    writeln!(text, "{:<24}{:>12} words", "vocabulary", model.tokenizer().vocab_size())?;
     let recipe = &config.recipe;
     let [height, width] = recipe.geometry().pixels;
     let (frames, fps) = (recipe.shot_frames().0, recipe.frames_per_second());
     writeln!(text, "{:<24}{width}x{height}, {frames} frames a shot, {fps} a second", "pictures")?;
-    writeln!(text, "\n{}", toml::to_string(config)?.trim_end())?;
+    writeln!(text, "\n{}\n", toml::to_string(config)?.trim_end())?;
+    Ok(text)
+}
+
+/// A line for every tensor, if they are asked for.
+fn listed<'t>(
+    asked: bool,
+    tensors: impl Iterator<Item = (&'t str, String, &'t [usize])>,
+) -> Result<String, std::fmt::Error> {
+    let mut text = String::new();
+    for (name, dtype, shape) in tensors.take_while(|_| asked) {
+        writeln!(text, "{name}  {dtype}  {shape:?}")?;
+    }
     Ok(text)
 }
 
@@ -73,9 +97,9 @@ struct Total {
 }
 
 impl Total {
-    fn of(weights: &Weights<'_>, prefix: &str) -> Self {
+    fn of<'t>(tensors: impl Iterator<Item = (&'t str, String, &'t [usize])>) -> Self {
         let mut total = Self::default();
-        for (_, dtype, shape) in weights.tensors().filter(|(name, ..)| name.starts_with(prefix)) {
+        for (_, dtype, shape) in tensors {
             total.parameters += shape.iter().product::<usize>();
             *total.dtypes.entry(dtype).or_default() += 1;
         }

@@ -6,6 +6,7 @@ use crate::cli::{Cli, Command};
 
 mod bench;
 mod draft;
+mod convert;
 mod export;
 mod generate;
 mod inspect;
@@ -26,6 +27,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::World(command) => world::run(&command),
         Command::Inspect(args) => inspect::run(&args),
         Command::Export(args) => export::run(&args),
+        Command::Convert(args) => convert::run(&args),
         Command::Prepare(args) => prepare::run(&args),
         Command::Train(args) => train::run(&args),
     }

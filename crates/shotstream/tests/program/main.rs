@@ -15,6 +15,7 @@ mod losing;
 mod plan;
 mod play;
 mod prepare;
+mod published;
 mod refusals;
 mod resuming;
 mod road;

@@ -172,7 +172,7 @@ fn weights_that_are_damaged_are_named() {
         }),
     );
     let cases = [
-        ("missing", "cannot read the model (No such file or directory (os error 2)): missing"),
+        ("missing", "cannot read the checkpoint (No such file or directory (os error 2)): missing"),
         ("empty", "not a whole safetensors file (shorter than its own length): empty"),
         ("text", "not a whole safetensors file ("),
         ("cut", "not a whole safetensors file (tensor "),

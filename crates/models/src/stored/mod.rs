@@ -1,0 +1,169 @@
+//! A model as it is stored: opened and checked, with no weight read yet.
+//!
+//! What a user has may be our single file, a folder with the published files of Wan2.1 and
+//! ShotStream, the layout of diffusers, or a mixture. Every one of them becomes a [`StoredModel`]:
+//! sizes, recipe, tokenizer, and for each network where its tensors are and what they are called.
+//! After that nobody asks for the form again.
+
+mod convert;
+mod folder;
+mod memory;
+mod sizes;
+
+use std::{path::Path, sync::Arc};
+
+use burn::{module::Module, tensor::Device};
+
+use crate::{
+    bundle::{Bundle, BundleConfig, BundleError, read_header},
+    checkpoint::{Naming, Network, Weights},
+    dit::Dit,
+    tokenizer::Tokenizer,
+    umt5::Umt5,
+    vae::Vae,
+};
+
+pub use self::{
+    convert::Layout,
+    memory::{MemoryPlan, MemoryUse},
+};
+
+/// A model whose headers have been read and whose weights have not.
+#[derive(Debug)]
+pub struct StoredModel<'a> {
+    config: BundleConfig,
+    tokenizer: Tokenizer,
+    dit: StoredNetwork<'a>,
+    vae: StoredNetwork<'a>,
+    text: StoredNetwork<'a>,
+}
+
+/// One network of a [`StoredModel`].
+#[derive(Clone, Debug)]
+pub struct StoredNetwork<'a> {
+    weights: Arc<Weights<'a>>,
+    network: Network,
+    naming: Naming,
+    prefix: String,
+}
+
+impl<'a> StoredModel<'a> {
+    /// Open a model: a file of ours, a folder with published files, or one of its transformers.
+    ///
+    /// # Errors
+    /// When something is missing, damaged, or does not fit the rest.
+    pub fn open(path: &Path) -> Result<Self, BundleError> {
+        if path.is_dir() {
+            return folder::open(path, None);
+        }
+        let weights = Arc::new(Weights::open(path)?);
+        match Self::of_bundle(weights.clone(), path) {
+            // A transformer is named, the rest lies beside it.
+            Err(BundleError::NoBundle { .. }) if folder::is_transformer(&weights) => {
+                folder::open(folder::of(path), Some(path))
+            }
+            model => model,
+        }
+    }
+
+    /// A file of ours in memory, which errors call `path`.
+    ///
+    /// # Errors
+    /// When the bytes are not one whole and consistent bundle.
+    pub fn parse(bytes: &'a [u8], path: &Path) -> Result<Self, BundleError> {
+        Self::of_bundle(Arc::new(Weights::parse(bytes, path)?), path)
+    }
+
+    fn of_bundle(weights: Arc<Weights<'a>>, path: &Path) -> Result<Self, BundleError> {
+        let (config, tokenizer) = read_header(&weights, path)?;
+        weights.check_prefixes(&Network::ALL.map(Network::prefix))?;
+        let [dit, vae, text] = Network::ALL.map(|network| StoredNetwork {
+            weights: weights.clone(),
+            network,
+            naming: Naming::Official,
+            prefix: network.prefix().to_owned(),
+        });
+        Ok(Self { config, tokenizer, dit, vae, text })
+    }
+
+    /// The sizes of the networks, and how to generate with them.
+    #[must_use]
+    pub fn config(&self) -> &BundleConfig {
+        &self.config
+    }
+
+    /// Text to ids.
+    #[must_use]
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// The transformer, the VAE and the text encoder.
+    #[must_use]
+    pub fn networks(&self) -> [&StoredNetwork<'a>; 3] {
+        [&self.dit, &self.vae, &self.text]
+    }
+
+    /// Bytes of the files its weights are in.
+    #[must_use]
+    pub fn size_bytes(&self) -> u64 {
+        let mut files = Vec::new();
+        for StoredNetwork { weights, .. } in self.networks() {
+            if !files.iter().any(|file| Arc::ptr_eq(file, weights)) {
+                files.push(weights.clone());
+            }
+        }
+        files.iter().map(|file| file.size_bytes()).sum()
+    }
+
+    /// Read the weights, one tensor at a time, and build the networks on `device`.
+    ///
+    /// # Errors
+    /// When the tensors are not those of the networks, a value is not finite, or a file cannot be
+    /// read.
+    pub fn load(&self, device: &Device) -> Result<Bundle, BundleError> {
+        let Self { config, tokenizer, dit, vae, text } = self;
+        let bundle = Bundle {
+            dit: dit.load(Dit::new(&config.dit, device))?,
+            vae: vae.load(Vae::new(&config.vae, device))?,
+            text: text.load(Umt5::new(&config.text, device))?,
+            tokenizer: tokenizer.clone(),
+            config: config.clone(),
+        };
+        bundle.check(dit.weights.path())?;
+        Ok(bundle)
+    }
+}
+
+impl StoredNetwork<'_> {
+    /// Which network it is.
+    #[must_use]
+    pub fn network(&self) -> Network {
+        self.network
+    }
+
+    /// The file, or the index of several.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.weights.path()
+    }
+
+    /// Dtype and shape of every tensor as stored; those of other networks and of training are left
+    /// out.
+    pub fn tensors(&self) -> impl Iterator<Item = (&str, String, &[usize])> {
+        self.weights.tensors().filter(|(name, ..)| name.starts_with(&self.prefix))
+    }
+
+    /// How many numbers its tensors hold.
+    #[must_use]
+    pub fn parameters(&self) -> u64 {
+        let sizes =
+            self.tensors().map(|(.., shape)| shape.iter().map(|&side| side as u64).product());
+        sizes.fold(0, |all: u64, one: u64| all.saturating_add(one))
+    }
+
+    fn load<M: Module>(&self, module: M) -> Result<M, BundleError> {
+        let Self { weights, network, naming, prefix } = self;
+        Ok(weights.load_named(module, *network, *naming, prefix)?)
+    }
+}

@@ -1,0 +1,165 @@
+//! Files with random damage: whatever is in them, they are read or refused, and nothing panics.
+//!
+//! `FUZZ_INPUTS=10000000 cargo test -p shotstream-models --test hostile fuzz` tries that many on
+//! every parser; without it, as many as take a moment.
+
+use std::{fs, path::Path};
+
+use shotstream_models::{checkpoint::Weights, stored::StoredModel};
+
+/// Inputs for every parser, where nothing else is said.
+const INPUTS: u64 = 5_000;
+
+fn inputs() -> u64 {
+    let asked = std::env::var("FUZZ_INPUTS").ok();
+    asked.map_or(INPUTS, |asked| asked.parse().expect("FUZZ_INPUTS is a number"))
+}
+
+/// Random numbers of one input.
+struct Dice(u64);
+
+impl Dice {
+    /// The next number below `end`.
+    fn below(&mut self, end: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((mixed ^ (mixed >> 31)) % end.max(1) as u64) as usize
+    }
+}
+
+/// Numbers that are often at the edge of something.
+const EDGES: [u8; 8] = [0, 1, 0x7f, 0x80, 0xff, b'.', b'R', b'9'];
+
+/// A file with up to eight changes, all of them before `end`.
+fn damaged(whole: &[u8], end: usize, dice: &mut Dice) -> Vec<u8> {
+    let mut bytes = whole.to_vec();
+    for _ in 0..1 + dice.below(8) {
+        let place = dice.below(end.min(bytes.len()));
+        match dice.below(8) {
+            0 => bytes.truncate(dice.below(bytes.len())),
+            1 => bytes.insert(place, dice.below(256) as u8),
+            2 if !bytes.is_empty() => drop(bytes.remove(place)),
+            3 => {
+                let length = dice.below(16).min(bytes.len() - place.min(bytes.len()));
+                let from = dice.below(bytes.len() + 1 - length);
+                bytes.copy_within(from..from + length, place);
+            }
+            4 => bytes.iter_mut().skip(place).take(1).for_each(|byte| *byte ^= 1),
+            5 => bytes.iter_mut().skip(place).take(4).for_each(|byte| *byte = 0xff),
+            6 => {
+                let edge = EDGES[dice.below(EDGES.len())];
+                bytes.iter_mut().skip(place).take(1).for_each(|byte| *byte = edge);
+            }
+            _ => {
+                let value = dice.below(256) as u8;
+                bytes.iter_mut().skip(place).take(1).for_each(|byte| *byte = value);
+            }
+        }
+        if bytes.is_empty() {
+            break;
+        }
+    }
+    bytes
+}
+
+/// Read a damaged file as far as it can be read.
+fn read(bytes: &[u8]) -> bool {
+    match Weights::parse(bytes, Path::new("a.file")) {
+        Ok(weights) => {
+            for (name, ..) in weights.tensors() {
+                drop(weights.values(name));
+            }
+            true
+        }
+        Err(error) => {
+            let error = error.to_string();
+            assert!(error.ends_with(": a.file") && error.lines().count() == 1, "{error}");
+            false
+        }
+    }
+}
+
+/// Damage a file again and again, mostly before `end`, and count what is still read.
+fn fuzz(whole: &[u8], end: usize) {
+    assert!(read(whole));
+    let mut sound = 0_u64;
+    for input in 0..inputs() {
+        let mut dice = Dice(input << 20);
+        let end = if dice.below(4) == 0 { whole.len() } else { end };
+        sound += u64::from(read(&damaged(whole, end, &mut dice)));
+    }
+    // Damage to values is no damage to the form.
+    assert!(0 < sound && sound < inputs());
+}
+
+fn golden(name: &str) -> Vec<u8> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/published");
+    fs::read(root.join(name)).unwrap()
+}
+
+#[test]
+fn fuzz_safetensors() {
+    let whole = golden("diffusers/text_encoder/model-00002-of-00002.safetensors");
+    fuzz(&whole, 8 + u64::from_le_bytes(whole[..8].try_into().unwrap()) as usize);
+}
+
+#[test]
+fn fuzz_zip() {
+    let whole = golden("wan/models_t5_umt5-xxl-enc-bf16.pth");
+    // The central directory, turned to the front of what is changed.
+    let directory = whole.windows(4).position(|four| four == b"PK\x01\x02").unwrap();
+    assert!(read(&whole));
+    for input in 0..inputs() {
+        let mut dice = Dice(input << 20);
+        let (body, tail) = whole.split_at(directory);
+        let tail = damaged(tail, tail.len(), &mut dice);
+        read(&[body, &tail].concat());
+    }
+}
+
+#[test]
+fn fuzz_pickle() {
+    let whole = golden("wan/models_t5_umt5-xxl-enc-bf16.pth");
+    let end = whole.windows(4).skip(1).position(|four| four == b"PK\x03\x04").unwrap();
+    fuzz(&whole, end);
+}
+
+#[test]
+fn fuzz_folder() {
+    let home = tempfile::tempdir().unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/published/diffusers");
+    let files = [
+        "transformer/config.json",
+        "transformer/diffusion_pytorch_model.safetensors",
+        "vae/config.json",
+        "vae/diffusion_pytorch_model.safetensors",
+        "text_encoder/config.json",
+        "text_encoder/model.safetensors.index.json",
+        "text_encoder/model-00001-of-00002.safetensors",
+        "text_encoder/model-00002-of-00002.safetensors",
+        "tokenizer/tokenizer.json",
+    ];
+    for file in files {
+        let to = home.path().join(file);
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::copy(root.join(file), to).unwrap();
+    }
+    assert!(StoredModel::open(home.path()).is_ok());
+    for input in 0..inputs().div_ceil(20) {
+        let mut dice = Dice(input << 20);
+        let file = files[dice.below(files.len())];
+        let (path, whole) = (home.path().join(file), fs::read(root.join(file)).unwrap());
+        let header = if file.ends_with(".safetensors") {
+            8 + u64::from_le_bytes(whole[..8].try_into().unwrap()) as usize
+        } else {
+            whole.len()
+        };
+        fs::write(&path, damaged(&whole, header, &mut dice)).unwrap();
+        if let Ok(model) = StoredModel::open(home.path()) {
+            assert!(0 < model.memory(&model.config().recipe).bytes());
+        }
+        fs::write(&path, whole).unwrap();
+    }
+}

@@ -1,0 +1,171 @@
+//! Models in the layouts they are published in: same networks, same story, PyTorch's numbers.
+//!
+//! Files and expected values: `tools/goldens/published.py`.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use safetensors::SafeTensors;
+
+use crate::fixture::{Home, root};
+
+const LAYOUTS: [&str; 3] = ["shotstream", "wan", "diffusers"];
+
+/// A home with links to the folders of the golden, its noise, and its story cut to two chunks a
+/// shot.
+fn home() -> Home {
+    let home = Home::new();
+    let golden = root().join("testdata/published");
+    let story: BTreeMap<String, String> =
+        serde_json::from_slice(&fs::read(golden.join("story.json")).unwrap()).unwrap();
+    let mut text = format!("global = {:?}\n", story["global_caption"]);
+    for shot in 1..=3 {
+        let caption = &story[&format!("shot{shot}")];
+        text += &format!("[[shots]]\ncaption = {caption:?}\nframes = 21\n");
+    }
+    home.write("story.toml", text);
+    fs::copy(golden.join("noise.safetensors"), home.path("noise.safetensors")).unwrap();
+    for layout in LAYOUTS {
+        copy(&golden.join(layout), &home.path(layout));
+    }
+    home
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        match entry.path().is_dir() {
+            true => copy(&entry.path(), &to),
+            false => fs::copy(entry.path(), &to).map(drop).unwrap(),
+        }
+    }
+}
+
+/// The bytes of the latents that a model makes of the story.
+fn latents(home: &Home, model: &str) -> Vec<u8> {
+    let given = ["generate", "story.toml", "--size", "48x32", "--noise", "noise.safetensors"];
+    let asked = ["--model", model, "--save-latents", "l.safetensors"];
+    let exact = ["--precision", "f32", "--device", "cpu"];
+    home.done(&[&given[..], &asked, &exact].concat());
+    fs::read(home.path("l.safetensors")).unwrap()
+}
+
+fn values(file: &SafeTensors<'_>, name: &str) -> Vec<f32> {
+    let data = file.tensor(name).unwrap().data();
+    data.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
+}
+
+#[test]
+fn every_layout_tells_the_story_that_pytorch_tells() {
+    let home = home();
+    let first = latents(&home, LAYOUTS[0]);
+    for layout in &LAYOUTS[1..] {
+        assert!(latents(&home, layout) == first, "{layout}");
+    }
+    let found = SafeTensors::deserialize(&first).unwrap();
+    let expected = fs::read(root().join("testdata/published/expected.safetensors")).unwrap();
+    let expected = SafeTensors::deserialize(&expected).unwrap();
+    assert_eq!(found.len(), expected.len());
+    for name in expected.names() {
+        let (found, expected) = (values(&found, name), values(&expected, name));
+        assert_eq!(found.len(), expected.len(), "{name}");
+        let largest = expected.iter().fold(1.0, |most: f32, value| most.max(value.abs()));
+        let off = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(off <= 1e-3 * largest, "{name} is off by {off} of {largest}");
+    }
+}
+
+#[test]
+fn a_transformer_may_be_named_and_the_rest_lies_beside_it() {
+    let home = home();
+    let folder = latents(&home, "shotstream");
+    fs::rename(
+        home.path("shotstream/shotstream_merged.pt"),
+        home.path("shotstream/of-my-own-training.pt"),
+    )
+    .unwrap();
+    assert!(latents(&home, "shotstream/of-my-own-training.pt") == folder);
+    assert_eq!(
+        home.refused(2, &["generate", "story.toml", "--model", "shotstream"]),
+        "error: the folder holds no transformer, expected shotstream_merged.pt or its like: \
+         shotstream"
+    );
+}
+
+/// Every file below a folder, or one file: its name and its bytes.
+fn contents(path: &Path) -> BTreeMap<String, Vec<u8>> {
+    if path.is_file() {
+        return BTreeMap::from([(String::new(), fs::read(path).unwrap())]);
+    }
+    let mut all = BTreeMap::new();
+    for entry in fs::read_dir(path).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        for (rest, bytes) in contents(&entry.path()) {
+            all.insert(format!("{name}/{rest}"), bytes);
+        }
+    }
+    all
+}
+
+#[test]
+fn a_model_survives_the_way_through_all_layouts_bit_for_bit() {
+    let home = home();
+    let convert = |from: &str, to: &str, layout: &str| {
+        home.done(&["convert", from, to, "--layout", layout]);
+        contents(&home.path(to))
+    };
+    for model in ["wan", "tiny"] {
+        let bundle = convert(model, "one.safetensors", "bundle");
+        let official = convert("one.safetensors", "official", "official");
+        let diffusers = convert("official", "like-diffusers", "diffusers");
+        assert!(convert("like-diffusers", "two.safetensors", "bundle") == bundle, "{model}");
+        assert!(convert("two.safetensors", "official-2", "official") == official, "{model}");
+        assert!(convert("official-2", "diffusers-2", "diffusers") == diffusers, "{model}");
+        for folder in ["official", "like-diffusers", "official-2", "diffusers-2"] {
+            fs::remove_dir_all(home.path(folder)).unwrap();
+        }
+    }
+    let wan = latents(&home, "wan");
+    home.done(&["convert", "wan", "again", "--layout", "diffusers"]);
+    assert!(latents(&home, "again") == wan);
+    let taken = home.refused(1, &["convert", "wan", "again", "--layout", "official"]);
+    assert!(taken.contains("cannot write a file of the model (entity already exists)"), "{taken}");
+}
+
+#[test]
+fn inspect_tells_where_the_parts_of_a_folder_are() {
+    let home = home();
+    let text = home.done(&["inspect", "shotstream"]).text().to_owned();
+    let lines: Vec<_> = text.lines().collect();
+    assert!(lines[0].starts_with("shotstream: a shotstream model, 0."), "{}", lines[0]);
+    assert!(lines[1].starts_with("diffusion transformer"), "{}", lines[1]);
+    assert!(lines[1].ends_with(" tensors of F32: shotstream/shotstream_merged.pt"), "{}", lines[1]);
+    assert!(lines[3].ends_with(" of BF16: shotstream/models_t5_umt5-xxl-enc-bf16.pth"), "{text}");
+    let text = home.done(&["inspect", "shotstream/Wan2.1_VAE.pth"]).text().to_owned();
+    assert!(text.starts_with("shotstream/Wan2.1_VAE.pth: a file of weights, 0.1 MB\n"), "{text}");
+}
+
+#[test]
+fn a_plan_of_memory_names_every_part_and_what_lowers_it() {
+    let home = home();
+    let text = home.done(&["inspect", "tiny", "--plan", "--size", "832x480"]).text().to_owned();
+    let parts = [
+        "transformer",
+        "VAE",
+        "text encoder",
+        "local cache",
+        "context cache",
+        "text caches",
+        "decoder state",
+        "while denoising",
+        "while decoding",
+        "together",
+    ];
+    for (line, part) in text.lines().skip(1).zip(parts) {
+        assert!(line.starts_with(part), "{text}");
+    }
+    assert!(text.contains("\n--size 416x240 "), "{text}");
+    assert!(text.contains("\nwindow_latent_frames = 3 in recipe.toml "), "{text}");
+}
