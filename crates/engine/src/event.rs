@@ -5,7 +5,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
+use std::sync::mpsc::{
+    Receiver, RecvError, RecvTimeoutError, SyncSender, TryRecvError, sync_channel,
+};
 use std::time::Duration;
 
 use shotstream_media::Frame;
@@ -166,6 +168,14 @@ impl EventReceiver {
     /// viewer there is no limit.
     pub fn allow(&self, frames: usize) {
         self.viewer.room.store(frames, Ordering::Relaxed);
+    }
+
+    /// The next event, waiting for it.
+    ///
+    /// # Errors
+    /// When none can come any more.
+    pub fn recv(&self) -> Result<Event, RecvError> {
+        self.receiver.recv()
     }
 
     /// The next event, waiting at most `timeout`.
