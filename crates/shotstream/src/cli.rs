@@ -1,11 +1,15 @@
 //! Every command and flag, once.
 
+mod serve;
 mod world;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use self::serve::{
+    ExportStoryArgs, FolderArgs, ImportStoryArgs, ReplayArgs, ServeArgs, StoryCommand,
+};
 pub(crate) use self::world::{
     DrawArgs, JudgeArgs, MemoryName, PastName, PicturesArgs, SheetArgs, StoryArgs, WorldCommand,
 };
@@ -31,6 +35,14 @@ pub(crate) enum Command {
     /// next shot. `/cut` ends the running shot with the chunk that is being made; `/quit`, or the
     /// end of the input, ends the film after the shots asked for.
     Play(PlayArgs),
+    /// Direct stories in the browser while they play, and serve them to programs.
+    ///
+    /// The studio opens at the address that is printed. Every chunk is saved before it is shown, so
+    /// a story goes on where it stopped, whatever stopped it.
+    Serve(ServeArgs),
+    /// List, carry away, take in and replay the stories that were directed.
+    #[command(subcommand)]
+    Story(StoryCommand),
     /// Print what would happen for a story, without weights. Everything counts from 0 there.
     Plan(PlanArgs),
     /// Measure speed and memory over a story.

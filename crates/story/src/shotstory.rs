@@ -90,7 +90,7 @@ pub fn import(store: &Store, file: impl Read, now: u64) -> Result<String, StoryE
     if let Some(hash) = missing.first() {
         return Err(StoryError::Blob { reason: "it is missing".to_owned(), hash: *hash });
     }
-    store.insert(&journal.ok_or_else(|| strange("it is empty"))?, now)
+    store.insert("story", &journal.ok_or_else(|| strange("it is empty"))?, now)
 }
 
 fn read(entry: &mut impl Read, name: &str, most: u64) -> Result<Vec<u8>, StoryError> {

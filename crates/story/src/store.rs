@@ -26,6 +26,7 @@ const LAYOUT: &str = "
         json TEXT NOT NULL,
         PRIMARY KEY (story, number)
     ) STRICT, WITHOUT ROWID;
+    CREATE TABLE secret (value TEXT NOT NULL) STRICT;
 ";
 
 /// A folder with stories, held by one program at a time.
@@ -84,13 +85,33 @@ impl Store {
         &self.blobs
     }
 
-    /// Begin a story, `now` seconds after 1970.
+    /// A secret of this store that nobody can guess: always the same.
     ///
     /// # Errors
     /// When the disk refuses.
-    pub fn begin(&self, premise: Premise, now: u64) -> Result<(String, Story), StoryError> {
+    pub fn secret(&self) -> Result<String, StoryError> {
+        let fresh = fresh_name()?;
+        let database = self.database();
+        let read = || {
+            let keep = "INSERT INTO secret SELECT ?1 WHERE NOT EXISTS (SELECT 1 FROM secret)";
+            database.execute(keep, [fresh])?;
+            database.query_row("SELECT value FROM secret", [], |row| row.get(0))
+        };
+        read().map_err(self.refuse("keep a secret"))
+    }
+
+    /// Begin a story, `now` seconds after 1970; its name begins with what kind of story it is.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn begin(
+        &self,
+        kind: &str,
+        premise: Premise,
+        now: u64,
+    ) -> Result<(String, Story), StoryError> {
         let story = Story::new(premise.clone());
-        let id = self.insert(&[Record::Began(premise)], now)?;
+        let id = self.insert(kind, &[Record::Began(premise)], now)?;
         Ok((id, story))
     }
 
@@ -98,8 +119,13 @@ impl Store {
     ///
     /// # Errors
     /// When the disk refuses.
-    pub(crate) fn insert(&self, records: &[Record], now: u64) -> Result<String, StoryError> {
-        let id = fresh_id()?;
+    pub(crate) fn insert(
+        &self,
+        kind: &str,
+        records: &[Record],
+        now: u64,
+    ) -> Result<String, StoryError> {
+        let id = format!("{kind}_{}", fresh_name()?);
         let mut database = self.database();
         let mut write = || {
             let writing = database.transaction()?;
@@ -254,9 +280,9 @@ fn database_error(task: &'static str, source: rusqlite::Error, place: &Path) -> 
 ///
 /// # Errors
 /// When the system has no randomness to give.
-pub fn fresh_id() -> Result<String, StoryError> {
+pub fn fresh_name() -> Result<String, StoryError> {
     const LETTERS: &[u8; 32] = b"abcdefghjkmnpqrstuvwxyz023456789";
-    let mut bytes = [0_u8; 16];
+    let mut bytes = [0_u8; 24];
     getrandom::fill(&mut bytes)
         .map_err(|error| StoryError::Edit(format!("the system gives no randomness: {error}")))?;
     Ok(bytes.iter().map(|byte| char::from(LETTERS[usize::from(byte % 32)])).collect())

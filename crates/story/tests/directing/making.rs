@@ -38,7 +38,7 @@ pub(crate) fn premise(teller: &Fake) -> Premise {
 impl Set {
     pub(crate) fn new(folder: &Path) -> Self {
         let (store, teller) = (Store::open(folder).unwrap(), Fake::new(0.0));
-        let (id, story) = store.begin(premise(&teller), 0).unwrap();
+        let (id, story) = store.begin("story", premise(&teller), 0).unwrap();
         Self { store, id, story, teller }
     }
 
