@@ -16,6 +16,7 @@ mod prepare;
 mod refusals;
 mod resuming;
 mod road;
+mod serve;
 mod training_folders;
 mod training_recipes;
 mod weights;
