@@ -133,7 +133,7 @@ pub(crate) async fn live(
                 match casts.recv().await {
                     Ok(Cast::Chunk(shown)) => break shown,
                     Ok(Cast::Said(_)) | Err(RecvError::Lagged(_)) => {}
-                    Err(RecvError::Closed) => return None,
+                    Ok(Cast::Over) | Err(RecvError::Closed) => return None,
                 }
             },
         };

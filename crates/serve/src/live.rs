@@ -211,6 +211,10 @@ impl Director {
         }
         self.hub.metrics.sessions_active.dec();
         self.live.over.store(true, Ordering::Release);
+        if self.hub.draining.load(Ordering::Acquire) {
+            self.stream.say(&Said::Draining);
+        }
+        self.stream.end();
     }
 
     /// Do what a director asks.

@@ -34,9 +34,6 @@ const SILENCE: Duration = Duration::from_secs(45);
 /// A viewer that does not take a message for so long is gone.
 const STUCK: Duration = Duration::from_secs(10);
 
-/// How often a drained line looks whether everything is saved.
-const DRAIN: Duration = Duration::from_millis(25);
-
 /// How a viewer wants the pictures.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -153,12 +150,14 @@ impl Line<'_> {
     ) -> Result<(), Gone> {
         let (created, newest, mut casts) = self.live.join();
         send(out, Message::Text(created)).await?;
+        if self.live.is_over() {
+            return close(out, close_code::RESTART, "connect again").await;
+        }
         let mut headed = false;
         if let Some(shown) = newest {
             self.show(out, &shown, &mut headed).await?;
         }
         let (mut tick, mut heard) = (interval(PING), Instant::now());
-        let mut look = interval(DRAIN);
         loop {
             tokio::select! {
                 cast = casts.recv() => match cast {
@@ -170,7 +169,9 @@ impl Line<'_> {
                         casts = fresh;
                         send(out, Message::Text(created)).await?;
                     }
-                    Err(RecvError::Closed) => return Ok(()),
+                    Ok(Cast::Over) | Err(RecvError::Closed) => {
+                        return close(out, close_code::RESTART, "connect again").await;
+                    }
                 },
                 message = input.next() => {
                     heard = Instant::now();
@@ -189,20 +190,8 @@ impl Line<'_> {
                     }
                     send(out, Message::Ping(Vec::new().into())).await?;
                 }
-                _ = look.tick(), if self.hub.draining.load(Ordering::Acquire) || self.live.is_over() => {
-                    return self.leave(out).await;
-                }
             }
         }
-    }
-
-    /// Say that the server stops, wait for what is being saved, and go.
-    async fn leave(&self, out: &mut Out) -> Result<(), Gone> {
-        send(out, Message::Text(text(&Said::Draining))).await?;
-        while !self.live.is_over() {
-            tokio::time::sleep(DRAIN).await;
-        }
-        close(out, close_code::RESTART, "connect again").await
     }
 
     async fn show(&self, out: &mut Out, shown: &Shown, headed: &mut bool) -> Result<(), Gone> {

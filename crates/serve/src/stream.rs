@@ -23,6 +23,8 @@ pub(crate) enum Cast {
     Said(Utf8Bytes),
     /// A chunk.
     Chunk(std::sync::Arc<Shown>),
+    /// Nothing follows.
+    Over,
 }
 
 /// A chunk in every form that viewers ask for.
@@ -77,6 +79,11 @@ impl Stream {
     /// Tell every viewer something. Nobody may be there.
     pub(crate) fn say(&self, said: &Said) {
         let _ = self.sender.send(Cast::Said(text(said)));
+    }
+
+    /// Tell every viewer that nothing follows.
+    pub(crate) fn end(&self) {
+        let _ = self.sender.send(Cast::Over);
     }
 
     /// Show every viewer a chunk, and hand it back for those who come late.

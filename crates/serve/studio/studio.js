@@ -147,6 +147,8 @@ function begin({ stream, story }) {
   player?.close();
   player = new Player($("live"), stream);
   $("screen").style.setProperty("--shape", `${stream.size[0]} / ${stream.size[1]}`);
+  // What was made before this page came will not be shown on it.
+  if (!watchToken) line?.tell({ type: "playback", frame: stream.frame });
   $("title").value = story.title;
   $("chunks").value = chunksFrom(stream.shot_frames);
   lengthSays();
@@ -207,7 +209,7 @@ function draw() {
 }
 
 function drawNow() {
-  const { story, stream, running } = state;
+  const { story, running } = state;
   if (!story) return;
   const watching = watchToken !== null;
   drawBoard($("board"), state, { ...does, viewed }, watching);
@@ -225,8 +227,6 @@ function drawNow() {
   $("stage-empty").hidden = story.line.length !== 0 || running !== null;
   if (document.activeElement !== $("title")) $("title").value = story.title;
   document.title = `${story.title || "Untitled"} · shotstream`;
-  $("send").disabled = false;
-  void stream;
 }
 
 setInterval(() => {
@@ -345,6 +345,7 @@ function review(take, source) {
   video.src = source;
   video.hidden = false;
   $("back-live").hidden = false;
+  $("screen").scrollIntoView({ block: "nearest" });
   video.play().catch(() => {});
   draw();
 }

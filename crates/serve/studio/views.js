@@ -124,7 +124,7 @@ export function drawMemory(state, does, viewed) {
 
 const WORDS = {
   first: "first frame", cut: "cut", text: "text", context: "context", denoise: "denoise step", commit: "commit",
-  decode: "decode", remember: "remember", encode: "encode, save", transport: "transport",
+  decode: "decode", remember: "remember", encode: "encode, save", transport: "into the player",
 };
 
 /** The truth meter: what every stage really took. */
