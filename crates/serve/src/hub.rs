@@ -23,7 +23,7 @@ use crate::Config;
 use crate::error::ApiError;
 use crate::live::{Live, Pace};
 use crate::metrics::Metrics;
-use crate::protocol::StreamView;
+use crate::view::StreamView;
 
 /// The share of the machine that sessions may plan on using.
 const USABLE: f64 = 0.8;

@@ -1,10 +1,12 @@
 //! The live server: stories that are directed while they are made, over HTTP and WebSocket, and
 //! the studio in the browser.
 //!
-//! One thread directs each story ([`live`]), one set of slots admits them ([`hub`]), and every
-//! viewer of a story gets the same bytes ([`stream`]). The protocol is in `docs/PROTOCOL.md`.
+//! One thread directs each story (`director.rs`), one set of slots admits them (`hub.rs`), and
+//! every viewer of a story gets the same bytes (`stream.rs`). The protocol is in `docs/PROTOCOL.md`.
 
 pub mod protocol;
+
+pub mod view;
 
 mod door;
 
@@ -13,6 +15,8 @@ mod error;
 mod film;
 
 mod hub;
+
+mod director;
 
 mod live;
 

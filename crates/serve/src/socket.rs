@@ -221,7 +221,7 @@ impl Line<'_> {
                 refused(event_id, ApiError::invalid("a viewer cannot direct"))
             }
             Ok(Request { ask: Ask::Playback { frame }, .. }) => {
-                self.live.shown(frame);
+                self.live.show_up_to(frame);
                 return Ok(());
             }
             Ok(Request { event_id, ask }) => match self.live.ask(ask).await {

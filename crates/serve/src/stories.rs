@@ -20,7 +20,7 @@ use shotstream_story::store::fresh_name;
 
 use crate::error::ApiError;
 use crate::hub::{Hub, now};
-use crate::protocol::StoryView;
+use crate::view::StoryView;
 
 /// The largest story file that is taken.
 const MAX_FILE_BYTES: usize = 1 << 30;
