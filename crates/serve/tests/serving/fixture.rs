@@ -3,7 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::sync::mpsc::channel;
+use std::sync::mpsc::sync_channel;
 use std::thread;
 use std::time::Duration;
 
@@ -61,10 +61,11 @@ impl Server {
             linger: Duration::from_millis(300),
         };
         set_up(&mut config);
-        let (say, up) = channel();
-        thread::spawn(move || {
+        let (say, up) = sync_channel(1);
+        let run = move || {
             serve(config, Arc::new(Fake::new(0.0)), |up| say.send(up.address).unwrap()).unwrap();
-        });
+        };
+        thread::Builder::new().name("server".to_owned()).spawn(run).unwrap();
         Self { address: up.recv_timeout(PATIENCE).unwrap(), _home: home }
     }
 
