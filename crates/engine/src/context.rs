@@ -21,10 +21,11 @@ pub(crate) fn context_latents(
         return Ok(null());
     }
     let mut frames = Vec::with_capacity(layout.frames.len());
-    for &ContextFrame { shot, frame } in &layout.frames {
-        let past = story.shots.get(&shot).and_then(|past| past.frames.get(&frame));
+    for &it in &layout.frames {
+        let ContextFrame { shot, frame } = it;
         let what = || format!("frame {frame}");
-        frames.push(past.ok_or_else(|| SessionError::Forgotten { what: what(), shot })?.as_ref());
+        let latents = story.latents(it);
+        frames.push(latents.ok_or_else(|| SessionError::Forgotten { what: what(), shot })?);
     }
     Ok(Latents::concat(frames).unwrap_or_else(null))
 }
@@ -40,7 +41,7 @@ pub(crate) fn context_prompts(
         if shot == story.next_shot() {
             return Ok(prompt.to_owned());
         }
-        let past = story.shots.get(&shot).map(|past| past.prompt.clone());
+        let past = story.past_prompt(shot).map(str::to_owned);
         past.ok_or(SessionError::Forgotten { what: "the prompt".to_owned(), shot })
     };
     layout.captions.iter().map(prompt_of).collect()

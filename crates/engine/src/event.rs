@@ -4,8 +4,10 @@
 //! instead of filling memory, and a viewer who leaves is a way to end, not an error.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{
+    Receiver, RecvError, RecvTimeoutError, SyncSender, TryRecvError, sync_channel,
+};
 use std::time::Duration;
 
 use shotstream_media::Frame;
@@ -17,12 +19,18 @@ use crate::network::Latents;
 use crate::story::StoryState;
 
 /// Everything a client can ask, at any time.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Command {
     /// Make another shot after those asked for before.
     AddShot {
         /// Its caption and, where they differ from the recipe's, its length and seed.
         shot: ShotScript,
+    },
+    /// Let the shots asked for after this follow another state of the story: an earlier one, that of
+    /// another branch, or the same with other pins.
+    GoTo {
+        /// Where the story goes on from.
+        story: Box<StoryState>,
     },
     /// End the running shot after the chunk that is being made. Without a running shot, nothing.
     Cut,
@@ -105,15 +113,23 @@ pub struct ViewerLeft;
 /// A bounded channel for events; `capacity` counts chunks that may wait for the viewer.
 pub fn channel(capacity: usize) -> (EventSender, EventReceiver) {
     let (sender, receiver) = sync_channel(capacity);
-    let left = Arc::new(AtomicBool::new(false));
-    (EventSender { sender, left: left.clone() }, EventReceiver { receiver, left })
+    let viewer = Arc::new(Viewer { left: AtomicBool::new(false), room: usize::MAX.into() });
+    (EventSender { sender, viewer: viewer.clone() }, EventReceiver { receiver, viewer })
+}
+
+/// What the session knows of its viewer.
+#[derive(Debug)]
+struct Viewer {
+    left: AtomicBool,
+    /// Frames the session may have made since it began.
+    room: AtomicUsize,
 }
 
 /// The session's end of the channel.
 #[derive(Clone, Debug)]
 pub struct EventSender {
     sender: SyncSender<Event>,
-    left: Arc<AtomicBool>,
+    viewer: Arc<Viewer>,
 }
 
 impl EventSender {
@@ -130,7 +146,12 @@ impl EventSender {
     /// # Errors
     /// When the viewer has left.
     pub fn check(&self) -> Result<(), ViewerLeft> {
-        if self.left.load(Ordering::Relaxed) { Err(ViewerLeft) } else { Ok(()) }
+        if self.viewer.left.load(Ordering::Relaxed) { Err(ViewerLeft) } else { Ok(()) }
+    }
+
+    /// How many frames the session may have made since it began.
+    pub(crate) fn room(&self) -> usize {
+        self.viewer.room.load(Ordering::Relaxed)
     }
 }
 
@@ -138,10 +159,25 @@ impl EventSender {
 #[derive(Debug)]
 pub struct EventReceiver {
     receiver: Receiver<Event>,
-    left: Arc<AtomicBool>,
+    viewer: Arc<Viewer>,
 }
 
 impl EventReceiver {
+    /// Let the session make `frames` frames in all since it began, and start no chunk beyond them:
+    /// how a viewer who shows them at its own pace keeps the session near. Without a word from the
+    /// viewer there is no limit.
+    pub fn allow(&self, frames: usize) {
+        self.viewer.room.store(frames, Ordering::Relaxed);
+    }
+
+    /// The next event, waiting for it.
+    ///
+    /// # Errors
+    /// When none can come any more.
+    pub fn recv(&self) -> Result<Event, RecvError> {
+        self.receiver.recv()
+    }
+
     /// The next event, waiting at most `timeout`.
     ///
     /// # Errors
@@ -170,6 +206,6 @@ impl Iterator for EventReceiver {
 
 impl Drop for EventReceiver {
     fn drop(&mut self) {
-        self.left.store(true, Ordering::Relaxed);
+        self.viewer.left.store(true, Ordering::Relaxed);
     }
 }

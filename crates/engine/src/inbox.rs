@@ -2,17 +2,31 @@
 
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use shotstream_plan::script::ShotScript;
 
 use crate::event::{Command, EventSender, ViewerLeft};
+use crate::story::StoryState;
 
-/// Shots that may wait here; more wait in the channel, which slows the client down.
-const WAITING_SHOTS: usize = 256;
+/// Steps that may wait here; more wait in the channel, which slows the client down.
+const WAITING_STEPS: usize = 256;
 
 /// How often an idle session looks whether anybody still watches.
 const IDLE: Duration = Duration::from_millis(50);
+
+/// How often a session that is ahead of its viewer looks for room.
+const FULL: Duration = Duration::from_millis(2);
+
+/// What the next step of a story is.
+#[derive(Clone, Debug)]
+pub(crate) enum Step {
+    /// Make a shot.
+    Shot(Request),
+    /// Go on from another state.
+    GoTo(Box<StoryState>),
+}
 
 /// A shot that was asked for.
 #[derive(Clone, Debug)]
@@ -27,7 +41,7 @@ pub(crate) struct Request {
 #[derive(Debug)]
 pub(crate) struct Inbox<'a> {
     commands: &'a Receiver<Command>,
-    waiting: VecDeque<Request>,
+    waiting: VecDeque<Step>,
     cut: bool,
     closed: bool,
     looked: Instant,
@@ -39,15 +53,15 @@ impl<'a> Inbox<'a> {
         Self { commands, waiting: VecDeque::new(), cut: false, closed: false, looked }
     }
 
-    /// The next shot, waiting for one; nothing when the client has no more to ask. A cut that was
+    /// The next step, waiting for one; nothing when the client has no more to ask. A cut that was
     /// asked for before no longer has a shot to end.
-    pub(crate) fn next(&mut self, events: &EventSender) -> Result<Option<Request>, ViewerLeft> {
+    pub(crate) fn next(&mut self, events: &EventSender) -> Result<Option<Step>, ViewerLeft> {
         self.look();
         loop {
             events.check()?;
             self.cut = false;
-            if let Some(request) = self.waiting.pop_front() {
-                return Ok(Some(request));
+            if let Some(step) = self.waiting.pop_front() {
+                return Ok(Some(step));
             }
             if self.closed {
                 return Ok(None);
@@ -63,19 +77,46 @@ impl<'a> Inbox<'a> {
 
     /// The shot that would come next, if it is known.
     pub(crate) fn peek(&self) -> Option<&ShotScript> {
-        self.waiting.front().map(|request| &request.shot)
+        match self.waiting.front()? {
+            Step::Shot(request) => Some(&request.shot),
+            Step::GoTo(_) => None,
+        }
     }
 
-    /// Read what has come since the last look, and say whether the running shot should end.
-    pub(crate) fn cut_now(&mut self) -> bool {
+    /// Wait until the session may have made `frames` frames.
+    pub(crate) fn wait_for_room(
+        &mut self,
+        frames: usize,
+        events: &EventSender,
+    ) -> Result<(), ViewerLeft> {
+        while events.room() < frames {
+            events.check()?;
+            thread::sleep(FULL);
+            self.look();
+        }
+        Ok(())
+    }
+
+    /// Wait until the session may have made `frames` frames or the running shot should end, and
+    /// say whether it should.
+    pub(crate) fn cut_before(
+        &mut self,
+        frames: usize,
+        events: &EventSender,
+    ) -> Result<bool, ViewerLeft> {
         self.look();
-        std::mem::take(&mut self.cut)
+        while events.room() < frames && !self.cut {
+            events.check()?;
+            thread::sleep(FULL);
+            self.look();
+        }
+        Ok(std::mem::take(&mut self.cut))
     }
 
     fn look(&mut self) {
         let before = self.looked;
         self.looked = Instant::now();
-        while !self.closed && self.waiting.len() < WAITING_SHOTS {
+        while !self.closed && self.waiting.len() < WAITING_STEPS {
             match self.commands.try_recv() {
                 Ok(command) => self.take(command, before),
                 Err(TryRecvError::Empty) => return,
@@ -86,7 +127,10 @@ impl<'a> Inbox<'a> {
 
     fn take(&mut self, command: Command, known: Instant) {
         match command {
-            Command::AddShot { shot } => self.waiting.push_back(Request { shot, known }),
+            Command::AddShot { shot } => {
+                self.waiting.push_back(Step::Shot(Request { shot, known }));
+            }
+            Command::GoTo { story } => self.waiting.push_back(Step::GoTo(story)),
             Command::Cut => self.cut = true,
             Command::Finish => self.closed = true,
         }

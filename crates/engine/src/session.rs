@@ -12,7 +12,7 @@ use std::sync::mpsc::Receiver;
 use std::thread;
 use std::time::Instant;
 
-use shotstream_plan::plan::{PlanError, ShotPlan, plan_shot};
+use shotstream_plan::plan::{PlanError, ShotPlan, plan_pinned_shot};
 use shotstream_plan::recipe::Recipe;
 use shotstream_plan::script::{ShotScript, check_caption};
 
@@ -20,7 +20,7 @@ use crate::context::{context_latents, context_prompts, endings};
 use crate::decode::{DecoderLine, DecoderWork, Job, Remembered, ShotStart, line};
 use crate::error::{SessionError, Stop};
 use crate::event::{Command, Event, EventSender, ViewerLeft};
-use crate::inbox::Inbox;
+use crate::inbox::{Inbox, Step};
 use crate::meter::{Meter, Metered};
 use crate::network::{Decoder, Denoiser, FrameEncoder, Latents, StoryDenoiser, TextEncoder};
 use crate::noise::{Noise, NoiseAddress};
@@ -102,6 +102,7 @@ where
             inbox: Inbox::new(commands),
             events,
             decoding,
+            made: 0,
         };
         let told = teller.tell(story);
         match worker.join() {
@@ -143,6 +144,8 @@ struct Teller<'a, T, D: Denoiser> {
     inbox: Inbox<'a>,
     events: &'a EventSender,
     decoding: DecoderLine<D::Latents>,
+    /// Frames begun in this session.
+    made: usize,
 }
 
 impl<T, D> Teller<'_, T, D>
@@ -153,7 +156,14 @@ where
     /// Tell the story to its end.
     fn tell(mut self, story: &mut StoryState) -> Result<(), Stop> {
         let mut free = Instant::now();
-        while let Some(request) = self.inbox.next(self.events)? {
+        while let Some(step) = self.inbox.next(self.events)? {
+            let request = match step {
+                Step::Shot(request) => request,
+                Step::GoTo(state) => {
+                    *story = *state;
+                    continue;
+                }
+            };
             let shot = match self.plan(story, &request.shot) {
                 Ok(shot) => shot,
                 Err(error) => {
@@ -180,7 +190,8 @@ where
         check_caption(&asked.caption).map_err(|error| PlanError::Caption { error, shot })?;
         let recipe = &self.settings.recipe;
         let frames = asked.frames.unwrap_or(recipe.shot_frames());
-        let plan = plan_shot(recipe, &story.timeline, frames)
+        let pins = story.pinned(recipe.memory());
+        let plan = plan_pinned_shot(recipe, &story.timeline, frames, &pins)
             .map_err(|error| PlanError::Frames { error, shot })?;
         let prompt = story.prompt(0, &asked.caption);
         Ok(Shot { plan: Arc::new(plan), prompt, seed: asked.seed.unwrap_or(story.seed) })
@@ -227,6 +238,9 @@ where
         let (denoiser, settings, events) = (self.denoiser, self.settings, self.events);
         let shape = self.chunk_shape();
         let mut footage = Footage::default();
+        let (made, chunks) = (self.made, &shot.plan.chunks);
+        let wanted = |chunk: usize| chunks.get(chunk).map_or(0, |chunk| made + chunk.frames.end);
+        self.inbox.wait_for_room(wanted(0), events)?;
         let noise = |chunk, step| {
             events.check()?;
             let address = NoiseAddress { shot: shot.plan.shot, chunk, step };
@@ -238,11 +252,12 @@ where
             }
             footage.chunks += 1;
             self.decoding.send(Job::Chunk { chunk, latents: clean.clone() })?;
-            let cut = self.inbox.cut_now();
+            let cut = self.inbox.cut_before(wanted(chunk + 1), events)?;
             Ok(if cut { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         };
         let input = ShotInput { chunks: &shot.plan.chunks, text, context };
         rollout::<_, Stop>(denoiser, &input, &self.schedule, noise, emit)?;
+        self.made += settings.recipe.geometry().shot_from_chunks(footage.chunks).0;
         Ok(footage)
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use shotstream_plan::context::Memory;
+use shotstream_plan::context::{ContextFrame, Memory};
 use shotstream_plan::geometry::PixelFrames;
 use shotstream_plan::script::prompt;
 use shotstream_plan::timeline::Timeline;
@@ -23,6 +23,9 @@ pub struct StoryState {
     pub timeline: Timeline,
     /// The shots the next one can still remember, by their number.
     pub shots: BTreeMap<usize, PastShot>,
+    /// Frames of earlier shots that the next ones are shown whatever the memory policy says; at
+    /// most one less than there are context frames, more are passed over.
+    pub pins: BTreeMap<ContextFrame, PinnedFrame>,
 }
 
 /// What is left of a shot.
@@ -32,6 +35,15 @@ pub struct PastShot {
     pub prompt: String,
     /// Latents `[1, C, h, w]` of the frames that later shots may ask for, by their number.
     pub frames: BTreeMap<usize, Arc<Latents>>,
+}
+
+/// A frame that is held.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PinnedFrame {
+    /// What the text encoder read for its shot.
+    pub prompt: String,
+    /// Its latents `[1, C, h, w]`.
+    pub latents: Arc<Latents>,
 }
 
 impl StoryState {
@@ -48,6 +60,24 @@ impl StoryState {
     /// What the text encoder reads if the next shot but `later` has this caption.
     pub fn prompt(&self, later: usize, caption: &str) -> String {
         prompt(&self.global, self.next_shot() + later, caption)
+    }
+
+    /// The pins that find room among `memory`'s context frames.
+    pub(crate) fn pinned(&self, memory: Memory) -> Vec<ContextFrame> {
+        self.pins.keys().copied().take(memory.frames.saturating_sub(1)).collect()
+    }
+
+    /// The latents of a frame of an earlier shot, while they are remembered or pinned.
+    pub(crate) fn latents(&self, frame: ContextFrame) -> Option<&Latents> {
+        let past = self.shots.get(&frame.shot).and_then(|past| past.frames.get(&frame.frame));
+        past.or_else(|| self.pins.get(&frame).map(|pin| &pin.latents)).map(AsRef::as_ref)
+    }
+
+    /// What the text encoder read for an earlier shot, while it is remembered or pinned.
+    pub(crate) fn past_prompt(&self, shot: usize) -> Option<&str> {
+        let mut pins = self.pins.iter().filter(|(frame, _)| frame.shot == shot);
+        let past = self.shots.get(&shot).map(|past| &past.prompt);
+        past.or_else(|| pins.next().map(|(_, pin)| &pin.prompt)).map(String::as_str)
     }
 
     /// Append a finished shot of `length` frames and forget the shots that no later one remembers.

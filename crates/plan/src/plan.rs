@@ -7,7 +7,7 @@
 use thiserror::Error;
 
 use crate::{
-    context::{candidates, select_context},
+    context::{ContextFrame, candidates, pin_context, select_context},
     geometry::{LatentFrames, PixelFrames},
     layout::{ChunkLayout, ContextLayout, layout_chunk, layout_context},
     recipe::{Recipe, RecipeError},
@@ -155,10 +155,24 @@ pub fn plan_shot(
     past: &Timeline,
     frames: PixelFrames,
 ) -> Result<ShotPlan, RecipeError> {
+    plan_pinned_shot(recipe, past, frames, &[])
+}
+
+/// Plan the shot of `frames` frames that follows `past`, with `pins` among its context frames.
+///
+/// # Errors
+/// When the shot would not end at a chunk border, or is longer than the network can place.
+pub fn plan_pinned_shot(
+    recipe: &Recipe,
+    past: &Timeline,
+    frames: PixelFrames,
+    pins: &[ContextFrame],
+) -> Result<ShotPlan, RecipeError> {
     let num_chunks = recipe.chunks_from_shot(frames)?;
     let shot = past.num_shots();
     let memory = recipe.memory();
-    let context = layout_context(recipe, shot, select_context(memory, past));
+    let selected = pin_context(select_context(memory, past), pins);
+    let context = layout_context(recipe, shot, selected);
     let chunks = (0..num_chunks).map(|chunk| layout_chunk(recipe, &context, chunk)).collect();
     let mut story = past.clone();
     story.push(frames);

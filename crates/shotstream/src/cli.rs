@@ -2,6 +2,7 @@
 
 mod draft;
 mod exports;
+mod serve;
 mod world;
 
 use std::path::PathBuf;
@@ -10,6 +11,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::draft::{DraftArgs, Words};
 pub(crate) use self::exports::{ExportName, ExportsArgs};
+pub(crate) use self::serve::{
+    ExportStoryArgs, FolderArgs, ImportStoryArgs, ReplayArgs, ServeArgs, StoryCommand,
+};
 pub(crate) use self::world::{
     DrawArgs, JudgeArgs, MemoryName, PastName, PicturesArgs, SheetArgs, StoryArgs, WorldCommand,
 };
@@ -35,6 +39,14 @@ pub(crate) enum Command {
     /// next shot. `/cut` ends the running shot with the chunk that is being made; `/quit`, or the
     /// end of the input, ends the film after the shots asked for.
     Play(PlayArgs),
+    /// Direct stories in the browser while they play, and serve them to programs.
+    ///
+    /// The studio opens at the address that is printed. Every chunk is saved before it is shown, so
+    /// a story goes on where it stopped, whatever stopped it.
+    Serve(ServeArgs),
+    /// List, carry away, take in and replay the stories that were directed.
+    #[command(subcommand)]
+    Story(StoryCommand),
     /// Print what would happen for a story, without weights. Everything counts from 0 there.
     Plan(PlanArgs),
     /// Draft a story file from an idea, with a chat model of your choice.

@@ -209,3 +209,35 @@ fn decoding_runs_beside_denoising() {
     running.finish();
     assert!(0 < together.load(Ordering::SeqCst));
 }
+
+#[test]
+fn a_session_starts_no_chunk_beyond_what_its_viewer_allows() {
+    let fake = Arc::new(Fake::default());
+    let running = Running::start(&fake, settings(), StoryState::default());
+    running.events.allow(21);
+    running.ask(&["a cat", "a dog"]);
+    running.wait_for([0, 1]);
+    sleep(Duration::from_millis(60));
+    assert_eq!(fake.count("decode"), 2, "9 + 12 frames are allowed");
+    running.events.allow(33);
+    running.wait_for([0, 2]);
+    while !matches!(running.next(), Event::ShotStarted { .. }) {}
+    sleep(Duration::from_millis(60));
+    assert_eq!(fake.count("decode"), 3, "the next shot waits as well");
+    running.events.allow(42);
+    running.wait_for([1, 0]);
+    assert_eq!(running.leave(), Ending::ViewerLeft);
+}
+
+#[test]
+fn a_session_without_room_is_still_cut() {
+    let fake = Arc::new(Fake::default());
+    let running = Running::start(&fake, settings(), StoryState::default());
+    running.events.allow(9);
+    running.ask(&["a cat"]);
+    running.wait_for([0, 0]);
+    running.commands.send(Command::Cut).unwrap();
+    let Event::ShotFinished { frames, cut, .. } = running.next() else { panic!("no end came") };
+    assert_eq!((frames, cut), (9, true));
+    assert_eq!(running.leave(), Ending::ViewerLeft);
+}

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use shotstream_engine::event::{Command, Event};
 use shotstream_engine::meter::{Meter, Stage};
+use shotstream_engine::network::Blend as _;
 use shotstream_engine::session::{Ending, Networks, run};
-use shotstream_engine::story::StoryState;
+use shotstream_engine::story::{PinnedFrame, StoryState};
 use shotstream_media::Frame;
+use shotstream_plan::context::ContextFrame;
 
 use crate::fake::{Fake, Running, settings, tell};
 
@@ -103,4 +105,58 @@ fn the_meter_counts_every_pass_and_times_every_first_frame() {
     let shots: Vec<_> = meter.first_frames().iter().map(|(shot, _)| *shot).collect();
     assert_eq!(shots, [0, 1]);
     assert!(meter.first_frames().iter().all(|(_, millis)| 0.0 < *millis && *millis < 20_000.0));
+}
+
+/// Tell one shot after `story`, in a session that has told another story before.
+fn after(story: &StoryState, caption: &str) -> Vec<Event> {
+    let running =
+        Running::start(&Arc::new(Fake::default()), settings(), StoryState::new("Sun. ", 9));
+    running.ask(&["elsewhere"]);
+    while !matches!(running.next(), Event::ShotFinished { .. }) {}
+    running.commands.send(Command::GoTo { story: Box::new(story.clone()) }).unwrap();
+    running.ask(&[caption]);
+    running.commands.send(Command::Finish).unwrap();
+    running.finish().0
+}
+
+/// A story of two shots.
+fn two_shots() -> StoryState {
+    let events = tell(&Arc::new(Fake::default()), StoryState::new("Rain. ", 5), &["one", "two"]);
+    let Some(Event::ShotFinished { story, .. }) = events.into_iter().nth_back(1) else {
+        panic!("the second shot finishes")
+    };
+    story
+}
+
+#[test]
+fn a_session_that_goes_to_another_state_goes_on_from_there() {
+    let story = two_shots();
+    let direct = frames(tell(&Arc::new(Fake::default()), story.clone(), &["three"]));
+    assert_eq!(frames(after(&story, "three")), direct);
+}
+
+#[test]
+fn a_pinned_frame_is_shown_to_the_next_shot_even_when_its_shot_is_forgotten() {
+    let mut story = two_shots();
+    let first = story.shots[&0].clone();
+    let plain = frames(after(&story, "three"));
+    let (&frame, latents) = first.frames.iter().nth(2).unwrap();
+    let pin = PinnedFrame { prompt: first.prompt, latents: latents.clone() };
+    story.pins.insert(ContextFrame { shot: 0, frame }, pin);
+    story.shots.remove(&0).unwrap();
+    let remembered = after(&story, "three");
+    assert!(
+        matches!(remembered.last(), Some(Event::Failed { .. })),
+        "the other frames of a shot nobody remembers are gone"
+    );
+    let mut story = two_shots();
+    story.pins.insert(
+        ContextFrame { shot: 0, frame },
+        PinnedFrame {
+            prompt: "another".to_owned(),
+            latents: Arc::new(latents.blend(-1.0, latents, 0.0)),
+        },
+    );
+    story.shots.get_mut(&0).unwrap().frames.remove(&frame);
+    assert_ne!(frames(after(&story, "three")), plain, "the pin is seen");
 }

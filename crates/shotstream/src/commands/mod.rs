@@ -13,6 +13,8 @@ mod inspect;
 mod plan;
 mod play;
 mod prepare;
+mod serve;
+mod story;
 mod train;
 mod world;
 
@@ -21,6 +23,8 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Generate(args) => generate::run(&args),
         Command::Play(args) => play::run(&args),
+        Command::Serve(args) => serve::run(&args),
+        Command::Story(command) => story::run(&command),
         Command::Plan(args) => plan::run(&args),
         Command::Draft(args) => draft::run(&args),
         Command::Bench(args) => bench::run(&args),

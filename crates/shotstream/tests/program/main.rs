@@ -19,6 +19,7 @@ mod published;
 mod refusals;
 mod resuming;
 mod road;
+mod serve;
 mod training_folders;
 mod training_recipes;
 mod weights;

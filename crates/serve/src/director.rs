@@ -1,0 +1,393 @@
+//! The thread that directs a story: takes requests, drives the engine, saves every chunk and shows
+//! it.
+//!
+//! The thread owns the story. Requests come over a bounded channel, the engine's events over
+//! another; everything a viewer sees goes out over the story's [`Stream`].
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use shotstream_engine::error::SessionError;
+use shotstream_engine::event::{Command, Event, EventReceiver, channel};
+use shotstream_engine::meter::{Meter, Stage, StageReport};
+use shotstream_engine::story::StoryState;
+use shotstream_media::Frame;
+use shotstream_plan::geometry::PixelFrames;
+use shotstream_story::StoryError;
+use shotstream_story::camera::Camera;
+use shotstream_story::memory::{context_of, state_before};
+use shotstream_story::record::{Pin, Record, TakeId};
+use shotstream_story::replay::script_of;
+use shotstream_story::tree::{Story, Take};
+
+use crate::hub::Hub;
+use crate::live::{Letter, Live, Pace};
+use crate::protocol::{Ask, Said};
+use crate::stream::{Place, Stream, text};
+use crate::view::{StageView, StoryView, Timings};
+
+/// How often a thread that waits for the engine looks for requests.
+const LOOK: Duration = Duration::from_millis(4);
+
+/// How often an idle thread looks whether it is still needed.
+const IDLE: Duration = Duration::from_millis(100);
+
+/// Chunks the engine may have decoded before they are taken.
+const CHUNKS_AHEAD: usize = 2;
+
+/// The engine on its thread, with both ends of its channels.
+struct Engine {
+    commands: SyncSender<Command>,
+    events: EventReceiver,
+    /// Frames of the stream before the engine's first.
+    base: u64,
+}
+
+/// The take that is being made.
+struct Running {
+    take: TakeId,
+    camera: Camera,
+    /// When it could begin.
+    asked: Instant,
+}
+
+/// The thread's side of a [`Live`].
+pub(crate) struct Director {
+    hub: Arc<Hub>,
+    id: String,
+    story: Story,
+    stream: Stream,
+    pace: Pace,
+    live: Arc<Live>,
+    engine: Option<Engine>,
+    running: Option<Running>,
+    meter: Arc<Meter>,
+    /// What takes are conditioned on, once it cannot change any more.
+    contexts: BTreeMap<TakeId, Vec<Pin>>,
+    /// The take the engine made last, and the state it left.
+    after: Option<(TakeId, StoryState)>,
+}
+
+impl Director {
+    /// A thread's worth of a story, before it runs.
+    pub(crate) fn new(
+        hub: Arc<Hub>,
+        id: &str,
+        story: Story,
+        stream: Stream,
+        pace: Pace,
+        live: Arc<Live>,
+    ) -> Self {
+        Self {
+            hub,
+            id: id.to_owned(),
+            story,
+            stream,
+            pace,
+            live,
+            engine: None,
+            running: None,
+            meter: Arc::default(),
+            contexts: BTreeMap::new(),
+            after: None,
+        }
+    }
+
+    /// Direct until nobody does any more.
+    pub(crate) fn direct(mut self, letters: &Receiver<Letter>) {
+        self.hub.metrics.sessions_active.inc();
+        let mut wanted = Instant::now();
+        while !self.live.stopping.load(Ordering::Acquire) {
+            if 0 < self.live.directors.load(Ordering::Acquire) {
+                wanted = Instant::now();
+            }
+            let needed = match self.pace {
+                Pace::Free => self.story.next_to_make().is_some(),
+                Pace::Viewer => wanted.elapsed() < self.hub.config.linger,
+            };
+            if !needed {
+                break;
+            }
+            let patience = if self.running.is_some() { LOOK } else { IDLE };
+            if self.running.is_none() && self.begin() {
+                continue;
+            }
+            let mut letter = letters.recv_timeout(patience);
+            while let Ok((ask, answer)) = letter {
+                // Whoever asked may be gone.
+                let _ = answer.send(self.take_ask(&ask));
+                letter = letters.try_recv().map_err(|_| RecvTimeoutError::Timeout);
+            }
+            self.watch();
+        }
+        self.hub.metrics.sessions_active.dec();
+        self.live.over.store(true, Ordering::Release);
+        if self.hub.draining.load(Ordering::Acquire) {
+            self.stream.say(&Said::Draining);
+        }
+        self.stream.end();
+    }
+
+    /// Do what a director asks.
+    fn take_ask(&mut self, ask: &Ask) -> Result<(), StoryError> {
+        let records = match ask {
+            Ask::Cut => {
+                let running = self.running.as_ref().map(|running| running.take);
+                let nothing = || StoryError::Edit("no take is being made".to_owned());
+                vec![self.story.cut(running.ok_or_else(nothing)?)?]
+            }
+            Ask::Title { title } => vec![Record::Titled { title: title.clone() }],
+            Ask::Playback { .. } | Ask::Ping => return Ok(()),
+            edit => match edit.edit() {
+                Some(edit) => self.story.edit(&edit, self.hub.recipe())?,
+                None => return Ok(()),
+            },
+        };
+        self.write(&records)?;
+        self.update();
+        self.cut_if_unwanted()
+    }
+
+    /// End the running take early if it should be, or is in the film no longer.
+    fn cut_if_unwanted(&mut self) -> Result<(), StoryError> {
+        let Some(id) = self.running.as_ref().map(|running| running.take) else { return Ok(()) };
+        if !self.story.line().contains(&id) {
+            let record = self.story.cut(id)?;
+            self.write(&[record])?;
+        }
+        let cut = self.story.take(id).is_some_and(|take| take.cut_asked);
+        if let (true, Some(engine)) = (cut, &self.engine) {
+            // An engine that is gone says why by its events.
+            let _ = engine.commands.try_send(Command::Cut);
+        }
+        Ok(())
+    }
+
+    /// Begin the next take that waits; whether there was one.
+    fn begin(&mut self) -> bool {
+        let Some(take) = self.story.next_to_make().cloned() else { return false };
+        if let Err(error) = self.try_begin(&take) {
+            self.fail(take.id, &error.to_string());
+        }
+        true
+    }
+
+    fn try_begin(&mut self, take: &Take) -> Result<(), StoryError> {
+        let asked = Instant::now();
+        let hub = self.hub.clone();
+        let recipe = hub.recipe();
+        let chunks = match take.cut_asked {
+            true => take.chunks.len().max(1),
+            false => recipe.chunks_from_shot(PixelFrames(take.asked.frames))?,
+        };
+        let frames = recipe.geometry().shot_from_chunks(chunks).0;
+        let camera = Camera::new(take, recipe)?;
+        let at_hand = self.after.take().filter(|(last, story)| {
+            Some(*last) == take.parent && story.pins.is_empty() && take.asked.pins.is_empty()
+        });
+        let state = match at_hand {
+            Some(_) if self.engine.is_some() => None,
+            Some((_, story)) => Some(story),
+            None => Some(state_before(&self.story, take, recipe, hub.store.blobs())?),
+        };
+        let engine = self.engine.take().map_or_else(|| self.start_engine(), Ok)?;
+        self.make_room(&engine);
+        let goes_to = state.map(|story| Command::GoTo { story: Box::new(story) });
+        let shot = Command::AddShot { shot: script_of(take, frames) };
+        for command in goes_to.into_iter().chain([shot]) {
+            engine.commands.try_send(command).map_err(|_| engine_gone())?;
+        }
+        self.engine = Some(engine);
+        self.running = Some(Running { take: take.id, camera, asked });
+        Ok(())
+    }
+
+    fn start_engine(&self) -> Result<Engine, StoryError> {
+        let (commands, receiver) = sync_channel(8);
+        let (sender, events) = channel(CHUNKS_AHEAD);
+        let (teller, meter) = (self.hub.teller.clone(), self.meter.clone());
+        let tell = move || {
+            teller.tell(&mut StoryState::default(), &receiver, &sender, &meter);
+        };
+        let started = thread::Builder::new().name("session".to_owned()).spawn(tell);
+        started.map_err(SessionError::Thread)?;
+        Ok(Engine { commands, events, base: self.stream.frame() })
+    }
+
+    /// Tell the engine how far the viewer is.
+    fn make_room(&self, engine: &Engine) {
+        if self.pace == Pace::Viewer {
+            let allowed = self.live.shown.load(Ordering::Relaxed) + self.hub.ahead();
+            engine.events.allow(allowed.saturating_sub(engine.base) as usize);
+        }
+    }
+
+    /// Take what the engine has made.
+    fn watch(&mut self) {
+        if let Some(engine) = &self.engine {
+            self.make_room(engine);
+        }
+        while let (Some(running), Some(engine)) = (&self.running, &self.engine) {
+            let take = running.take;
+            let seen = match engine.events.recv_timeout(LOOK) {
+                Ok(event) => self.see(take, event),
+                Err(RecvTimeoutError::Timeout) => return,
+                Err(RecvTimeoutError::Disconnected) => Err(engine_gone()),
+            };
+            if let Err(error) = seen {
+                self.engine = None;
+                self.after = None;
+                self.fail(take, &error.to_string());
+            }
+            if self.live.stopping.load(Ordering::Acquire) {
+                return;
+            }
+        }
+    }
+
+    fn see(&mut self, take: TakeId, event: Event) -> Result<(), StoryError> {
+        match event {
+            Event::ShotStarted { plan, prompt, unknown_words, dropped_tokens, .. } => {
+                let context = self.story.take(take).map(|take| self.hub.context(&self.story, take));
+                self.stream.say(&Said::Started {
+                    take,
+                    shot: plan.shot,
+                    frame: self.stream.frame(),
+                    prompt,
+                    frames: plan.frames.0,
+                    context: context.unwrap_or_default(),
+                    unknown_words,
+                    dropped_tokens,
+                });
+                Ok(())
+            }
+            Event::Frames { frames, .. } => self.keep(&frames),
+            Event::ShotFinished { story, frames, cut, .. } => {
+                let Some(running) = self.running.take() else { return Ok(()) };
+                let record = running.camera.finish(&story, self.hub.store.blobs())?;
+                self.write(&[record])?;
+                self.after = Some((take, story));
+                self.stream.say(&Said::Finished { take, frames, cut });
+                self.update();
+                Ok(())
+            }
+            Event::Refused { error, .. } => Err(StoryError::Edit(error.to_string())),
+            Event::Failed { error } => Err(error.into()),
+            Event::Latents { .. } | Event::Finished => Ok(()),
+        }
+    }
+
+    /// Save a chunk, then show it.
+    fn keep(&mut self, frames: &[Frame]) -> Result<(), StoryError> {
+        let Some(running) = &mut self.running else { return Ok(()) };
+        let (take, start) = (running.take, Instant::now());
+        let blobs = self.hub.store.blobs();
+        let footage = self.meter.time(Stage::Encode, || running.camera.shoot(frames, blobs))?;
+        let first = (footage.chunk == 0).then(|| running.asked.elapsed());
+        let frame = self.stream.frame();
+        if let Some(record) = footage.record {
+            self.write(&[record])?;
+        }
+        let place = Place { take, chunk: footage.chunk };
+        let shown = self.stream.show(place, &footage.packets)?;
+        let save = start.elapsed();
+        self.hub.metrics.save(save);
+        self.hub.metrics.chunks.inc();
+        self.hub.metrics.frames.inc_by(frames.len() as u64);
+        if let Some(first) = first {
+            self.hub.metrics.first_frame(first);
+        }
+        let made = self.story.take(take).and_then(|take| take.chunks.get(footage.chunk));
+        if let Some(made) = made {
+            self.stream.say(&Said::Made {
+                take,
+                chunk: footage.chunk,
+                frames: frames.len(),
+                frame,
+                rgb: made.rgb,
+                picture: made.picture,
+                timings: Timings {
+                    first_frame_ms: first.map(millis),
+                    save_ms: millis(save),
+                    stages: self.stages(),
+                },
+            });
+        }
+        self.live.shared().newest = Some(shown);
+        self.publish();
+        Ok(())
+    }
+
+    fn stages(&self) -> Vec<StageView> {
+        let view = |report: StageReport| StageView {
+            stage: report.stage.name().to_owned(),
+            p50_ms: tenths(report.p50_ms),
+            p95_ms: tenths(report.p95_ms),
+        };
+        self.meter.stages().into_iter().map(view).collect()
+    }
+
+    fn fail(&mut self, take: TakeId, reason: &str) {
+        self.running = None;
+        let record = Record::Failed { take, reason: reason.to_owned() };
+        if self.write(&[record]).is_err() {
+            // The disk is gone: there is nothing left to do here but to say so and stop.
+            self.live.stopping.store(true, Ordering::Release);
+        }
+        self.stream.say(&Said::Failed { take, reason: reason.to_owned() });
+        self.update();
+    }
+
+    fn write(&mut self, records: &[Record]) -> Result<(), StoryError> {
+        self.hub.store.write(&self.id, &mut self.story, records)
+    }
+
+    /// Tell everybody how the story stands.
+    fn update(&mut self) {
+        let story = self.view();
+        self.stream.say(&Said::Updated { story });
+        self.publish();
+    }
+
+    /// Keep what a viewer who comes now is told first.
+    pub(crate) fn publish(&mut self) {
+        let stream = self.hub.stream_view(self.stream.frame());
+        let created = text(&Said::Created { stream, story: self.view() });
+        self.live.shared().created = created;
+    }
+
+    fn view(&mut self) -> StoryView {
+        for take in self.story.takes().iter().filter(|take| take.is_finished()) {
+            let hub = &self.hub;
+            self.contexts.entry(take.id).or_insert_with(|| hub.context(&self.story, take));
+        }
+        StoryView::new(&self.id, &self.story, |take| {
+            let known = self.contexts.get(&take.id).cloned();
+            known.unwrap_or_else(|| self.hub.context(&self.story, take))
+        })
+    }
+}
+
+impl Hub {
+    /// The frames a take is conditioned on.
+    pub(crate) fn context(&self, story: &Story, take: &Take) -> Vec<Pin> {
+        let context = context_of(story, take, self.recipe()).unwrap_or_default();
+        context.into_iter().map(|(take, frame)| Pin { take, frame }).collect()
+    }
+}
+
+fn engine_gone() -> StoryError {
+    StoryError::Edit("the engine stopped unexpectedly, this is a defect".to_owned())
+}
+
+fn millis(duration: Duration) -> f64 {
+    tenths(duration.as_secs_f64() * 1e3)
+}
+
+fn tenths(value: f64) -> f64 {
+    (value * 10.0).round() / 10.0
+}

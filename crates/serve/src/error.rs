@@ -1,0 +1,103 @@
+//! Errors as HTTP says them, in the form of the `OpenAI` API.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+use shotstream_story::StoryError;
+use thiserror::Error;
+
+use crate::protocol::ErrorBody;
+
+/// Seconds after which it may be worth asking again.
+const RETRY_SECS: u16 = 10;
+
+/// Why the server could not start or go on.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The system refused something else.
+    #[error("cannot {task}: {source}")]
+    System {
+        /// What was tried.
+        task: &'static str,
+        /// What it said.
+        source: std::io::Error,
+    },
+    /// The stories cannot be kept, or the model cannot be run.
+    #[error(transparent)]
+    Story(#[from] StoryError),
+}
+
+/// A request that failed.
+#[derive(Clone, Debug)]
+pub(crate) struct ApiError {
+    pub(crate) status: StatusCode,
+    pub(crate) body: ErrorBody,
+}
+
+impl ApiError {
+    pub(crate) fn new(status: StatusCode, kind: &str, message: impl Into<String>) -> Self {
+        let (message, kind) = (message.into(), kind.to_owned());
+        Self { status, body: ErrorBody { message, kind, param: None, code: None } }
+    }
+
+    pub(crate) fn invalid(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid_request_error", message)
+    }
+
+    /// The parameter at fault.
+    pub(crate) fn of(mut self, param: &str) -> Self {
+        self.body.param = Some(param.to_owned());
+        self
+    }
+
+    pub(crate) fn not_found(what: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found_error", what)
+    }
+
+    pub(crate) fn overloaded(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded_error", message)
+    }
+
+    pub(crate) fn defect() -> Self {
+        let message = "the server failed, this is a defect";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", message)
+    }
+}
+
+impl From<StoryError> for ApiError {
+    fn from(error: StoryError) -> Self {
+        match error {
+            StoryError::NoStory(_) => Self::not_found(error.to_string()),
+            error if error.is_refusal() => Self::invalid(error.to_string()),
+            // Where files lie is no business of the one who asks.
+            StoryError::Disk { task, .. } | StoryError::Database { task, .. } => {
+                let message = format!("cannot {task}");
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", message)
+            }
+            error => {
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", error.to_string())
+            }
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let busy = self.status == StatusCode::SERVICE_UNAVAILABLE;
+        let mut response = (self.status, Json(json!({ "error": self.body }))).into_response();
+        if busy {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY_SECS));
+        }
+        response
+    }
+}

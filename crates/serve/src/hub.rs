@@ -1,0 +1,230 @@
+//! What all connections share: the stories, the model, the slots and the sessions that hold them.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use shotstream_engine::event::{Command, Event, channel};
+use shotstream_engine::meter::Meter;
+use shotstream_engine::story::StoryState;
+use shotstream_plan::recipe::Recipe;
+use shotstream_story::StoryError;
+use shotstream_story::camera::film_size;
+use shotstream_story::record::Premise;
+use shotstream_story::store::Store;
+use shotstream_story::teller::Teller;
+use shotstream_story::tree::Story;
+use tokio::sync::Semaphore;
+
+use crate::Config;
+use crate::error::ApiError;
+use crate::live::{Live, Pace};
+use crate::metrics::Metrics;
+use crate::view::StreamView;
+
+/// The share of the machine that sessions may plan on using.
+const USABLE: f64 = 0.8;
+
+/// The codec as browsers name it: constrained baseline; the level has no influence on whether they
+/// can play it.
+const CODEC: &str = "avc1.42C01E";
+
+/// Everything the server holds.
+pub(crate) struct Hub {
+    pub(crate) config: Config,
+    pub(crate) store: Store,
+    pub(crate) teller: Arc<dyn Teller>,
+    pub(crate) metrics: Metrics,
+    pub(crate) slots: Arc<Semaphore>,
+    pub(crate) num_slots: usize,
+    /// Open lines of any kind.
+    pub(crate) lines: AtomicUsize,
+    pub(crate) draining: AtomicBool,
+    /// What watch links are sealed with.
+    pub(crate) secret: String,
+    lives: Mutex<BTreeMap<String, Arc<Live>>>,
+}
+
+impl std::fmt::Debug for Hub {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hub").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl Hub {
+    /// Open the stories and try the model: how many sessions it can serve at once is what it does
+    /// alone, in frames a second, over what one session shows.
+    pub(crate) fn open(config: Config, teller: Arc<dyn Teller>) -> Result<Self, StoryError> {
+        let mut store = Store::open(&config.folder)?;
+        store.collect_garbage()?;
+        let alone = frames_per_second_alone(&*teller)?;
+        let shown = f64::from(teller.settings().recipe.frames_per_second());
+        let fitting = ((alone * USABLE / shown) as usize).max(1);
+        let num_slots = config.sessions.unwrap_or(fitting);
+        let (metrics, secret) = (Metrics::default(), store.secret()?);
+        metrics.session_slots.set(num_slots as i64);
+        Ok(Self {
+            config,
+            store,
+            teller,
+            metrics,
+            slots: Arc::new(Semaphore::new(num_slots)),
+            num_slots,
+            lines: AtomicUsize::new(0),
+            draining: AtomicBool::new(false),
+            secret,
+            lives: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn recipe(&self) -> &Recipe {
+        &self.teller.settings().recipe
+    }
+
+    /// Frames a session may be ahead of its viewer: two chunks.
+    pub(crate) fn ahead(&self) -> u64 {
+        let [_, later] = self.chunk_frames();
+        2 * later as u64
+    }
+
+    /// Frames of a shot's first chunk, and of each one after.
+    fn chunk_frames(&self) -> [usize; 2] {
+        let geometry = self.recipe().geometry();
+        [0, 1].map(|chunk| geometry.chunk_frames(chunk).len())
+    }
+
+    pub(crate) fn stream_view(&self, frame: u64) -> StreamView {
+        let recipe = self.recipe();
+        StreamView {
+            size: film_size(recipe),
+            fps: recipe.frames_per_second(),
+            codec: CODEC.to_owned(),
+            ahead: self.ahead(),
+            frame,
+            model: self.teller.name().to_owned(),
+            shot_frames: recipe.shot_frames().0,
+            chunk_frames: self.chunk_frames(),
+            context_frames: recipe.context_frames(),
+        }
+    }
+
+    /// How a story made here begins.
+    pub(crate) fn premise(&self, title: &str, global: &str, seed: u64) -> Premise {
+        Premise {
+            title: title.to_owned(),
+            global: global.to_owned(),
+            seed,
+            model: self.teller.name().to_owned(),
+            recipe: self.recipe().to_toml(),
+        }
+    }
+
+    /// # Errors
+    /// When the story was made with other settings than this model's.
+    pub(crate) fn check_recipe(&self, story: &Story) -> Result<(), StoryError> {
+        let Premise { model, recipe, .. } = &story.premise;
+        if *recipe == self.recipe().to_toml() {
+            return Ok(());
+        }
+        let reason = "the story was made with other settings than this server's model has";
+        Err(StoryError::Edit(format!("{reason}, it was made with the model {model}")))
+    }
+
+    /// The session of a story, begun if there is none.
+    ///
+    /// # Errors
+    /// When there is no such story, or no slot is free.
+    pub(crate) fn direct(self: &Arc<Self>, id: &str) -> Result<Arc<Live>, ApiError> {
+        if self.draining.load(Ordering::Acquire) {
+            return Err(ApiError::overloaded("the server is about to stop"));
+        }
+        let mut lives = self.lives();
+        if let Some(live) = lives.get(id).filter(|live| !live.is_over()) {
+            live.directors.fetch_add(1, Ordering::AcqRel);
+            return Ok(live.clone());
+        }
+        let slot = self.slots.clone().try_acquire_owned().map_err(|_| {
+            self.metrics.refused.inc();
+            let all = self.num_slots;
+            ApiError::overloaded(format!("{all} stories are being directed, no more keep up"))
+        })?;
+        let live = Live::start(self, id, Pace::Viewer, slot)?;
+        live.directors.fetch_add(1, Ordering::AcqRel);
+        lives.insert(id.to_owned(), live.clone());
+        Ok(live)
+    }
+
+    /// The session of a story, if it is being directed.
+    pub(crate) fn live(&self, id: &str) -> Option<Arc<Live>> {
+        self.lives().get(id).filter(|live| !live.is_over()).cloned()
+    }
+
+    /// Make everything that waits in a story as soon as a slot is free.
+    pub(crate) async fn make(self: Arc<Self>, id: String) {
+        let Ok(slot) = self.slots.clone().acquire_owned().await else { return };
+        if self.draining.load(Ordering::Acquire) || self.live(&id).is_some() {
+            return;
+        }
+        // A story that was removed meanwhile needs nothing any more.
+        if let Ok(live) = Live::start(&self, &id, Pace::Free, slot) {
+            self.lives().insert(id, live);
+        }
+    }
+
+    /// Let every session end after the chunk it is saving.
+    pub(crate) fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+        self.lives().values().for_each(|live| live.stopping.store(true, Ordering::Release));
+    }
+
+    /// End a story's session, if it has one, and forget the story.
+    pub(crate) fn remove(&self, id: &str) -> Result<(), StoryError> {
+        if let Some(live) = self.lives().remove(id) {
+            live.stopping.store(true, Ordering::Release);
+        }
+        self.store.remove(id)
+    }
+
+    /// Whether a session still runs.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.lives().values().any(|live| !live.is_over())
+    }
+
+    fn lives(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Live>>> {
+        self.lives.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Seconds since 1970.
+pub(crate) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// Tell a shot to nobody, twice, and measure the second.
+fn frames_per_second_alone(teller: &dyn Teller) -> Result<f64, StoryError> {
+    let (commands, receiver) = sync_channel(3);
+    let (sender, events) = channel(2);
+    for _ in 0..2 {
+        // The channel has room for both.
+        let _ = commands.try_send(Command::add_shot("warming up"));
+    }
+    drop(commands);
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            teller.tell(&mut StoryState::default(), &receiver, &sender, &Meter::default())
+        });
+        let (mut start, mut made) = (Instant::now(), 0);
+        for event in events {
+            match event {
+                Event::ShotFinished { shot: 0, .. } => start = Instant::now(),
+                Event::ShotFinished { frames, .. } => made = frames,
+                Event::Failed { error } => return Err(error.into()),
+                _ => {}
+            }
+        }
+        Ok(made as f64 / start.elapsed().as_secs_f64())
+    })
+}

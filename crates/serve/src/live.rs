@@ -1,0 +1,116 @@
+//! One story while it is directed, as its directors and viewers hold it; the thread behind it is
+//! in `director`.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use axum::extract::ws::Utf8Bytes;
+use shotstream_engine::error::SessionError;
+use shotstream_story::StoryError;
+use tokio::sync::{OwnedSemaphorePermit, broadcast, oneshot};
+
+use crate::director::Director;
+use crate::hub::Hub;
+use crate::protocol::Ask;
+use crate::stream::{Cast, Shown, Stream};
+
+/// Requests that may wait; more are refused.
+const ASKS: usize = 64;
+
+/// A request and where its answer goes.
+pub(crate) type Letter = (Ask, oneshot::Sender<Result<(), StoryError>>);
+
+/// A story that is being directed, as its directors and viewers hold it.
+#[derive(Debug)]
+pub(crate) struct Live {
+    asks: SyncSender<Letter>,
+    listeners: broadcast::Sender<Cast>,
+    shared: Mutex<Shared>,
+    /// Frames of the stream that were shown.
+    pub(crate) shown: AtomicU64,
+    /// Open lines of directors.
+    pub(crate) directors: AtomicUsize,
+    /// Whether the thread should end after the chunk it saves.
+    pub(crate) stopping: AtomicBool,
+    pub(crate) over: AtomicBool,
+}
+
+/// What a viewer who comes late must know.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    pub(crate) created: Utf8Bytes,
+    pub(crate) newest: Option<Arc<Shown>>,
+}
+
+/// How far ahead of its viewer a story may be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// Two chunks.
+    Viewer,
+    /// As fast as it goes, until nothing waits.
+    Free,
+}
+
+impl Live {
+    /// Start directing a story on a thread of its own. The slot is given back when it ends.
+    pub(crate) fn start(
+        hub: &Arc<Hub>,
+        id: &str,
+        pace: Pace,
+        slot: OwnedSemaphorePermit,
+    ) -> Result<Arc<Self>, StoryError> {
+        let story = hub.store.load(id)?;
+        hub.check_recipe(&story)?;
+        let (asks, letters) = sync_channel(ASKS);
+        let stream = Stream::new(hub.recipe().frames_per_second())?;
+        let live = Arc::new(Self {
+            asks,
+            listeners: stream.listeners(),
+            shared: Mutex::default(),
+            shown: AtomicU64::new(0),
+            directors: AtomicUsize::new(0),
+            stopping: AtomicBool::new(false),
+            over: AtomicBool::new(false),
+        });
+        let mut director = Director::new(hub.clone(), id, story, stream, pace, live.clone());
+        director.publish();
+        let direct = move || {
+            let _slot = slot;
+            director.direct(&letters);
+        };
+        let started = thread::Builder::new().name("director".to_owned()).spawn(direct);
+        started.map_err(SessionError::Thread)?;
+        Ok(live)
+    }
+
+    /// Ask for something and wait until it is on the disk.
+    pub(crate) async fn ask(&self, ask: Ask) -> Result<(), StoryError> {
+        let (answer, answered) = oneshot::channel();
+        let busy = |_| StoryError::Edit("too much was asked at once, ask again later".to_owned());
+        self.asks.try_send((ask, answer)).map_err(busy)?;
+        let gone = |_| StoryError::Edit("the session is over, connect again".to_owned());
+        answered.await.map_err(gone)?
+    }
+
+    /// How far a director has seen the stream.
+    pub(crate) fn show_up_to(&self, frame: u64) {
+        self.shown.fetch_max(frame, Ordering::Relaxed);
+    }
+
+    /// Whether the thread has ended.
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.load(Ordering::Acquire)
+    }
+
+    /// What was said first and shown last, and everything from then on.
+    pub(crate) fn join(&self) -> (Utf8Bytes, Option<Arc<Shown>>, broadcast::Receiver<Cast>) {
+        let shared = self.shared();
+        (shared.created.clone(), shared.newest.clone(), self.listeners.subscribe())
+    }
+
+    pub(crate) fn shared(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,79 @@
+//! What the server counts, for Prometheus.
+
+use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::time::Duration;
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+/// Bounds in seconds.
+const SECONDS: [f64; 9] = [0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 10.0];
+
+/// Counters and clocks of one server.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    registry: Registry,
+    pub(crate) sessions_active: Gauge<i64, AtomicI64>,
+    pub(crate) session_slots: Gauge<i64, AtomicI64>,
+    pub(crate) viewers: Gauge<i64, AtomicI64>,
+    pub(crate) refused: Counter<u64, AtomicU64>,
+    pub(crate) chunks: Counter<u64, AtomicU64>,
+    pub(crate) frames: Counter<u64, AtomicU64>,
+    pub(crate) lagged: Counter<u64, AtomicU64>,
+    first_frame: Histogram,
+    save: Histogram,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("shotstream");
+        let clock = || Histogram::new(SECONDS);
+        let metrics = Self {
+            registry: Registry::default(),
+            sessions_active: Gauge::default(),
+            session_slots: Gauge::default(),
+            viewers: Gauge::default(),
+            refused: Counter::default(),
+            chunks: Counter::default(),
+            frames: Counter::default(),
+            lagged: Counter::default(),
+            first_frame: clock(),
+            save: clock(),
+        };
+        let it = &metrics;
+        registry.register("sessions_active", "Stories being directed", it.sessions_active.clone());
+        registry.register("session_slots", "Stories that may be", it.session_slots.clone());
+        registry.register("viewers", "Open lines of directors and viewers", it.viewers.clone());
+        registry.register("refused", "Sessions refused for want of a slot", it.refused.clone());
+        registry.register("chunks", "Chunks made", it.chunks.clone());
+        registry.register("frames", "Frames made", it.frames.clone());
+        registry.register("lagged", "Times a viewer could not keep up", it.lagged.clone());
+        let what = "From when a take could begin to its first frames";
+        registry.register("ttff_seconds", what, it.first_frame.clone());
+        registry.register("save_seconds", "Encoding and saving a chunk", it.save.clone());
+        Self { registry, ..metrics }
+    }
+}
+
+impl Metrics {
+    /// Note how long a take's first frames took.
+    pub(crate) fn first_frame(&self, took: Duration) {
+        self.first_frame.observe(took.as_secs_f64());
+    }
+
+    /// Note how long encoding and saving a chunk took.
+    pub(crate) fn save(&self, took: Duration) {
+        self.save.observe(took.as_secs_f64());
+    }
+
+    /// Everything, in the text format of `OpenMetrics`.
+    pub(crate) fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing into a string cannot fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}

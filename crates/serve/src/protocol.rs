@@ -1,0 +1,276 @@
+//! Every JSON message of the live protocol, and the header of its binary messages.
+//!
+//! `docs/PROTOCOL.md` describes them; its examples are parsed by a test.
+
+use serde::{Deserialize, Serialize};
+use shotstream_story::edit::{Edit, Words};
+use shotstream_story::record::{Hash, Pin, TakeId};
+
+use crate::view::{StoryView, StreamView, Timings};
+
+/// What a director sends.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Request {
+    /// Comes back in the answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event_id: Option<String>,
+    /// What is asked.
+    #[serde(flatten)]
+    pub ask: Ask,
+}
+
+/// What a director can ask.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type")]
+pub enum Ask {
+    /// Another shot at the end of the film.
+    #[serde(rename = "shot.append")]
+    Append {
+        /// What it shows, and where it differs from what is usual.
+        #[serde(flatten)]
+        words: Words,
+    },
+    /// Another take of a shot.
+    #[serde(rename = "shot.retake")]
+    Retake {
+        /// Its place in the film, counted from 0.
+        shot: usize,
+        /// New words; those it has where nothing is said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        words: Option<Words>,
+    },
+    /// Another take of every shot that rests on an older take.
+    #[serde(rename = "film.remake")]
+    Remake,
+    /// End the film after so many shots.
+    #[serde(rename = "film.trim")]
+    Trim {
+        /// How many stay.
+        shots: usize,
+    },
+    /// Let the film be a take and all that it follows.
+    #[serde(rename = "film.go_to")]
+    GoTo {
+        /// The take.
+        take: TakeId,
+    },
+    /// Put a take into its place of the film.
+    #[serde(rename = "film.choose")]
+    Choose {
+        /// The take.
+        take: TakeId,
+    },
+    /// Show a frame to every take asked for from now on.
+    #[serde(rename = "frame.pin")]
+    Pin(Pin),
+    /// No longer.
+    #[serde(rename = "frame.unpin")]
+    Unpin(Pin),
+    /// Undo the last change.
+    #[serde(rename = "undo")]
+    Undo,
+    /// Do it again.
+    #[serde(rename = "redo")]
+    Redo,
+    /// End the running take with the chunk that is being made.
+    #[serde(rename = "cut")]
+    Cut,
+    /// Give the story another title.
+    #[serde(rename = "title")]
+    Title {
+        /// What people call it.
+        title: String,
+    },
+    /// How far the stream has been shown; what keeps the server near.
+    #[serde(rename = "playback")]
+    Playback {
+        /// Frames of the stream that have been shown, or will never be.
+        frame: u64,
+    },
+    /// Is anybody there?
+    #[serde(rename = "ping")]
+    Ping,
+}
+
+impl Ask {
+    /// The change of the film it asks for, if it asks for one.
+    pub fn edit(&self) -> Option<Edit> {
+        Some(match self.clone() {
+            Self::Append { words } => Edit::Append(words),
+            Self::Retake { shot, words } => Edit::Retake { shot, words },
+            Self::Remake => Edit::Remake,
+            Self::Trim { shots } => Edit::Trim { shots },
+            Self::GoTo { take } => Edit::GoTo { take },
+            Self::Choose { take } => Edit::Choose { take },
+            Self::Pin(pin) => Edit::Pin(pin),
+            Self::Unpin(pin) => Edit::Unpin(pin),
+            Self::Undo => Edit::Undo,
+            Self::Redo => Edit::Redo,
+            Self::Cut | Self::Title { .. } | Self::Playback { .. } | Self::Ping => return None,
+        })
+    }
+}
+
+/// What the server says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type")]
+pub enum Said {
+    /// The first message on every line.
+    #[serde(rename = "session.created")]
+    Created {
+        /// How the stream is made.
+        stream: StreamView,
+        /// The story as it stands.
+        story: StoryView,
+    },
+    /// The story changed.
+    #[serde(rename = "story.updated")]
+    Updated {
+        /// The story as it stands.
+        story: StoryView,
+    },
+    /// A take is being made.
+    #[serde(rename = "take.started")]
+    Started {
+        /// The take.
+        take: TakeId,
+        /// The shot it is, counted from 0.
+        shot: usize,
+        /// The stream's frame it begins with.
+        frame: u64,
+        /// What the text encoder reads.
+        prompt: String,
+        /// Frames it will have, unless it is cut.
+        frames: usize,
+        /// The frames it is conditioned on.
+        context: Vec<Pin>,
+        /// Words the model does not know.
+        unknown_words: Vec<String>,
+        /// Tokens at the end of the prompt the model does not read.
+        dropped_tokens: usize,
+    },
+    /// A chunk was made, is saved, and follows as binary messages.
+    #[serde(rename = "chunk.made")]
+    Made {
+        /// Of this take.
+        take: TakeId,
+        /// The chunk, counted from 0.
+        chunk: usize,
+        /// How many frames it has.
+        frames: usize,
+        /// The stream's frame it begins with.
+        frame: u64,
+        /// The hash of its frames.
+        rgb: Hash,
+        /// A small picture of its first frame.
+        picture: Hash,
+        /// What it took.
+        timings: Timings,
+    },
+    /// A take is complete.
+    #[serde(rename = "take.finished")]
+    Finished {
+        /// The take.
+        take: TakeId,
+        /// How many frames it has.
+        frames: usize,
+        /// Whether it was cut short.
+        cut: bool,
+    },
+    /// A take could not be made.
+    #[serde(rename = "take.failed")]
+    Failed {
+        /// The take.
+        take: TakeId,
+        /// Why.
+        reason: String,
+    },
+    /// What was asked is done.
+    #[serde(rename = "done")]
+    Done {
+        /// The request's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        event_id: Option<String>,
+    },
+    /// What was asked is refused, or the line ends.
+    #[serde(rename = "error")]
+    Error {
+        /// The request's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        event_id: Option<String>,
+        /// Why.
+        error: ErrorBody,
+    },
+    /// The server is about to stop; everything made is saved.
+    #[serde(rename = "session.draining")]
+    Draining,
+    /// Somebody is there.
+    #[serde(rename = "pong")]
+    Pong,
+}
+
+/// Why something was refused, in the form of the `OpenAI` API.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorBody {
+    /// In a sentence.
+    pub message: String,
+    /// What kind of error it is.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The parameter at fault.
+    pub param: Option<String>,
+    /// For programs.
+    pub code: Option<String>,
+}
+
+/// What a binary message holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// One H.264 access unit, Annex B.
+    AccessUnit = 1,
+    /// The header of a fragmented MP4.
+    Header = 2,
+    /// One chunk as a fragment of it.
+    Fragment = 3,
+}
+
+/// What stands before the bytes of a binary message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MediaHeader {
+    /// What follows.
+    pub kind: Kind,
+    /// Whether decoding can start here.
+    pub key: bool,
+    /// Whether it is the first of a take.
+    pub first: bool,
+    /// Whether it is the last of a chunk.
+    pub last: bool,
+    /// The take.
+    pub take: TakeId,
+    /// The chunk, counted from 0.
+    pub chunk: u32,
+    /// The stream's frame it begins with.
+    pub frame: u64,
+    /// When it is shown, in microseconds of the stream.
+    pub time_us: u64,
+}
+
+impl MediaHeader {
+    /// Bytes of a header.
+    pub const BYTES: usize = 32;
+
+    /// The message: header and payload.
+    pub fn message(&self, payload: &[u8]) -> Vec<u8> {
+        let flags = u16::from(self.key) | u16::from(self.first) << 1 | u16::from(self.last) << 2;
+        let mut bytes = Vec::with_capacity(Self::BYTES + payload.len());
+        bytes.extend([1, self.kind as u8]);
+        bytes.extend(flags.to_le_bytes());
+        bytes.extend((payload.len() as u32).to_le_bytes());
+        bytes.extend(self.take.to_le_bytes());
+        bytes.extend(self.chunk.to_le_bytes());
+        bytes.extend(self.frame.to_le_bytes());
+        bytes.extend(self.time_us.to_le_bytes());
+        bytes.extend(payload);
+        bytes
+    }
+}

@@ -1,0 +1,151 @@
+//! A story, its stream and what it took, as messages tell them.
+
+use serde::{Deserialize, Serialize};
+use shotstream_story::record::{Candidate, Chunk, Pin, TakeId};
+use shotstream_story::tree::{Story, Take, TakeState};
+
+/// What a chunk took, in milliseconds.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Timings {
+    /// For the first chunk of a take: from when it could begin to when its frames were decoded and
+    /// encoded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_frame_ms: Option<f64>,
+    /// Encoding and saving.
+    pub save_ms: f64,
+    /// Every stage so far: median and 95 of 100.
+    pub stages: Vec<StageView>,
+}
+
+/// What one stage took.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StageView {
+    /// Its name.
+    pub stage: String,
+    /// Half of its runs took no longer, in milliseconds.
+    pub p50_ms: f64,
+    /// 95 of 100 took no longer.
+    pub p95_ms: f64,
+}
+
+/// How a stream is made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamView {
+    /// Width and height of its pictures.
+    pub size: [usize; 2],
+    /// Frames a second.
+    pub fps: u32,
+    /// The codec, as browsers name it.
+    pub codec: String,
+    /// Frames the server makes ahead of what was shown.
+    pub ahead: u64,
+    /// Frames of the stream so far.
+    pub frame: u64,
+    /// What the model is called.
+    pub model: String,
+    /// Frames of a shot of usual length.
+    pub shot_frames: usize,
+    /// Frames of a shot's first chunk, and of each one after.
+    pub chunk_frames: [usize; 2],
+    /// Context frames of a shot.
+    pub context_frames: usize,
+}
+
+/// A story for a user interface.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoryView {
+    /// Its name.
+    pub id: String,
+    /// What people call it.
+    pub title: String,
+    /// What holds for the whole story.
+    pub global: String,
+    /// The seed of every take that is given none.
+    pub seed: u64,
+    /// The takes of the film, in order.
+    pub line: Vec<TakeId>,
+    /// Places in the line that rest on an older take.
+    pub stale: Vec<usize>,
+    /// The pins that takes asked for now are given.
+    pub pins: Vec<Pin>,
+    /// Whether there is a change to undo.
+    pub can_undo: bool,
+    /// Whether there is a change to do again.
+    pub can_redo: bool,
+    /// Every take.
+    pub takes: Vec<TakeView>,
+}
+
+/// A take for a user interface.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TakeView {
+    /// Its number.
+    pub take: TakeId,
+    /// The take it follows.
+    pub parent: Option<TakeId>,
+    /// The shot it is.
+    pub shot: usize,
+    /// What it shows.
+    pub caption: String,
+    /// The seed of its noise.
+    pub seed: u64,
+    /// Frames asked for, or, once it is complete, frames it has.
+    pub frames: usize,
+    /// `waiting`, `finished` or `failed`.
+    pub state: String,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Frames it was given whatever the memory policy says.
+    pub pins: Vec<Pin>,
+    /// The frames it is conditioned on, pins among them.
+    pub context: Vec<Pin>,
+    /// The chunks it has.
+    pub chunks: Vec<Chunk>,
+    /// The frames it leaves for later shots.
+    pub candidates: Vec<Candidate>,
+}
+
+impl StoryView {
+    /// A story under its name; `context` says what a take is conditioned on.
+    pub fn new(id: &str, story: &Story, context: impl Fn(&Take) -> Vec<Pin>) -> Self {
+        let view = |take: &Take| TakeView {
+            take: take.id,
+            parent: take.parent,
+            shot: take.shot,
+            caption: take.asked.caption.clone(),
+            seed: take.asked.seed,
+            frames: if take.is_finished() { take.frames_made() } else { take.asked.frames },
+            state: state_of(take).to_owned(),
+            reason: match &take.state {
+                TakeState::Failed { reason } => Some(reason.clone()),
+                _ => None,
+            },
+            pins: take.asked.pins.clone(),
+            context: context(take),
+            chunks: take.chunks.clone(),
+            candidates: take.candidates().to_vec(),
+        };
+        let line = story.line().to_vec();
+        Self {
+            id: id.to_owned(),
+            title: story.premise.title.clone(),
+            global: story.premise.global.clone(),
+            seed: story.premise.seed,
+            stale: (0..line.len()).filter(|&shot| story.is_stale(shot)).collect(),
+            line,
+            pins: story.pins().to_vec(),
+            can_undo: story.can_undo(),
+            can_redo: story.can_redo(),
+            takes: story.takes().iter().map(view).collect(),
+        }
+    }
+}
+
+fn state_of(take: &Take) -> &'static str {
+    match take.state {
+        TakeState::Waiting => "waiting",
+        TakeState::Finished { .. } => "finished",
+        TakeState::Failed { .. } => "failed",
+    }
+}

@@ -1,0 +1,87 @@
+// The live film: fragments of an MP4 appended to a MediaSource. The page's clock is the player's.
+
+const KEEP_BEHIND_SECS = 20;
+const TOLERANCE_SECS = 0.08;
+
+export class Player {
+  /** @param {HTMLVideoElement} video @param {{size: number[], fps: number, codec: string}} stream */
+  constructor(video, stream) {
+    this.video = video;
+    this.fps = stream.fps;
+    this.queue = [];
+    /** Frame after the newest one that came. */
+    this.end = stream.frame;
+    this.arrived = new Map();
+    this.jumpTo = null;
+    this.source = new MediaSource();
+    this.url = URL.createObjectURL(this.source);
+    video.src = this.url;
+    this.ready = new Promise((resolve) => this.source.addEventListener("sourceopen", resolve, { once: true }))
+      .then(() => {
+        this.buffer = this.source.addSourceBuffer(`video/mp4; codecs="${stream.codec}"`);
+        this.buffer.addEventListener("updateend", () => { this.place(); this.pump(); });
+        this.pump();
+      });
+    this.timer = setInterval(() => this.place(), 50);
+  }
+
+  /** @param {import("./line.js").Media} media @param {number} frames */
+  push(media) {
+    if (media.kind === 2) this.queue.push(media.bytes);
+    if (media.kind === 3) this.queue.push(media.bytes);
+    this.pump();
+  }
+
+  /** The stream now reaches up to this frame. */
+  reaches(frame) { this.end = Math.max(this.end, frame); }
+
+  pump() {
+    const { buffer } = this;
+    if (!buffer || buffer.updating || this.source.readyState !== "open") return;
+    const behind = this.video.currentTime - KEEP_BEHIND_SECS;
+    if (buffer.buffered.length && buffer.buffered.start(0) < behind - 10) return buffer.remove(0, behind);
+    const next = this.queue.shift();
+    if (next) buffer.appendBuffer(next);
+  }
+
+  /** Start where there is something to see, step over gaps, and jump where asked. */
+  place() {
+    const { video, buffer } = this;
+    if (!buffer || !buffer.buffered.length) return;
+    const ranges = buffer.buffered;
+    const at = video.currentTime;
+    if (this.jumpTo !== null && ranges.end(ranges.length - 1) > this.jumpTo / this.fps + 0.01) {
+      video.currentTime = this.jumpTo / this.fps + 0.001;
+      this.jumpTo = null;
+    } else {
+      let inside = false;
+      let ahead = null;
+      for (let i = 0; i < ranges.length; i++) {
+        if (ranges.start(i) - 0.001 <= at && at < ranges.end(i) - 0.001) inside = true;
+        if (at < ranges.start(i) && ahead === null) ahead = ranges.start(i);
+      }
+      if (!inside && ahead !== null) video.currentTime = ahead + 0.001;
+    }
+    if (video.paused && !this.held) video.play().catch(() => {});
+  }
+
+  /** Show this frame as soon as it is there; what lies before it is not shown. @param {number} frame */
+  jump(frame) { this.jumpTo = frame; this.place(); }
+
+  /** Frames that were shown, or will never be. */
+  get shown() {
+    if (this.jumpTo !== null) return this.jumpTo;
+    const at = (this.video.currentTime + TOLERANCE_SECS) * this.fps;
+    return Math.max(0, Math.min(this.end, Math.floor(at)));
+  }
+
+  /** Whether the film waits for more. */
+  get starved() { return this.end - this.shown <= 1; }
+
+  close() {
+    clearInterval(this.timer);
+    this.video.removeAttribute("src");
+    this.video.load();
+    URL.revokeObjectURL(this.url);
+  }
+}

@@ -1,0 +1,457 @@
+// The studio: what is typed goes out, what is made comes in, everything else is drawn from it.
+
+import { Line } from "./line.js";
+import { Player } from "./player.js";
+import { drawTree } from "./tree.js";
+import { $, drawBoard, drawMemory, drawMeter, drawShelf, el } from "./views.js";
+import { filmOf, keep, nothing, reduce, takesOfShot } from "./store.js";
+
+const REPORT_MS = 100;
+const TOAST_MS = 6000;
+
+const watchToken = location.pathname.startsWith("/watch/") ? location.pathname.slice("/watch/".length) : null;
+let state = nothing();
+/** @type {Line | null} */ let line = null;
+/** @type {Player | null} */ let player = null;
+let storyId = null;
+let viewed = null;
+let retaking = null;
+let jumpToNext = false;
+let cutAt = null;
+let toastTimer = 0;
+const clocks = new Map();
+
+// --- Saying things ---
+
+function announce(words) { $("announce").textContent = words; }
+
+function toast(words) {
+  $("toast").textContent = words;
+  $("toast").hidden = false;
+  clearTimeout(toastTimer);
+  toastTimer = setTimeout(() => { $("toast").hidden = true; }, TOAST_MS);
+}
+
+async function ask(what) {
+  try {
+    await line?.ask(what);
+    return true;
+  } catch (error) {
+    toast(sentence(error.message));
+    return false;
+  }
+}
+
+const sentence = (words) => `${words.charAt(0).toUpperCase()}${words.slice(1)}${/[.?!]$/.test(words) ? "" : "."}`;
+
+async function fetched(path, options) {
+  const answer = await fetch(path, options);
+  if (answer.status === 401) { show("login"); throw new Error("a key is needed"); }
+  const body = await answer.json();
+  if (!answer.ok) throw new Error(body.error?.message ?? answer.statusText);
+  return body;
+}
+
+// --- Pages ---
+
+function show(page) {
+  for (const it of ["home", "login", "studio"]) $(it).hidden = it !== page;
+  const inStudio = page === "studio";
+  $("tools").hidden = !inStudio || watchToken !== null;
+  $("title").hidden = !inStudio || watchToken !== null;
+  if (!inStudio) $("line-state").textContent = "";
+}
+
+async function openHome() {
+  leave();
+  show("home");
+  document.title = "shotstream";
+  try {
+    const { data } = await fetched("/v1/stories");
+    drawShelf($("stories"), data, removeStory);
+    $("no-stories").hidden = data.length !== 0;
+  } catch (error) { toast(sentence(error.message)); }
+}
+
+async function removeStory(story) {
+  if (!confirm(`Remove “${story.title || "Untitled"}” for good?`)) return;
+  try {
+    await fetched(`/v1/stories/${story.id}`, { method: "DELETE" });
+    openHome();
+  } catch (error) { toast(sentence(error.message)); }
+}
+
+function leave() {
+  if (line) { line.closed = true; line.socket.close(); }
+  player?.close();
+  line = player = storyId = viewed = retaking = null;
+  state = nothing();
+}
+
+function openStory(id) {
+  leave();
+  storyId = id;
+  show("studio");
+  const path = watchToken ? `/v1/watch/${watchToken}` : `/v1/stories/${id}/direct`;
+  line = new Line(`${path}?format=fmp4`, { said, media, state: lineState });
+  if (!watchToken) $("caption").focus();
+}
+
+function lineState(now, reason) {
+  const words = { connecting: "connecting", open: "connected", closed: reason || "no line, trying again" }[now];
+  $("line-state").textContent = words;
+  $("line-state").className = `line-state ${now === "open" ? "on" : now === "closed" ? "off" : ""}`;
+}
+
+// --- What comes in ---
+
+function said(event) {
+  const before = state;
+  state = reduce(state, event);
+  switch (event.type) {
+    case "session.created":
+      begin(event);
+      break;
+    case "take.started":
+      if (jumpToNext) { player?.jump(event.frame); jumpToNext = false; }
+      announce(`Shot ${event.shot + 1} begins.`);
+      prompted(event);
+      break;
+    case "chunk.made":
+      player?.reaches(event.frame + event.frames);
+      if (event.chunk === 0 && cutAt !== null) {
+        state = { ...state, cuts: keep(state.cuts ?? [], performance.now() - cutAt) };
+        cutAt = null;
+      }
+      measureTransport(event);
+      break;
+    case "take.finished": {
+      const take = before.story.takes[event.take - 1];
+      announce(`Shot ${take.shot + 1} is ${event.cut ? "cut" : "complete"}, ${event.frames} frames.`);
+      break;
+    }
+    case "take.failed":
+      toast(sentence(event.reason));
+      break;
+    case "error":
+      toast(sentence(event.error.message));
+      break;
+    case "session.draining":
+      toast("The server is about to stop. Everything is saved.");
+      break;
+  }
+  draw();
+}
+
+function begin({ stream, story }) {
+  player?.close();
+  player = new Player($("live"), stream);
+  $("screen").style.setProperty("--shape", `${stream.size[0]} / ${stream.size[1]}`);
+  // What was made before this page came will not be shown on it.
+  if (!watchToken) line?.tell({ type: "playback", frame: stream.frame });
+  $("title").value = story.title;
+  $("chunks").value = chunksFrom(stream.shot_frames);
+  lengthSays();
+  storyId = story.id;
+  $("export-film").href = `/v1/stories/${story.id}/film.mp4`;
+  $("export-film").download = `${story.title || "film"}.mp4`;
+  $("export-story").href = `/v1/stories/${story.id}/story.shotstory`;
+  const newest = filmOf(story).at(-1);
+  const poster = newest?.candidates.at(-1)?.picture ?? newest?.chunks.at(-1)?.picture;
+  if (poster && !watchToken) $("live").poster = pictureUrl(poster);
+}
+
+function media(message) {
+  player?.push(message);
+  if (message.kind === 3) clocks.set(message.frame, performance.now());
+  while (64 < clocks.size) clocks.delete(clocks.keys().next().value);
+}
+
+/** From the fragment's arrival to when it can be shown, seen from here. */
+function measureTransport(event) {
+  const frame = event.frame;
+  const arrived = clocks.get(frame);
+  if (arrived === undefined || !player) return;
+  const wanted = frame / player.fps;
+  const look = () => {
+    const ranges = $("live").buffered;
+    for (let i = 0; i < ranges.length; i++) {
+      if (ranges.start(i) <= wanted + 0.01 && wanted < ranges.end(i)) {
+        state = { ...state, transport: keep(state.transport, performance.now() - arrived) };
+        return;
+      }
+    }
+    if (performance.now() - arrived < 2000) setTimeout(look, 4);
+  };
+  look();
+}
+
+function prompted({ prompt, unknown_words: unknown, dropped_tokens: dropped }) {
+  const home = $("prompted");
+  const global = state.story.global;
+  const words = prompt.startsWith(global) ? prompt.slice(global.length).replace(/^shot\d+:/, "") : prompt;
+  home.replaceChildren();
+  for (const piece of words.split(/(\s+)/)) {
+    const bare = piece.replace(/[^\p{L}\p{N}-]/gu, "").toLowerCase();
+    const strange = bare && unknown.some((it) => it.toLowerCase() === bare);
+    home.append(strange ? el("mark", { title: "the model does not know this word" }, piece) : piece);
+  }
+  if (dropped) home.append(el("span", { class: "soft" }, ` — the last ${dropped} tokens are not read`));
+  if (unknown.length) announce(`The model does not know ${unknown.join(", ")}.`);
+}
+
+// --- Drawing ---
+
+let drawn = 0;
+function draw() {
+  if (drawn) return;
+  drawn = requestAnimationFrame(() => { drawn = 0; drawNow(); });
+}
+
+function drawNow() {
+  const { story, running } = state;
+  if (!story) return;
+  const watching = watchToken !== null;
+  drawBoard($("board"), state, { ...does, viewed }, watching);
+  if (!watching) {
+    drawMemory(state, does, viewed);
+    drawTree($("tree"), story, (take) => does.goTo(take));
+    drawMeter($("meter"), state);
+    $("tree-sum").textContent = story.takes.length ? `${story.takes.length}` : "";
+  }
+  $("undo").disabled = !story.can_undo;
+  $("redo").disabled = !story.can_redo;
+  $("cut").disabled = !running;
+  $("slate-live").hidden = !running || viewed !== null;
+  $("slate-shot").textContent = viewed ? `shot ${story.takes[viewed - 1].shot + 1}` : running ? `shot ${running.shot + 1}` : "";
+  $("stage-empty").hidden = story.line.length !== 0 || running !== null;
+  if (document.activeElement !== $("title")) $("title").value = story.title;
+  document.title = `${story.title || "Untitled"} · shotstream`;
+}
+
+setInterval(() => {
+  if (!player || !state.stream) return;
+  if (!watchToken) line?.tell({ type: "playback", frame: player.shown });
+  const at = $("live").currentTime;
+  $("slate-time").textContent = viewed || !state.story?.line.length ? "" : clock(at);
+}, REPORT_MS);
+
+function clock(at) {
+  const minutes = Math.floor(at / 60);
+  return `${minutes}:${(at % 60).toFixed(1).padStart(4, "0")}`;
+}
+
+const pictureUrl = (hash) => `/v1/stories/${storyId}/pictures/${hash}`;
+
+// --- What can be done ---
+
+const does = {
+  picture: pictureUrl,
+  play: (take) => review(take, `/v1/stories/${storyId}/takes/${take}/film.mp4`),
+  choose: (take) => ask({ type: "film.choose", take }),
+  goTo: (take) => ask({ type: "film.go_to", take }),
+  branch: (place) => ask({ type: "film.trim", shots: place + 1 }).then((done) => {
+    if (done) { announce(`The film ends after shot ${place + 1}. What you type next goes on from there.`); $("caption").focus(); }
+  }),
+  retake: (place) => {
+    const take = filmOf(state.story)[place];
+    retaking = place;
+    $("caption").value = take.caption;
+    $("chunks").value = chunksFrom(take.frames);
+    $("seed").value = "";
+    lengthSays();
+    composerSays();
+    $("caption").focus();
+    $("caption").select();
+  },
+  pin: (at) => ask({ type: "frame.pin", take: at.take, frame: at.frame }),
+  unpin: (at) => ask({ type: "frame.unpin", take: at.take, frame: at.frame }),
+};
+
+function composerSays() {
+  const again = retaking !== null;
+  $("composer-label").textContent = again ? `Shot ${retaking + 1}, once more` : "Next shot";
+  $("composer").classList.toggle("retaking", again);
+  $("cancel-retake").hidden = !again;
+  $("send").textContent = again ? "Retake" : "Shoot";
+}
+
+function stopRetake() {
+  retaking = null;
+  $("caption").value = "";
+  $("seed").value = "";
+  if (state.stream) $("chunks").value = chunksFrom(state.stream.shot_frames);
+  lengthSays();
+  composerSays();
+}
+
+const chunksFrom = (frames) => {
+  const [first, later] = state.stream.chunk_frames;
+  return Math.round((frames - first) / later) + 1;
+};
+
+const framesFrom = (chunks) => {
+  const [first, later] = state.stream.chunk_frames;
+  return first + (chunks - 1) * later;
+};
+
+function lengthSays() {
+  if (!state.stream) return;
+  const frames = framesFrom(Math.max(1, Number($("chunks").value) || 1));
+  $("length").textContent = `${frames} frames, ${(frames / state.stream.fps).toFixed(1)} s`;
+}
+
+function words() {
+  const caption = $("caption").value.trim();
+  const asked = { caption };
+  const frames = framesFrom(Math.max(1, Number($("chunks").value) || 1));
+  if (frames !== state.stream.shot_frames) asked.frames = frames;
+  if ($("seed").value !== "") asked.seed = Number($("seed").value);
+  return asked;
+}
+
+async function send(cutting) {
+  if (!state.stream) return;
+  const asked = words();
+  if (!asked.caption) { if (cutting) cut(); return; }
+  backToLive();
+  const what = retaking !== null ? { type: "shot.retake", shot: retaking, words: asked } : { type: "shot.append", ...asked };
+  const written = $("caption").value;
+  $("caption").value = "";
+  const again = retaking;
+  const sent = ask(what);
+  if (cutting && state.running) cut();
+  if (await sent) stopRetakeOf(again);
+  else $("caption").value ||= written;
+}
+
+function stopRetakeOf(again) {
+  if (again !== null) stopRetake();
+  else $("seed").value = "";
+}
+
+function cut() {
+  cutAt = performance.now();
+  jumpToNext = true;
+  // What is on its way will not be shown: that makes room for the next shot at once.
+  line?.tell({ type: "playback", frame: player.end });
+  player.jump(player.end);
+  ask({ type: "cut" });
+}
+
+function review(take, source) {
+  viewed = take;
+  const video = $("review");
+  video.src = source;
+  video.hidden = false;
+  $("back-live").hidden = false;
+  $("screen").scrollIntoView({ block: "nearest" });
+  video.play().catch(() => {});
+  draw();
+}
+
+function backToLive() {
+  if ($("review").hidden) return;
+  viewed = null;
+  $("review").hidden = true;
+  $("review").removeAttribute("src");
+  $("review").load();
+  $("back-live").hidden = true;
+  draw();
+}
+
+// --- Hands ---
+
+$("begin").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const global = $("global").value.trim();
+  const body = { title: $("new-title").value.trim(), global: global && `${global} `, seed: Number($("new-seed").value) || 0 };
+  try {
+    const story = await fetched("/v1/stories", { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
+    location.hash = story.id;
+  } catch (error) { toast(sentence(error.message)); }
+});
+$("import").addEventListener("change", async () => {
+  const [file] = $("import").files;
+  if (!file) return;
+  try {
+    const story = await fetched("/v1/stories/import", { method: "POST", body: file });
+    location.hash = story.id;
+  } catch (error) { toast(sentence(error.message)); }
+  $("import").value = "";
+});
+$("composer").addEventListener("submit", (event) => { event.preventDefault(); send(false); });
+$("caption").addEventListener("keydown", (event) => {
+  if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+  event.preventDefault();
+  send(event.ctrlKey || event.metaKey);
+});
+$("cut").addEventListener("click", () => ($("caption").value.trim() ? send(true) : cut()));
+$("cancel-retake").addEventListener("click", stopRetake);
+$("chunks").addEventListener("input", lengthSays);
+$("undo").addEventListener("click", () => ask({ type: "undo" }));
+$("redo").addEventListener("click", () => ask({ type: "redo" }));
+$("remake").addEventListener("click", () => ask({ type: "film.remake" }));
+$("play-film").addEventListener("click", () => review(null, watchToken ? `/v1/watch/${watchToken}/film.mp4` : `/v1/stories/${storyId}/film.mp4`));
+$("back-live").addEventListener("click", backToLive);
+$("review").addEventListener("ended", () => setTimeout(() => $("review").ended && backToLive(), 700));
+$("title").addEventListener("change", () => ask({ type: "title", title: $("title").value.trim() }));
+$("help-open").addEventListener("click", () => $("help").showModal());
+$("share").addEventListener("click", async () => {
+  try {
+    const { path } = await fetched(`/v1/stories/${storyId}/watch`, { method: "POST" });
+    const link = `${location.origin}${path}`;
+    // A page that came over plain http may not write to the clipboard.
+    if (navigator.clipboard) { await navigator.clipboard.writeText(link); toast("The link to watch is copied."); } else prompt("Whoever has this link may watch:", link);
+  } catch (error) { toast(sentence(error.message)); }
+});
+document.addEventListener("click", (event) => { if (!$("export").contains(event.target)) $("export").open = false; });
+
+document.addEventListener("keydown", (event) => {
+  if ($("studio").hidden || $("help").open) return;
+  const typing = event.target.matches?.("input, textarea");
+  if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "z" && !typing) {
+    event.preventDefault();
+    ask({ type: event.shiftKey ? "redo" : "undo" });
+    return;
+  }
+  if (event.key === "Escape") {
+    if (retaking !== null) stopRetake();
+    backToLive();
+    return;
+  }
+  if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.key === "?") { $("help").showModal(); return; }
+  if (event.key === "n") { event.preventDefault(); $("caption").focus(); return; }
+  const card = event.target.closest?.(".shot");
+  if (card) onShot(event, card);
+});
+
+function onShot(event, card) {
+  const place = Number(card.dataset.place);
+  const take = filmOf(state.story)[place];
+  const to = { ArrowRight: card.nextElementSibling, ArrowLeft: card.previousElementSibling }[event.key];
+  if (to) {
+    event.preventDefault();
+    to.querySelector("button:not(:disabled)")?.focus();
+    to.scrollIntoView({ inline: "nearest", block: "nearest" });
+  } else if (event.key === "r" && !watchToken) { event.preventDefault(); does.retake(place); }
+  else if (event.key === "b" && !watchToken) does.branch(place);
+  else if (event.key === "p") does.play(take.take);
+  else if (/^[1-9]$/.test(event.key) && !watchToken) {
+    const chosen = takesOfShot(state.story, take)[Number(event.key) - 1];
+    if (chosen) does.choose(chosen.take);
+  }
+}
+
+// --- Begin ---
+
+function route() {
+  if (watchToken) {
+    document.body.classList.add("watching");
+    openStory(null);
+  } else if (location.hash.length > 1) openStory(location.hash.slice(1));
+  else openHome();
+}
+window.addEventListener("hashchange", route);
+route();

@@ -1,0 +1,162 @@
+// Parts of the page, each drawn from the state it is given.
+
+import { filmOf, madeOf, percentile, pictureOf, takesOfShot } from "./store.js";
+
+/** An element with attributes and children. */
+export function el(name, attributes = {}, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (key.startsWith("on")) made.addEventListener(key.slice(2), value);
+    else if (value === true) made.setAttribute(key, "");
+    else if (value !== false && value !== null && value !== undefined) made.setAttribute(key, value);
+  }
+  made.append(...children.filter((child) => child !== null && child !== undefined));
+  return made;
+}
+
+export const $ = (id) => document.getElementById(id);
+
+const seconds = (frames, fps) => `${(frames / fps).toFixed(1)} s`;
+
+/** The storyboard: one card a shot. Focus stays where it was. */
+export function drawBoard(list, state, does, watching) {
+  const { story, stream, running } = state;
+  const film = filmOf(story);
+  const cards = film.map((take, place) => card(take, place, state, does));
+  const kept = [...list.children].map((it) => it.dataset.key);
+  const keys = cards.map((it) => it.dataset.key);
+  const focused = document.activeElement?.closest?.(".shot");
+  const at = focused ? [...list.children].indexOf(focused) : -1;
+  const part = document.activeElement?.dataset?.part;
+  const grew = kept.length < keys.length;
+  list.replaceChildren(...cards);
+  if (0 <= at && cards[Math.min(at, cards.length - 1)]) {
+    const again = cards[Math.min(at, cards.length - 1)];
+    (part && again.querySelector(`[data-part="${part}"]`) || again.querySelector("button"))?.focus({ preventScroll: true });
+  }
+  if (grew) list.scrollLeft = list.scrollWidth;
+  const frames = film.reduce((sum, take) => sum + madeOf(take), 0);
+  $("board-sum").textContent = film.length
+    ? `${film.length} ${film.length === 1 ? "shot" : "shots"} · ${seconds(frames, stream.fps)}` : "";
+  $("play-film").hidden = frames === 0;
+  $("remake").hidden = watching || story.stale.length === 0;
+  if (running) $("board").setAttribute("aria-busy", "true");
+  else $("board").removeAttribute("aria-busy");
+}
+
+function card(take, place, state, does) {
+  const { story, running, stream } = state;
+  const stale = story.stale.includes(place);
+  const isRunning = running?.take === take.take;
+  const made = isRunning ? Math.max(running.made, 0) : madeOf(take);
+  const picture = take.candidates[0]?.picture ?? take.chunks[0]?.picture;
+  const siblings = takesOfShot(story, take);
+  const number = place + 1;
+  const failed = take.state === "failed";
+  const card = el("li", { class: `shot${stale ? " stale" : ""}${does.viewed === take.take ? " seen" : ""}`, "data-key": `${place}:${take.take}`, "data-place": place });
+  const share = Math.min(100, (100 * made) / Math.max(1, take.frames));
+  const fill = el("i");
+  fill.style.width = `${share}%`;
+  card.append(
+    el("button", {
+      class: "pictures", "data-part": "play", disabled: !picture,
+      "aria-label": `Shot ${number}, ${failed ? "failed" : stateWords(take, isRunning)}: ${take.caption}. Play it`,
+      onclick: () => does.play(take.take),
+    },
+      picture ? el("img", { src: does.picture(picture), alt: "", loading: "lazy" }) : el("span", { class: "waits" }, failed ? "could not be made" : isRunning ? "being made" : "waits"),
+      el("span", { class: "number" }, `${number}`),
+      isRunning ? el("span", { class: "fill" }, fill) : null,
+    ),
+    el("p", { class: "words", title: take.caption }, take.caption),
+  );
+  if (stale) card.append(el("p", { class: "note" }, "rests on an older take"));
+  if (failed) card.append(el("p", { class: "note bad" }, take.reason ?? "failed"));
+  const shown = el("div", { class: "takes", role: "group", "aria-label": `Takes of shot ${number}` });
+  if (1 < siblings.length) {
+    siblings.forEach((it, index) => shown.append(el("button", {
+      "aria-pressed": it.take === take.take ? "true" : "false", "data-part": `take${index + 1}`,
+      title: it.caption, "aria-label": `Take ${index + 1}${it.take === take.take ? ", in the film" : ""}`,
+      onclick: () => does.choose(it.take),
+    }, letter(index))));
+  }
+  shown.append(el("span", { class: "soft" }, take.state === "finished" ? seconds(madeOf(take), stream.fps) : ""));
+  card.append(shown, el("div", { class: "does" },
+    el("button", { "data-part": "retake", title: "Take it again (R)", "aria-label": `Take shot ${number} again`, onclick: () => does.retake(place) }, "Retake"),
+    el("button", { "data-part": "branch", title: "Go on from here (B)", "aria-label": `Branch after shot ${number}`, disabled: place + 1 === story.line.length, onclick: () => does.branch(place) }, "Branch"),
+  ));
+  return card;
+}
+
+const letter = (index) => (index < 26 ? String.fromCharCode(65 + index) : `${index + 1}`);
+
+function stateWords(take, isRunning) {
+  if (isRunning) return "being made";
+  return take.state === "finished" ? `${take.frames} frames` : "waiting";
+}
+
+/** The memory tray: what conditioned the newest take, what is pinned, what could be. */
+export function drawMemory(state, does, viewed) {
+  const { story, running, stream } = state;
+  const film = filmOf(story);
+  const newest = viewed ? story.takes[viewed - 1] : running ? story.takes[running.take - 1] : film[film.length - 1];
+  const context = newest?.context ?? [];
+  const place = newest ? newest.shot + 1 : 0;
+  $("memory-says").textContent = !newest ? "What a shot is shown of the shots before it appears here."
+    : context.length ? `What shot ${place} was shown of the shots before it.` : `Shot ${place} is the first: nothing lies before it.`;
+  $("memory-sum").textContent = context.length ? `${context.length} of ${stream.context_frames}` : "";
+  const isPinned = (at) => story.pins.some((pin) => pin.take === at.take && pin.frame === at.frame);
+  const wasPinned = (at) => newest?.pins.some((pin) => pin.take === at.take && pin.frame === at.frame);
+  const frame = (at, pinned, what, act) => {
+    const shot = story.takes[at.take - 1].shot + 1;
+    const picture = pictureOf(story, at);
+    return el("li", {}, el("button", {
+      class: pinned ? "pinned" : "", "aria-label": `${what}: frame ${at.frame} of shot ${shot}`, title: what, onclick: act,
+    }, picture ? el("img", { src: does.picture(picture), alt: "", loading: "lazy" }) : null,
+    el("span", {}, `shot ${shot} · ${at.frame}`)));
+  };
+  const toggle = (at) => frame(at, isPinned(at), isPinned(at) ? "Unpin" : "Pin", () => (isPinned(at) ? does.unpin(at) : does.pin(at)));
+  $("memory").replaceChildren(...context.map((at) => frame(at, wasPinned(at), isPinned(at) ? "Unpin" : "Pin", () => (isPinned(at) ? does.unpin(at) : does.pin(at)))));
+  $("pins").replaceChildren(...story.pins.map(toggle));
+  const from = viewed ? story.takes[viewed - 1] : [...film].reverse().find((take) => take.state === "finished");
+  $("keep-title").textContent = from ? `Frames of shot ${from.shot + 1} to pin` : "Frames to pin";
+  $("candidates").replaceChildren(...(from?.candidates ?? []).map(({ frame: at }) => toggle({ take: from.take, frame: at })));
+}
+
+const WORDS = {
+  first: "first frame", cut: "cut", text: "text", context: "context", denoise: "denoise step", commit: "commit",
+  decode: "decode", remember: "remember", encode: "encode, save", transport: "into the player",
+};
+
+/** The truth meter: what every stage really took. */
+export function drawMeter(list, state) {
+  const rows = [];
+  const own = (name, values) => values.length && rows.push({ name, p50: percentile(values, 50), p95: percentile(values, 95) });
+  own("first", state.first);
+  own("cut", state.cuts ?? []);
+  for (const { stage, p50_ms, p95_ms } of state.stages) {
+    if (stage !== "encode") rows.push({ name: stage, p50: p50_ms, p95: p95_ms });
+  }
+  own("encode", state.save);
+  own("transport", state.transport);
+  const longest = Math.max(1, ...rows.map((row) => row.p95));
+  list.replaceChildren(...rows.flatMap(({ name, p50, p95 }) => {
+    const [far, near] = [el("i"), el("i")];
+    far.style.width = `${(100 * p95) / longest}%`;
+    near.style.width = `${(100 * p50) / longest}%`;
+    return [el("dt", {}, WORDS[name] ?? name), el("dd", { class: "trace", "aria-hidden": "true" }, far, near),
+      el("dd", {}, `${millis(p50)} · ${millis(p95)}`)];
+  }));
+  if (!rows.length) list.replaceChildren(el("dt", {}, "nothing was made yet"));
+}
+
+const millis = (value) => (value < 10 ? `${value.toFixed(1)} ms` : value < 1000 ? `${Math.round(value)} ms` : `${(value / 1000).toFixed(2)} s`);
+
+/** The shelf of stories. */
+export function drawShelf(list, stories, remove) {
+  list.replaceChildren(...stories.map((story) => el("li", {},
+    el("a", { href: `/#${story.id}` },
+      story.picture ? el("img", { class: "thumb", src: `/v1/stories/${story.id}/pictures/${story.picture}`, alt: "" }) : el("span", { class: "thumb" }),
+      el("strong", {}, story.title || "Untitled"),
+      el("small", {}, `${story.shots} ${story.shots === 1 ? "shot" : "shots"} · ${new Date(story.created_at * 1000).toLocaleDateString()}`)),
+    el("button", { "aria-label": `Remove ${story.title || "Untitled"}`, title: "Remove", onclick: () => remove(story) }, "×"))));
+}

@@ -1,0 +1,124 @@
+//! Who comes in, how much of it, and what strangers are told.
+
+use serde_json::json;
+use shotstream_serve::protocol::Said;
+use tungstenite::Message;
+
+use crate::fixture::Server;
+
+const KEY: &str = "a-key-of-some-length";
+
+#[test]
+fn a_server_with_keys_asks_for_one() {
+    let server = Server::with_key(KEY);
+    for path in ["/v1/stories", "/v1/videos", "/metrics", "/v1/models"] {
+        let answer = server.get(path);
+        assert_eq!(answer.status, 401, "{path}");
+        assert_eq!(answer.json()["error"]["type"], "authentication_error");
+        let with = |key: &str| {
+            server
+                .send(&format!("GET {path}"), &[&format!("authorization: Bearer {key}")], b"")
+                .status
+        };
+        assert_eq!((with(KEY), with("another-key-of-length")), (200, 401), "{path}");
+    }
+    for path in ["/", "/studio/studio.js", "/healthz", "/readyz"] {
+        assert_eq!(server.get(path).status, 200, "{path}");
+    }
+    let form = ["content-type: application/x-www-form-urlencoded"];
+    assert_eq!(server.send("POST /login", &form, b"key=wrong").status, 401);
+    let answer = server.send("POST /login", &form, format!("key={KEY}").as_bytes());
+    assert_eq!(answer.status, 303);
+    assert!(answer.head.contains("httponly; samesite=strict"), "{}", answer.head);
+    let cookie = format!("cookie: shotstream_key={KEY}");
+    assert_eq!(server.send("GET /v1/stories", &[&cookie], b"").status, 200);
+}
+
+#[test]
+fn a_browser_may_bring_its_key_as_a_subprotocol() {
+    let server = Server::with_key(KEY);
+    let bearer = format!("authorization: Bearer {KEY}");
+    let heads = ["content-type: application/json", &bearer];
+    let story = server.send("POST /v1/stories", &heads, b"{}").json();
+    let path = format!("/v1/stories/{}/direct", story["id"].as_str().unwrap());
+    assert!(server.line(&path, &[("sec-websocket-protocol", "shotstream.v1")]).is_err());
+    let protocols = format!("shotstream.v1, shotstream-api-key.{KEY}");
+    let mut line = server.line(&path, &[("sec-websocket-protocol", &protocols)]).unwrap();
+    assert!(line.read().unwrap().is_text());
+}
+
+#[test]
+fn pages_from_elsewhere_and_strange_names_are_refused() {
+    let server = Server::with(|config| config.origins.push("https://friend.example".to_owned()));
+    let status = |heads: &[&str]| server.send("GET /v1/stories", heads, b"").status;
+    let own = format!("origin: http://{}", server.address);
+    assert_eq!(status(&[&own]), 200);
+    assert_eq!(status(&["origin: https://friend.example"]), 200);
+    assert_eq!(status(&["origin: https://evil.example"]), 403);
+    assert_eq!(status(&["origin: null"]), 403);
+    assert_eq!(status(&["host: evil.example", "origin: http://evil.example"]), 403);
+    assert_eq!(status(&["host: localhost:80"]), 200);
+}
+
+#[test]
+fn beyond_the_slots_a_director_is_refused_clearly_and_a_slot_comes_back() {
+    let server = Server::with(|config| config.sessions = Some(1));
+    let mut first = server.direct("?format=none");
+    first.hear();
+    let mut second = server.direct("?format=none");
+    let Said::Error { error, .. } = second.hear() else { panic!("it was not refused") };
+    assert_eq!(error.message, "1 stories are being directed, no more keep up");
+    assert_eq!(error.kind, "overloaded_error");
+    let Message::Close(Some(close)) = second.line.read().unwrap() else { panic!("it stays") };
+    assert_eq!(u16::from(close.code), 1013);
+    let mut beside = server.direct_again(&first.story, "?format=none");
+    assert!(matches!(beside.hear(), Said::Created { .. }), "the same story has its slot");
+    drop((first, beside));
+    std::thread::sleep(std::time::Duration::from_millis(700));
+    assert!(matches!(server.direct("?format=none").hear(), Said::Created { .. }));
+}
+
+#[test]
+fn what_is_not_understood_is_an_answer_and_what_is_too_large_ends_the_line() {
+    let server = Server::start();
+    let mut director = server.direct("?format=none");
+    director.hear();
+    for strange in
+        ["", "{", "[]", "{\"type\":\"explode\"}", "{\"type\":\"film.trim\",\"shots\":-1}"]
+    {
+        director.line.send(Message::text(strange)).unwrap();
+        let Said::Error { error, .. } = director.hear() else { panic!("{strange}") };
+        assert!(error.message.starts_with("not understood"), "{}", error.message);
+    }
+    let blank = director.ask(json!({ "type": "shot.append", "caption": " " }));
+    assert_eq!(blank, Err("the caption is blank".to_owned()));
+    director.line.send(Message::text("x".repeat(1 << 20))).unwrap();
+    assert!(director.line.read().is_err() || director.line.read().is_err());
+    let mut director = server.direct_again(&director.story, "?format=none");
+    assert!(matches!(director.hear(), Said::Created { .. }), "others are served on");
+}
+
+#[test]
+fn strange_paths_and_bodies_have_the_right_status() {
+    let server = Server::start();
+    for (path, status) in [
+        ("/v1/stories/none", 404),
+        ("/v1/stories/..%2f..%2fetc/film.mp4", 404),
+        ("/studio/..%2f..%2fCargo.toml", 404),
+        ("/studio/none.js", 404),
+        ("/v1/nothing", 404),
+        ("/v1/stories/none/takes/x/film.mp4", 400),
+        ("/v1/videos/story_x", 404),
+    ] {
+        assert_eq!(server.get(path).status, status, "{path}");
+    }
+    assert_eq!(server.post("/v1/stories", &json!({ "unknown": 1 })).status, 422);
+    let long = json!({ "global": "x".repeat(30_000) });
+    assert_eq!(server.post("/v1/stories", &long).status, 400);
+    assert_eq!(server.post("/v1/stories", &json!({ "global": "x".repeat(2 << 20) })).status, 413);
+    let mut head = server.get("/").head;
+    assert!(head.contains("content-security-policy: default-src 'none'"), "{head}");
+    let tag = head.split_off(head.find("etag: ").unwrap());
+    let tag = tag.lines().next().unwrap().replace("etag: ", "if-none-match: ");
+    assert_eq!(server.send("GET /", &[&tag], b"").status, 304);
+}

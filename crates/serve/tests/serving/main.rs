@@ -1,0 +1,11 @@
+//! The server over real sockets, with networks made of arithmetic.
+
+#![expect(clippy::unwrap_used, reason = "a test stops where its promise is broken")]
+
+mod directing;
+mod doors;
+#[path = "../../../story/tests/directing/fake.rs"]
+mod fake;
+mod fixture;
+mod protocol;
+mod videos;

@@ -1,0 +1,117 @@
+//! `shotstream serve`: the live server and its studio.
+
+use std::{fs, net::SocketAddr, path::Path, sync::Arc, sync::mpsc::Receiver, time::Duration};
+
+use shotstream_engine::{
+    event::{Command, EventSender},
+    meter::Meter,
+    noise::Noise,
+    session::{self, Ending, Networks, Settings},
+    story::StoryState,
+};
+use shotstream_models::networks::BurnNetworks;
+use shotstream_serve::{Config, ServeError, Up, serve};
+use shotstream_story::{record::Hash, teller::Teller};
+
+use crate::{
+    cli::{ModelArgs, ServeArgs},
+    failure::{Blame as _, WrongUse},
+    model,
+    progress::line,
+};
+
+/// Characters of a key at least.
+const SHORTEST_KEY: usize = 16;
+
+/// Serve until asked to stop.
+pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<()> {
+    let keys = args.keys.as_deref().map(read_keys).transpose()?.unwrap_or_default();
+    if !args.host.is_loopback() && keys.is_empty() && !args.open {
+        return Err(WrongUse::error(format!(
+            "whoever reaches {} could use the server, expected --keys FILE or --open",
+            args.host
+        )));
+    }
+    let config = Config {
+        address: SocketAddr::new(args.host, args.port),
+        folder: args.stories.clone(),
+        keys,
+        origins: args.origins.clone(),
+        sessions: args.sessions.map(usize::from),
+        lines: args.viewers.into(),
+        linger: Duration::from_secs(args.linger.into()),
+    };
+    let teller = Arc::new(ModelTeller::open(&args.model, args.size)?);
+    let up = |Up { address, sessions }| {
+        line(&format!("the studio is at http://{address}, for {sessions} stories at once"));
+    };
+    match serve(config, teller, up) {
+        Err(error @ ServeError::Listen { .. }) => Err(error).wrong_use(),
+        other => Ok(other?),
+    }
+}
+
+/// The keys of a file, hashed.
+fn read_keys(path: &Path) -> anyhow::Result<Vec<Hash>> {
+    let place = path.display();
+    let text = fs::read_to_string(path);
+    let text = text.map_err(|e| format!("cannot read the keys ({e}): {place}")).wrong_use()?;
+    let keys: Vec<_> = text.lines().map(str::trim).filter(|key| !key.is_empty()).collect();
+    let fits = |key: &&str| {
+        SHORTEST_KEY <= key.len()
+            && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+    };
+    if keys.is_empty() || !keys.iter().all(fits) {
+        return Err(WrongUse::error(format!(
+            "keys of {SHORTEST_KEY} letters, digits, '-', '_' or '.' or more were expected, one a line: {place}"
+        )));
+    }
+    Ok(keys.into_iter().map(|key| Hash::of(key.as_bytes())).collect())
+}
+
+/// The engine with a model's networks.
+pub(crate) struct ModelTeller {
+    name: String,
+    networks: BurnNetworks,
+    settings: Settings,
+}
+
+impl ModelTeller {
+    /// Load the model that flags ask for.
+    ///
+    /// # Errors
+    /// When this build cannot run as asked, or there is no such model.
+    pub(crate) fn open(args: &ModelArgs, size: Option<[usize; 2]>) -> anyhow::Result<Self> {
+        let file = model::open(args)?;
+        let settings = Settings {
+            recipe: file.recipe(size)?,
+            latent_channels: file.latent_channels(),
+            noise: Noise::Seeded,
+            capture_latents: false,
+        };
+        let networks = BurnNetworks::new(&file.load()?);
+        Ok(Self { name: file.name, networks, settings })
+    }
+}
+
+impl Teller for ModelTeller {
+    fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn tell(
+        &self,
+        story: &mut StoryState,
+        commands: &Receiver<Command>,
+        events: &EventSender,
+        meter: &Meter,
+    ) -> Ending {
+        let BurnNetworks { text, denoiser, decoder, encoder } = &self.networks;
+        let networks = Networks { text, denoiser, decoder, encoder };
+        session::run(&networks, &self.settings, story, commands, events, meter)
+    }
+}

@@ -1,0 +1,138 @@
+//! From the tree to what the engine goes on from: the state of the story before a take.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use shotstream_engine::network::Latents;
+use shotstream_engine::story::{PastShot, PinnedFrame, StoryState};
+use shotstream_plan::context::ContextFrame;
+use shotstream_plan::geometry::PixelFrames;
+use shotstream_plan::recipe::Recipe;
+use shotstream_plan::script::prompt;
+
+use crate::blobs::Blobs;
+use crate::error::StoryError;
+use crate::record::{Hash, TakeId};
+use crate::tree::{Story, Take, TakeState};
+
+/// Latents `[1, C, h, w]` of the frames a shot leaves behind, by their number.
+pub type Frames = BTreeMap<usize, Arc<Latents>>;
+
+/// The frames a shot leaves behind, as a safetensors file with one tensor a frame.
+///
+/// # Errors
+/// When they cannot be laid out, which is a defect.
+pub fn to_bytes(frames: &Frames) -> Result<Vec<u8>, StoryError> {
+    let bytes: BTreeMap<usize, Vec<u8>> = frames
+        .iter()
+        .map(|(&frame, it)| (frame, it.data.iter().flat_map(|value| value.to_le_bytes()).collect()))
+        .collect();
+    let mut views = Vec::with_capacity(frames.len());
+    for (frame, latents) in frames {
+        let view = TensorView::new(Dtype::F32, latents.shape.to_vec(), &bytes[frame]);
+        views.push((frame.to_string(), view.map_err(unreadable)?));
+    }
+    safetensors::serialize(views, None).map_err(unreadable)
+}
+
+/// The frames a shot left behind.
+fn from_blob(blobs: &Blobs, hash: Hash) -> Result<Frames, StoryError> {
+    let refuse = |reason: &str| StoryError::Blob { reason: reason.to_owned(), hash };
+    let bytes = blobs.get(hash)?;
+    let file = SafeTensors::deserialize(&bytes).map_err(|error| refuse(&error.to_string()))?;
+    let mut frames = Frames::new();
+    for (name, view) in file.tensors() {
+        let frame = name.parse().map_err(|_| refuse("it names a tensor that is no frame"))?;
+        let shape: [usize; 4] =
+            view.shape().try_into().map_err(|_| refuse("it holds something else than latents"))?;
+        if view.dtype() != Dtype::F32 {
+            return Err(refuse("it holds latents that are not in float32"));
+        }
+        let values = view.data().chunks_exact(4);
+        let data = values.map(|it| f32::from_le_bytes([it[0], it[1], it[2], it[3]])).collect();
+        frames.insert(frame, Arc::new(Latents { shape, data }));
+    }
+    Ok(frames)
+}
+
+fn unreadable(error: safetensors::SafeTensorError) -> StoryError {
+    StoryError::Edit(format!("the latents of a shot cannot be laid out: {error}"))
+}
+
+/// What the text encoder reads for a take.
+pub fn prompt_of(story: &Story, take: &Take) -> String {
+    prompt(&story.premise.global, take.shot, &take.asked.caption)
+}
+
+/// The state of the story from which `take` is made.
+///
+/// # Errors
+/// When a take it follows is not complete, or a blob is missing or damaged.
+pub fn state_before(
+    story: &Story,
+    take: &Take,
+    recipe: &Recipe,
+    blobs: &Blobs,
+) -> Result<StoryState, StoryError> {
+    let frames = |take: &Take| match take.state {
+        TakeState::Finished { memory, .. } => from_blob(blobs, memory),
+        _ => Err(StoryError::Edit(format!("take {} is not complete", take.id))),
+    };
+    state_with(story, take, recipe, frames)
+}
+
+/// The same, with the latents of earlier takes from `frames`.
+pub(crate) fn state_with(
+    story: &Story,
+    take: &Take,
+    recipe: &Recipe,
+    mut frames: impl FnMut(&Take) -> Result<Frames, StoryError>,
+) -> Result<StoryState, StoryError> {
+    let line = take.parent.map_or_else(Vec::new, |parent| story.ancestry(parent));
+    let past: Vec<&Take> = line.iter().filter_map(|&take| story.take(take)).collect();
+    let mut state = StoryState::new(story.premise.global.clone(), story.premise.seed);
+    let shares = recipe.memory().shares(past.len());
+    for (past, share) in past.iter().zip(shares) {
+        state.timeline.push(PixelFrames(past.frames_made()));
+        if 0 < share {
+            let shot = PastShot { prompt: prompt_of(story, past), frames: frames(past)? };
+            state.shots.insert(past.shot, shot);
+        }
+    }
+    for pin in &take.asked.pins {
+        let Some(&pinned) = past.iter().find(|past| past.id == pin.take) else { continue };
+        let at = ContextFrame { shot: pinned.shot, frame: pin.frame };
+        if let Some(latents) = frames(pinned)?.remove(&pin.frame) {
+            state.pins.insert(at, PinnedFrame { prompt: prompt_of(story, pinned), latents });
+        }
+    }
+    Ok(state)
+}
+
+/// What a take shows the one who directs: which frames it is conditioned on, as takes and frames.
+///
+/// # Errors
+/// When it is longer than the network can place.
+pub fn context_of(
+    story: &Story,
+    take: &Take,
+    recipe: &Recipe,
+) -> Result<Vec<(TakeId, usize)>, StoryError> {
+    let line = take.parent.map_or_else(Vec::new, |parent| story.ancestry(parent));
+    let past: Vec<&Take> = line.iter().filter_map(|&take| story.take(take)).collect();
+    let timeline = past.iter().map(|past| PixelFrames(length_of(past))).collect();
+    let pins = take.asked.pins.iter().filter_map(|pin| {
+        let shot = line.iter().position(|&take| take == pin.take)?;
+        Some(ContextFrame { shot, frame: pin.frame })
+    });
+    let pins: Vec<_> = pins.take(recipe.context_frames() - 1).collect();
+    let frames = PixelFrames(take.asked.frames);
+    let plan = shotstream_plan::plan::plan_pinned_shot(recipe, &timeline, frames, &pins)?;
+    Ok(plan.context.frames.iter().map(|it| (line[it.shot], it.frame)).collect())
+}
+
+/// How long a take is, or will be unless it is cut.
+fn length_of(take: &Take) -> usize {
+    if take.is_finished() { take.frames_made() } else { take.asked.frames }
+}

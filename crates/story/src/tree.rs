@@ -1,0 +1,311 @@
+//! A story as its journal tells it: a tree of takes, and the line through it that is the film.
+//!
+//! A take follows its *parent*, the take whose memory it was made with. The *line* is the film:
+//! one take for each shot. After a retake of shot 2, shot 3 still follows the older take; it keeps
+//! its place in the line and is said to be *stale* until it is made again.
+
+use crate::error::StoryError;
+use crate::record::{Asked, Candidate, Chunk, Hash, Pin, Premise, Record, TakeId};
+
+/// A story so far.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Story {
+    /// How it is made.
+    pub premise: Premise,
+    takes: Vec<Take>,
+    revisions: Vec<Revision>,
+    /// The revision that counts.
+    now: usize,
+    records: usize,
+}
+
+/// One attempt at a shot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Take {
+    /// Its number, counted from 1.
+    pub id: TakeId,
+    /// The take it follows; nothing for a first shot.
+    pub parent: Option<TakeId>,
+    /// The shot it is, counted from 0: how many takes lie between it and the story's start.
+    pub shot: usize,
+    /// What was asked for.
+    pub asked: Asked,
+    /// The chunks made so far.
+    pub chunks: Vec<Chunk>,
+    /// Whether it is to end with the chunk that is being made.
+    pub cut_asked: bool,
+    /// How it stands.
+    pub state: TakeState,
+}
+
+/// How a take stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TakeState {
+    /// It is yet to be made, or is being made.
+    Waiting,
+    /// It is complete.
+    Finished {
+        /// The blob with the latents of its candidates.
+        memory: Hash,
+        /// The frames it leaves for later shots.
+        candidates: Vec<Candidate>,
+    },
+    /// It could not be made.
+    Failed {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// The film after one of the director's changes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Revision {
+    line: Vec<TakeId>,
+    pins: Vec<Pin>,
+    /// The revision it changed.
+    before: usize,
+    /// The newest change to it.
+    after: Option<usize>,
+}
+
+impl Take {
+    /// Pixel frames made so far.
+    pub fn frames_made(&self) -> usize {
+        self.chunks.iter().map(|chunk| chunk.frames).sum()
+    }
+
+    /// Whether it is complete.
+    pub const fn is_finished(&self) -> bool {
+        matches!(self.state, TakeState::Finished { .. })
+    }
+
+    /// The frames it leaves for later shots; none before it is complete.
+    pub fn candidates(&self) -> &[Candidate] {
+        match &self.state {
+            TakeState::Finished { candidates, .. } => candidates,
+            TakeState::Waiting | TakeState::Failed { .. } => &[],
+        }
+    }
+}
+
+impl Story {
+    /// A story without shots.
+    pub fn new(premise: Premise) -> Self {
+        let revisions = vec![Revision::default()];
+        Self { premise, takes: Vec::new(), revisions, now: 0, records: 1 }
+    }
+
+    /// A story from its journal.
+    ///
+    /// # Errors
+    /// When a record does not follow from those before it.
+    pub fn from_records(records: impl IntoIterator<Item = Record>) -> Result<Self, StoryError> {
+        let mut records = records.into_iter();
+        let Some(Record::Began(premise)) = records.next() else {
+            let reason = "a story begins with its premise".to_owned();
+            return Err(StoryError::Record { reason, record: 1 });
+        };
+        let mut story = Self::new(premise);
+        for record in records {
+            story.apply(&record)?;
+        }
+        Ok(story)
+    }
+
+    /// Every take, in the order in which they were asked for.
+    pub fn takes(&self) -> &[Take] {
+        &self.takes
+    }
+
+    /// A take by its number.
+    pub fn take(&self, id: TakeId) -> Option<&Take> {
+        self.takes.get((id as usize).checked_sub(1)?)
+    }
+
+    /// The number the next take will have.
+    pub fn next_take(&self) -> TakeId {
+        self.takes.len() as TakeId + 1
+    }
+
+    /// The takes of the film, in order.
+    pub fn line(&self) -> &[TakeId] {
+        &self.revisions[self.now].line
+    }
+
+    /// The pins that takes asked for now are given.
+    pub fn pins(&self) -> &[Pin] {
+        &self.revisions[self.now].pins
+    }
+
+    /// Whether there is a change to undo.
+    pub const fn can_undo(&self) -> bool {
+        0 < self.now
+    }
+
+    /// Whether there is a change to do again.
+    pub fn can_redo(&self) -> bool {
+        self.revisions[self.now].after.is_some()
+    }
+
+    /// How many records the story has.
+    pub const fn num_records(&self) -> usize {
+        self.records
+    }
+
+    /// A take and all it follows, oldest first.
+    pub fn ancestry(&self, take: TakeId) -> Vec<TakeId> {
+        let mut line = Vec::new();
+        let mut at = self.take(take);
+        while let Some(take) = at {
+            line.push(take.id);
+            at = take.parent.and_then(|parent| self.take(parent));
+        }
+        line.reverse();
+        line
+    }
+
+    /// Whether the shot at this place of the line was made after another take than now stands
+    /// before it.
+    pub fn is_stale(&self, shot: usize) -> bool {
+        let line = self.line();
+        let before = shot.checked_sub(1).and_then(|before| line.get(before)).copied();
+        let mut settled = line.get(shot).and_then(|&take| self.take(take));
+        settled.take_if(|take| take.parent == before).is_none() && shot < line.len()
+    }
+
+    /// The take that should be made next: the first of the line that waits and follows a complete
+    /// one.
+    pub fn next_to_make(&self) -> Option<&Take> {
+        let mut waiting = self.line().iter().filter_map(|&take| self.take(take));
+        waiting.find(|take| take.state == TakeState::Waiting && self.is_ready(take))
+    }
+
+    fn is_ready(&self, take: &Take) -> bool {
+        take.parent.is_none_or(|parent| self.take(parent).is_some_and(Take::is_finished))
+    }
+
+    /// Let a record have happened. Nothing changes where it is refused.
+    ///
+    /// # Errors
+    /// When it does not follow from those before it.
+    pub fn apply(&mut self, record: &Record) -> Result<(), StoryError> {
+        let number = self.records + 1;
+        self.try_apply(record)
+            .map_err(|reason| StoryError::Record { reason, record: number })
+            .inspect(|()| self.records = number)
+    }
+
+    fn try_apply(&mut self, record: &Record) -> Result<(), String> {
+        match record {
+            Record::Began(_) => Err("a story begins once".to_owned()),
+            Record::Titled { title } => {
+                self.premise.title.clone_from(title);
+                Ok(())
+            }
+            Record::Asked { take, parent, asked } => self.ask(*take, *parent, asked),
+            Record::Edited { line, pins, .. } => self.revise(line, pins),
+            Record::Undone => {
+                let before = self.revisions[self.now].before;
+                let undone = self.can_undo().then_some(before);
+                self.now = undone.ok_or("there is no change to undo")?;
+                Ok(())
+            }
+            Record::Redone => {
+                let after = self.revisions[self.now].after;
+                self.now = after.ok_or("there is no change to do again")?;
+                Ok(())
+            }
+            Record::Made { take, chunk } => {
+                self.waiting(*take)?.chunks.push(chunk.clone());
+                Ok(())
+            }
+            Record::CutAsked { take } => {
+                self.waiting(*take)?.cut_asked = true;
+                Ok(())
+            }
+            Record::Finished { take, memory, candidates } => {
+                self.finish(*take, *memory, candidates)
+            }
+            Record::Failed { take, reason } => {
+                self.waiting(*take)?.state = TakeState::Failed { reason: reason.clone() };
+                Ok(())
+            }
+        }
+    }
+
+    fn ask(&mut self, id: TakeId, parent: Option<TakeId>, asked: &Asked) -> Result<(), String> {
+        let next = self.next_take();
+        if id != next {
+            return Err(format!("take {next} was expected, take {id} came"));
+        }
+        let shot = match parent {
+            None => 0,
+            Some(parent) => self.known(parent)?.shot + 1,
+        };
+        for pin in &asked.pins {
+            self.check_pin(*pin)?;
+        }
+        let (chunks, state) = (Vec::new(), TakeState::Waiting);
+        let asked = asked.clone();
+        self.takes.push(Take { id, parent, shot, asked, chunks, cut_asked: false, state });
+        Ok(())
+    }
+
+    fn revise(&mut self, line: &[TakeId], pins: &[Pin]) -> Result<(), String> {
+        for (shot, &take) in line.iter().enumerate() {
+            let found = self.known(take)?.shot;
+            if found != shot {
+                return Err(format!("take {take} is shot {found}, it cannot be shot {shot}"));
+            }
+        }
+        for &pin in pins {
+            self.check_pin(pin)?;
+        }
+        let next = self.revisions.len();
+        self.revisions[self.now].after = Some(next);
+        let (line, pins) = (line.to_vec(), pins.to_vec());
+        self.revisions.push(Revision { line, pins, before: self.now, after: None });
+        self.now = next;
+        Ok(())
+    }
+
+    fn finish(
+        &mut self,
+        take: TakeId,
+        memory: Hash,
+        candidates: &[Candidate],
+    ) -> Result<(), String> {
+        let take = self.waiting(take)?;
+        let made = take.frames_made();
+        if made == 0 || candidates.iter().any(|candidate| made <= candidate.frame) {
+            return Err(format!("a take of {made} frames cannot leave those it names"));
+        }
+        take.state = TakeState::Finished { memory, candidates: candidates.to_vec() };
+        Ok(())
+    }
+
+    fn known(&self, take: TakeId) -> Result<&Take, String> {
+        self.take(take).ok_or_else(|| format!("there is no take {take}"))
+    }
+
+    fn waiting(&mut self, id: TakeId) -> Result<&mut Take, String> {
+        let known = (id as usize).checked_sub(1).and_then(|at| self.takes.get_mut(at));
+        let take = known.ok_or_else(|| format!("there is no take {id}"))?;
+        match take.state {
+            TakeState::Waiting => Ok(take),
+            _ => Err(format!("take {id} is over")),
+        }
+    }
+
+    /// # Errors
+    /// When the frame is none that its take leaves for later shots.
+    pub(crate) fn check_pin(&self, Pin { take, frame }: Pin) -> Result<(), String> {
+        let remembered = self.known(take)?.candidates();
+        if remembered.iter().any(|candidate| candidate.frame == frame) {
+            return Ok(());
+        }
+        let frames: Vec<_> = remembered.iter().map(|it| it.frame.to_string()).collect();
+        let frames = frames.join(", ");
+        Err(format!("take {take} remembers the frames [{frames}], frame {frame} is none of them"))
+    }
+}

@@ -1,0 +1,139 @@
+//! Stories that survive: a crash, another program, a journey in a file, and being made again.
+
+use std::io::Cursor;
+
+use shotstream_story::edit::{Edit, Words};
+use shotstream_story::record::Pin;
+use shotstream_story::replay::replay;
+use shotstream_story::shotstory::{export, import};
+use shotstream_story::store::Store;
+
+use crate::fake::Fake;
+use crate::making::Set;
+
+/// A story with a retake, a branch, a pin and an uneven length.
+fn direct(set: &mut Set) {
+    set.append(&["one", "two"]);
+    set.make();
+    set.edit(Edit::Pin(Pin { take: 1, frame: 13 }));
+    set.edit(Edit::Retake { shot: 1, words: None });
+    set.edit(Edit::Append(Words { frames: Some(45), ..Words::new("three") }));
+    set.make();
+    set.edit(Edit::Trim { shots: 1 });
+    set.append(&["elsewhere"]);
+    set.make();
+    set.edit(Edit::Undo);
+    set.edit(Edit::Undo);
+}
+
+#[test]
+fn a_story_killed_after_any_chunk_goes_on_to_the_same_film() {
+    let home = tempfile::tempdir().unwrap();
+    let mut whole = Set::new(&home.path().join("whole"));
+    whole.append(&["one", "two", "three"]);
+    whole.make();
+    for killed_after in 0..9 {
+        let folder = home.path().join(killed_after.to_string());
+        let mut set = Set::new(&folder);
+        set.append(&["one", "two", "three"]);
+        assert!(!set.make_at_most(killed_after));
+        let mut set = set.reopened(&folder);
+        assert_eq!(set.film().len(), killed_after, "nothing finished is lost");
+        set.make();
+        assert_eq!(set.film(), whole.film());
+        assert_eq!(set.story, whole.story);
+    }
+}
+
+#[test]
+fn a_directed_story_replays_to_the_same_hashes_and_another_model_is_found_out() {
+    let home = tempfile::tempdir().unwrap();
+    let mut set = Set::new(home.path());
+    direct(&mut set);
+    let replayed = replay(&set.story, &set.teller).unwrap();
+    assert_eq!((replayed.takes, replayed.chunks), (5, 16));
+    assert_eq!(replayed.differing, []);
+    let replayed = replay(&set.story, &Fake::new(0.1)).unwrap();
+    assert_eq!(replayed.differing.len(), 16);
+}
+
+#[test]
+fn a_story_goes_on_elsewhere_from_its_file() {
+    let home = tempfile::tempdir().unwrap();
+    let mut set = Set::new(&home.path().join("here"));
+    direct(&mut set);
+    let file = export(&set.store, &set.id, Vec::new()).unwrap();
+    let store = Store::open(&home.path().join("there")).unwrap();
+    let id = import(&store, Cursor::new(&file), 7).unwrap();
+    let story = store.load(&id).unwrap();
+    assert_eq!(story, set.story);
+    assert_eq!(export(&store, &id, Vec::new()).unwrap(), file, "byte by byte");
+    let mut there = Set { store, id, story, teller: Fake::new(0.0) };
+    there.append(&["four"]);
+    set.append(&["four"]);
+    there.make();
+    set.make();
+    assert_eq!(there.film(), set.film());
+}
+
+#[test]
+fn a_damaged_story_file_is_an_error_and_never_a_panic() {
+    let home = tempfile::tempdir().unwrap();
+    let mut set = Set::new(&home.path().join("here"));
+    set.append(&["one"]);
+    set.make();
+    let file = export(&set.store, &set.id, Vec::new()).unwrap();
+    let store = Store::open(&home.path().join("there")).unwrap();
+    // The last kilobytes are tar's padding.
+    for length in (0..file.len() - 2048).step_by(file.len() / 20) {
+        assert!(import(&store, Cursor::new(&file[..length]), 0).is_err(), "cut at {length}");
+    }
+    for place in (0..file.len() - 2048).step_by(file.len() / 60) {
+        let mut damaged = file.clone();
+        damaged[place] ^= 0x55;
+        if let Ok(id) = import(&store, Cursor::new(&damaged), 0) {
+            // Padding, or a header's field that means nothing here.
+            assert_eq!(store.load(&id).unwrap().takes(), set.story.takes(), "changed at {place}");
+        }
+    }
+}
+
+#[test]
+fn a_story_file_cannot_name_what_is_not_its_own() {
+    let home = tempfile::tempdir().unwrap();
+    let store = Store::open(home.path()).unwrap();
+    let refused = |name: &str, bytes: &[u8]| {
+        let mut archive = tar::Builder::new(Vec::new());
+        let journal = br#"{"did":"began","title":"","global":"","seed":0,"model":"","recipe":""}"#;
+        for (name, bytes) in [("story.jsonl", &journal[..]), (name, bytes)] {
+            let mut header = tar::Header::new_gnu();
+            header.as_gnu_mut().unwrap().name[..name.len()].copy_from_slice(name.as_bytes());
+            header.set_size(bytes.len() as u64);
+            header.set_cksum();
+            archive.append(&header, bytes).unwrap();
+        }
+        let file = archive.into_inner().unwrap();
+        import(&store, Cursor::new(file), 0).unwrap_err().to_string()
+    };
+    let strange = r#"this is not a story file: it holds "../../etc/passwd""#;
+    assert_eq!(refused("../../etc/passwd", b"x"), strange);
+    let extra = format!("blobs/{}", "0".repeat(64));
+    assert!(refused(&extra, b"x").contains("it holds a blob nothing names: 0000"));
+    assert_eq!(store.list().unwrap(), []);
+}
+
+#[test]
+fn a_store_is_held_by_one_program_and_forgets_what_is_removed() {
+    let home = tempfile::tempdir().unwrap();
+    let mut set = Set::new(home.path());
+    set.append(&["one"]);
+    set.make();
+    let error = Store::open(home.path()).unwrap_err().to_string();
+    assert!(error.starts_with("cannot open the stories, does another program use"), "{error}");
+    let Set { mut store, id, .. } = set;
+    let kept = store.collect_garbage().unwrap();
+    assert_eq!(kept.removed, 0);
+    store.remove(&id).unwrap();
+    assert_eq!(store.load(&id).unwrap_err().to_string(), format!("there is no story {id}"));
+    assert_eq!(store.collect_garbage().unwrap().removed, kept.kept);
+}

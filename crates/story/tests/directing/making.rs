@@ -1,0 +1,123 @@
+//! A director without sockets: makes what waits, take by take, and may be killed between chunks.
+
+use std::path::Path;
+use std::sync::mpsc::sync_channel;
+use std::thread;
+
+use shotstream_engine::event::{Command, Event, channel};
+use shotstream_engine::meter::Meter;
+use shotstream_story::camera::Camera;
+use shotstream_story::edit::{Edit, Words};
+use shotstream_story::memory::state_before;
+use shotstream_story::record::{Hash, Premise};
+use shotstream_story::replay::script_of;
+use shotstream_story::store::Store;
+use shotstream_story::teller::Teller;
+use shotstream_story::tree::Story;
+
+use crate::fake::Fake;
+
+/// A story in a store of its own.
+pub(crate) struct Set {
+    pub(crate) store: Store,
+    pub(crate) id: String,
+    pub(crate) story: Story,
+    pub(crate) teller: Fake,
+}
+
+pub(crate) fn premise(teller: &Fake) -> Premise {
+    Premise {
+        title: "Rain".to_owned(),
+        global: "Rain. ".to_owned(),
+        seed: 5,
+        model: "fake".to_owned(),
+        recipe: teller.settings().recipe.to_toml(),
+    }
+}
+
+impl Set {
+    pub(crate) fn new(folder: &Path) -> Self {
+        let (store, teller) = (Store::open(folder).unwrap(), Fake::new(0.0));
+        let (id, story) = store.begin("story", premise(&teller), 0).unwrap();
+        Self { store, id, story, teller }
+    }
+
+    /// What is left after the program was killed and started again.
+    pub(crate) fn reopened(self, folder: &Path) -> Self {
+        let Self { store, id, teller, .. } = self;
+        drop(store);
+        let store = Store::open(folder).unwrap();
+        let story = store.load(&id).unwrap();
+        Self { store, id, story, teller }
+    }
+
+    pub(crate) fn edit(&mut self, edit: Edit) {
+        let records = self.story.edit(&edit, &self.teller.settings().recipe).unwrap();
+        self.store.write(&self.id, &mut self.story, &records).unwrap();
+    }
+
+    pub(crate) fn refused(&self, edit: Edit) -> String {
+        self.story.edit(&edit, &self.teller.settings().recipe).unwrap_err().to_string()
+    }
+
+    /// Ask for shots at the end of the film.
+    pub(crate) fn append(&mut self, captions: &[&str]) {
+        captions.iter().for_each(|&caption| self.edit(Edit::Append(Words::new(caption))));
+    }
+
+    /// Make everything that waits.
+    pub(crate) fn make(&mut self) {
+        assert!(self.make_at_most(usize::MAX), "nothing waits any more");
+    }
+
+    /// Make what waits until `chunks` new chunks are on the disk; whether nothing waits any more.
+    pub(crate) fn make_at_most(&mut self, mut chunks: usize) -> bool {
+        let Self { store, id, story, teller } = self;
+        while let Some(take) = story.next_to_make().cloned() {
+            let recipe = teller.settings().recipe.clone();
+            let mut camera = Camera::new(&take, &recipe).unwrap();
+            let mut state = state_before(story, &take, &recipe, store.blobs()).unwrap();
+            let (commands, receiver) = sync_channel(1);
+            let (sender, events) = channel(1);
+            commands.send(Command::AddShot { shot: script_of(&take, take.asked.frames) }).unwrap();
+            drop(commands);
+            let finished = thread::scope(|scope| {
+                let teller = &*teller;
+                let tell = move || teller.tell(&mut state, &receiver, &sender, &Meter::default());
+                scope.spawn(tell);
+                for event in events {
+                    match event {
+                        Event::Frames { frames, .. } => {
+                            if chunks == 0 {
+                                return false;
+                            }
+                            let footage = camera.shoot(&frames, store.blobs()).unwrap();
+                            if let Some(record) = footage.record {
+                                store.write(id, story, &[record]).unwrap();
+                                chunks -= 1;
+                            }
+                        }
+                        Event::ShotFinished { story: after, .. } => {
+                            let record = camera.finish(&after, store.blobs()).unwrap();
+                            store.write(id, story, &[record]).unwrap();
+                            return true;
+                        }
+                        Event::Failed { error } => panic!("{error}"),
+                        _ => {}
+                    }
+                }
+                panic!("the session ended early")
+            });
+            if !finished {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// The hashes of the film's chunks.
+    pub(crate) fn film(&self) -> Vec<Hash> {
+        let takes = self.story.line().iter().filter_map(|&take| self.story.take(take));
+        takes.flat_map(|take| take.chunks.iter().map(|chunk| chunk.rgb)).collect()
+    }
+}
