@@ -5,8 +5,8 @@ use std::io::{self, Write as _};
 use crate::cli::{Cli, Command};
 
 mod bench;
-mod draft;
 mod convert;
+mod draft;
 mod export;
 mod generate;
 mod inspect;
