@@ -126,8 +126,13 @@ pub fn select_context(memory: Memory, past: &Timeline) -> Vec<ContextFrame> {
 /// each time the one in the middle of them: so its ends, and the shot just before, go last. A
 /// pinned frame that the policy chose anyway costs nothing. The order is the story's.
 pub fn pin_context(selected: Vec<ContextFrame>, pins: &[ContextFrame]) -> Vec<ContextFrame> {
-    let (mut pinned, mut free): (Vec<_>, Vec<_>) =
-        selected.into_iter().partition(|frame| pins.contains(frame));
+    let (mut pinned, mut free) = (Vec::new(), Vec::new());
+    for frame in selected {
+        // A policy may choose a frame several times; the pin takes one of these places.
+        let places =
+            if pins.contains(&frame) && !pinned.contains(&frame) { &mut pinned } else { &mut free };
+        places.push(frame);
+    }
     for &pin in pins {
         if pinned.contains(&pin) {
             continue;

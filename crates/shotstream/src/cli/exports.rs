@@ -12,7 +12,8 @@ pub(crate) struct ExportsArgs {
     #[arg(long, value_name = "DIR", conflicts_with = "output")]
     pub(crate) export: Option<PathBuf>,
     /// Of what is exported beside the film, only these; all by default.
-    #[arg(long, requires = "export", value_enum, value_delimiter = ',', value_name = "LIST")]
+    #[arg(long, requires = "export", conflicts_with = "output")]
+    #[arg(value_enum, value_delimiter = ',', value_name = "LIST")]
     pub(crate) only: Vec<ExportName>,
 }
 

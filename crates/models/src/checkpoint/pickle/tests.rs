@@ -110,7 +110,7 @@ fn dictionaries_that_multiply_each_other_are_stopped() {
         body.extend([b"uq".as_slice(), &[level]].concat());
     }
     assert_eq!(refusal(&body), format!("more than {MOST_TENSORS} tensors"));
-    let body = [b"]q\x00", b"h\x00h\x00\x86a".repeat(1 << 20).as_slice()].concat();
+    let body = [b"]q\x00", b"h\x00h\x00\x86a".repeat(MOST_VALUES).as_slice()].concat();
     assert_eq!(refusal(&body), format!("more than {MOST_VALUES} values in its pickle"));
 }
 
