@@ -92,8 +92,9 @@ fn what_is_not_understood_is_an_answer_and_what_is_too_large_ends_the_line() {
     }
     let blank = director.ask(json!({ "type": "shot.append", "caption": " " }));
     assert_eq!(blank, Err("the caption is blank".to_owned()));
-    director.line.send(Message::text("x".repeat(1 << 20))).unwrap();
-    assert!(director.line.read().is_err() || director.line.read().is_err());
+    // The server may hang up before it has heard all of it.
+    let sent = director.line.send(Message::text("x".repeat(1 << 20)));
+    assert!(sent.is_err() || director.line.read().is_err() || director.line.read().is_err());
     let mut director = server.direct_again(&director.story, "?format=none");
     assert!(matches!(director.hear(), Said::Created { .. }), "others are served on");
 }
