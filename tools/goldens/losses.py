@@ -266,7 +266,7 @@ def optimizer_stage(draw):
     stored = {f"start.{name}": value.clone() for name, value in values.items()}
     momentum = {name: torch.zeros(shape).double() for name, shape in shapes.items()}
     averages = {name: value.clone() for name, value in values.items()}
-    adamw = torch.optim.AdamW([values[name] for name in vectors], betas=(0.9, 0.99), weight_decay=0.0)
+    adamw = torch.optim.AdamW([values[name] for name in vectors], betas=(0.9, 0.99), weight_decay=DECAY)
     for update, rate in enumerate([0.5, 1.0, 1.0]):
         found = {name: draw.normal(*value.shape) for name, value in values.items()}
         stored |= {f"gradient{update}.{name}": g for name, g in found.items()}

@@ -180,7 +180,6 @@ def captions(tokenizer, encoder):
 def write_names():
     """Official name and name in the library, of every tensor of the published sizes."""
     with torch.device("meta"):
-        transformer = WanTransformer3DModel()  # its defaults are those of 14B: only the count differs
         transformer = WanTransformer3DModel(
             num_attention_heads=12, ffn_dim=8960, num_layers=30, qk_norm="rms_norm_across_heads"
         )

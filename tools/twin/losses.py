@@ -26,11 +26,6 @@ def remembered(recipe, shots):
     return frames
 
 
-def candidates(recipe, shots):
-    """Frames inside a shot that any later shot of a story asks for."""
-    return sorted({frame for shot in range(1, shots) for _, frame in remembered(recipe, shot)})
-
-
 def place(recipe, shot, frames):
     """(position, phase, caption) of the context and `frames` latent frames, and the captions' shots."""
     budget, past = recipe["context_frames"], remembered(recipe, shot)

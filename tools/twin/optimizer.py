@@ -75,6 +75,7 @@ class Optimizer:
         torch._foreach_lerp_(self.first, gradients, 1 - one)
         torch._foreach_mul_(self.second, two)
         torch._foreach_addcmul_(self.second, gradients, gradients, value=1 - two)
+        torch._foreach_mul_(self.vectors, 1 - self.recipe["adamw_lr"] * rate * self.recipe["weight_decay"])
         root = torch._foreach_div(self.second, 1 - two**steps)
         torch._foreach_sqrt_(root)
         torch._foreach_add_(root, EPSILON)

@@ -158,6 +158,9 @@ fn url(endpoint: &Endpoint) -> Result<String, ChatError> {
         return Err(ChatError::Address { found: endpoint.base_url.clone() });
     }
     let url = format!("{base}/chat/completions");
+    if url.parse::<ureq::http::Uri>().is_err() {
+        return Err(ChatError::Address { found: endpoint.base_url.clone() });
+    }
     match safe && !cfg!(feature = "https") {
         true => Err(ChatError::NoTls { url }),
         false => Ok(url),

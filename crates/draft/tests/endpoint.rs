@@ -207,6 +207,10 @@ fn an_address_that_cannot_be_asked_is_named() {
         at("localhost:11434"),
         "expected an address such as http://localhost:11434/v1, found 'localhost:11434'"
     );
+    assert_eq!(
+        at("http://my host/v1"),
+        "expected an address such as http://localhost:11434/v1, found 'http://my host/v1'"
+    );
     if !cfg!(feature = "https") {
         assert_eq!(
             at("https://chat.example/v1"),
@@ -227,7 +231,10 @@ fn a_key_that_no_header_holds_is_refused() {
 #[test]
 fn a_key_is_never_shown() {
     let (endpoint, heard) = endpoint(completion(STORY));
-    assert!(!format!("{endpoint:?}").contains("a key'"));
+    let key = endpoint.key.as_deref().unwrap();
+    assert!(!format!("{endpoint:?}").contains(&format!("{key:?}")));
+    let hidden = Endpoint { key: Some("sk-hidden".to_owned()), ..endpoint.clone() };
+    assert!(!format!("{hidden:?}").contains("sk-hidden"));
     assert!(format!("{endpoint:?}").ends_with("with a key)"));
     asked(&endpoint).unwrap();
     heard.join().unwrap();

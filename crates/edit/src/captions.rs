@@ -33,7 +33,8 @@ fn vtt(list: &EditList, text: impl Fn(&crate::list::Placed<'_>) -> String) -> St
     let mut file = "WEBVTT\n".to_owned();
     for shot in list.shots() {
         let [start, end] = [shot.start, shot.end].map(|frame| milliseconds(frame, fps, '.'));
-        let text = text(&shot).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+        let text = text(&shot);
+        let text = html_escape::encode_text(&text);
         file += &format!("\n{}\n{start} --> {end}\n{text}\n", shot.number);
     }
     file

@@ -21,7 +21,7 @@ const FULL: Duration = Duration::from_millis(2);
 
 /// What the next step of a story is.
 #[derive(Clone, Debug)]
-pub(crate) enum Step {
+pub(crate) enum Next {
     /// Make a shot.
     Shot(Request),
     /// Go on from another state.
@@ -41,7 +41,7 @@ pub(crate) struct Request {
 #[derive(Debug)]
 pub(crate) struct Inbox<'a> {
     commands: &'a Receiver<Command>,
-    waiting: VecDeque<Step>,
+    waiting: VecDeque<Next>,
     cut: bool,
     closed: bool,
     looked: Instant,
@@ -55,7 +55,7 @@ impl<'a> Inbox<'a> {
 
     /// The next step, waiting for one; nothing when the client has no more to ask. A cut that was
     /// asked for before no longer has a shot to end.
-    pub(crate) fn next(&mut self, events: &EventSender) -> Result<Option<Step>, ViewerLeft> {
+    pub(crate) fn next(&mut self, events: &EventSender) -> Result<Option<Next>, ViewerLeft> {
         self.look();
         loop {
             events.check()?;
@@ -78,8 +78,8 @@ impl<'a> Inbox<'a> {
     /// The shot that would come next, if it is known.
     pub(crate) fn peek(&self) -> Option<&ShotScript> {
         match self.waiting.front()? {
-            Step::Shot(request) => Some(&request.shot),
-            Step::GoTo(_) => None,
+            Next::Shot(request) => Some(&request.shot),
+            Next::GoTo(_) => None,
         }
     }
 
@@ -128,9 +128,9 @@ impl<'a> Inbox<'a> {
     fn take(&mut self, command: Command, known: Instant) {
         match command {
             Command::AddShot { shot } => {
-                self.waiting.push_back(Step::Shot(Request { shot, known }));
+                self.waiting.push_back(Next::Shot(Request { shot, known }));
             }
-            Command::GoTo { story } => self.waiting.push_back(Step::GoTo(story)),
+            Command::GoTo { story } => self.waiting.push_back(Next::GoTo(story)),
             Command::Cut => self.cut = true,
             Command::Finish => self.closed = true,
         }

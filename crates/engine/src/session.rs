@@ -20,7 +20,7 @@ use crate::context::{context_latents, context_prompts, endings};
 use crate::decode::{DecoderLine, DecoderWork, Job, Remembered, ShotStart, line};
 use crate::error::{SessionError, Stop};
 use crate::event::{Command, Event, EventSender, ViewerLeft};
-use crate::inbox::{Inbox, Step};
+use crate::inbox::{Inbox, Next};
 use crate::meter::{Meter, Metered};
 use crate::network::{Decoder, Denoiser, FrameEncoder, Latents, StoryDenoiser, TextEncoder};
 use crate::noise::{Noise, NoiseAddress};
@@ -158,8 +158,8 @@ where
         let mut free = Instant::now();
         while let Some(step) = self.inbox.next(self.events)? {
             let request = match step {
-                Step::Shot(request) => request,
-                Step::GoTo(state) => {
+                Next::Shot(request) => request,
+                Next::GoTo(state) => {
                     *story = *state;
                     continue;
                 }

@@ -45,7 +45,7 @@ pub(crate) fn video_track(moov: &MoovBox, len: usize) -> Result<Track, MediaErro
     let table = SampleTableAccessor::new(&media.minf_box.stbl_box)
         .map_err(|error| unreadable(&error.to_string()))?;
     let mut coded: Option<([usize; 2], Coding)> = None;
-    let mut pictures = Vec::new();
+    let (mut pictures, mut bytes) = (Vec::new(), 0_usize);
     for sample in table.samples() {
         let entry = sample.chunk().sample_entry();
         let SampleEntry::Avc1(entry) = entry else {
@@ -56,6 +56,10 @@ pub(crate) fn video_track(moov: &MoovBox, len: usize) -> Result<Track, MediaErro
         }
         if coded.is_none() {
             coded = Some(Coding::of(entry)?);
+        }
+        bytes = bytes.saturating_add(sample.data_size() as usize);
+        if len < bytes {
+            return Err(unreadable("its pictures are longer than it is"));
         }
         let shown = sample.timestamp() as i64 + sample.composition_time_offset().unwrap_or(0);
         pictures.push((
@@ -110,8 +114,10 @@ fn check_presentation(trak: &TrakBox, first: i64) -> Result<(), MediaError> {
 pub(crate) fn colours(boxes: &[UnknownBox]) -> Option<Colours> {
     let colr = boxes.iter().find(|found| found.box_type == BoxType::Normal(*b"colr"));
     match colr.map(|found| found.payload.as_slice()) {
-        Some([b'n', b'c', b'l', b'x', _, _, _, _, high, low, range, ..]) => {
-            Colours::of(u16::from_be_bytes([*high, *low]), range & 0x80 != 0)
+        // QuickTime's form ends with the matrix and says nothing of the range.
+        Some([b'n', b'c', b'l', kind @ (b'c' | b'x'), _, _, _, _, high, low, rest @ ..]) => {
+            let full = *kind == b'x' && rest.first().is_some_and(|range| range & 0x80 != 0);
+            Colours::of(u16::from_be_bytes([*high, *low]), full)
         }
         _ => Some(Colours::bt601()),
     }

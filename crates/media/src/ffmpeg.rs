@@ -3,7 +3,7 @@
 //! The frames come as they are stored, none repeated or left out, each as a portable pixmap, which
 //! brings its own size. A decoding error ends the stream: half a video is no video.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
@@ -53,9 +53,9 @@ impl Piped {
         })?;
         let mut child = Command::new(program)
             .args(["-nostdin", "-v", "error", "-xerror", "-err_detect", "explode", "-i"])
-            .arg(path)
+            .arg(file_of(path))
             .args(["-map", "0:v:0", every_frame_once(&version.stdout), "passthrough"])
-            .args(["-f", "image2pipe", "-c:v", "ppm", "-"])
+            .args(["-f", "image2pipe", "-c:v", "ppm", "-pix_fmt", "rgb24", "-"])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -94,6 +94,13 @@ impl Piped {
         let reason = if words.is_empty() { status.to_string() } else { words };
         Err(MediaError::Ffmpeg { reason, path: self.path.clone() })
     }
+}
+
+/// A path as ffmpeg takes it: whatever is in it, it is a file and no protocol.
+fn file_of(path: &Path) -> OsString {
+    let mut file = OsString::from("file:");
+    file.push(path);
+    file
 }
 
 impl Iterator for Piped {

@@ -2,9 +2,11 @@
 //! `ffmpeg`, where there is one.
 
 use std::ffi::OsStr;
+use std::fs::File;
+use std::io::Read as _;
 use std::path::Path;
 
-use crate::decode::Film;
+use crate::decode::{Film, unreadable};
 use crate::error::MediaError;
 use crate::ffmpeg::Piped;
 use crate::frame::Frame;
@@ -32,7 +34,14 @@ impl Video {
     }
 
     fn open_with(path: &Path, ffmpeg: &OsStr) -> Result<Self, MediaError> {
-        match Film::open(path).and_then(first_picture) {
+        let film = || {
+            match is_mp4(path)? {
+                true => Film::open(path).and_then(first_picture),
+                // Not read to its end for nothing: it may be large.
+                false => Err(unreadable("it is no MP4")),
+            }
+        };
+        match film() {
             Ok(film) => Ok(Self(Kind::Film(film))),
             Err(error @ MediaError::Io { .. }) => Err(error),
             Err(reason) => Ok(Self(Kind::Piped(Piped::open(path, ffmpeg, &reason)?))),
@@ -51,6 +60,15 @@ impl Video {
             Kind::Piped(piped) => Box::new(piped),
         })
     }
+}
+
+/// Whether a file begins as an MP4 does.
+fn is_mp4(path: &Path) -> Result<bool, MediaError> {
+    const FIRST: [&[u8; 4]; 6] = [b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide"];
+    let mut start = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(8).read_to_end(&mut start));
+    read.map_err(MediaError::io("read the video", path))?;
+    Ok(start.get(4..).is_some_and(|kind| FIRST.iter().any(|known| kind == *known)))
 }
 
 /// The film, if its first picture can be decoded.

@@ -189,6 +189,7 @@ fn every_other_video_is_read_by_ffmpeg_where_it_is_installed() {
         ("hevc.mp4", "-c:v libx265 -x265-params log-level=error -pix_fmt yuv420p"),
         ("mpeg4.avi", "-c:v mpeg4 -q:v 2"),
         ("vp9.webm", "-c:v libvpx-vp9 -b:v 1M"),
+        ("deep.webm", "-c:v libvpx-vp9 -b:v 1M -pix_fmt yuv420p10le"),
         ("444.mp4", "-c:v libx264 -pix_fmt yuv444p"),
         ("interlaced.mp4", "-c:v libx264 -pix_fmt yuv420p -flags +ildct+ilme"),
     ] {

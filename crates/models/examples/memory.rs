@@ -81,5 +81,5 @@ fn high_water() -> Result<f64, Box<dyn Error>> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let kilobytes = line.and_then(|line| line.split_whitespace().next()).ok_or("no VmHWM")?;
-    Ok(kilobytes.parse::<f64>()? / 1000.0)
+    Ok(kilobytes.parse::<f64>()? * 1.024e-3)
 }

@@ -2,7 +2,7 @@
 
 mod tiny;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use burn::{
     module::Module,
@@ -12,6 +12,7 @@ use proptest::prelude::*;
 use shotstream_models::{
     bundle::{Bundle, BundleError},
     checkpoint::{CheckpointError, StoredDtype},
+    stored::StoredModel,
 };
 use tempfile::TempDir;
 
@@ -28,7 +29,7 @@ fn bytes(bundle: &Bundle, dtype: StoredDtype) -> Vec<u8> {
 }
 
 fn parse(bytes: &[u8]) -> Result<Bundle, BundleError> {
-    Bundle::from_bytes(bytes, &Device::flex())
+    StoredModel::parse(bytes, Path::new("the model in memory"))?.load(&Device::flex())
 }
 
 fn embed(bundle: &Bundle) -> Tensor<3> {

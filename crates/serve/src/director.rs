@@ -381,7 +381,7 @@ impl Hub {
 }
 
 fn engine_gone() -> StoryError {
-    StoryError::Edit("the engine stopped unexpectedly, this is a defect".to_owned())
+    StoryError::Failed("the engine stopped unexpectedly, this is a defect".to_owned())
 }
 
 fn millis(duration: Duration) -> f64 {

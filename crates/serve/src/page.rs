@@ -36,6 +36,7 @@ studio! {
     "studio.js": SCRIPT,
     "line.js": SCRIPT,
     "player.js": SCRIPT,
+    "say.js": SCRIPT,
     "store.js": SCRIPT,
     "views.js": SCRIPT,
     "tree.js": SCRIPT,

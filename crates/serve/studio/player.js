@@ -2,6 +2,8 @@
 
 const KEEP_BEHIND_SECS = 20;
 const TOLERANCE_SECS = 0.08;
+const ARRIVALS = 64;
+const PATIENCE_MS = 2000;
 
 export class Player {
   /** @param {HTMLVideoElement} video @param {{size: number[], fps: number, codec: string}} stream */
@@ -11,6 +13,7 @@ export class Player {
     this.queue = [];
     /** Frame after the newest one that came. */
     this.end = stream.frame;
+    /** When the fragments that begin with a frame came. */
     this.arrived = new Map();
     this.jumpTo = null;
     this.source = new MediaSource();
@@ -25,11 +28,31 @@ export class Player {
     this.timer = setInterval(() => this.place(), 50);
   }
 
-  /** @param {import("./line.js").Media} media @param {number} frames */
+  /** @param {import("./line.js").Media} media */
   push(media) {
-    if (media.kind === 2) this.queue.push(media.bytes);
-    if (media.kind === 3) this.queue.push(media.bytes);
+    this.queue.push(media.bytes);
+    if (media.kind === 3) this.arrived.set(media.frame, performance.now());
+    while (ARRIVALS < this.arrived.size) this.arrived.delete(this.arrived.keys().next().value);
     this.pump();
+  }
+
+  /** Milliseconds from a fragment's arrival to when its first frame can be shown; null if it never can. @param {number} frame */
+  whenPlayable(frame) {
+    const arrived = this.arrived.get(frame);
+    const wanted = frame / this.fps;
+    return new Promise((resolve) => {
+      const look = () => {
+        const ranges = this.video.buffered;
+        const took = performance.now() - arrived;
+        for (let i = 0; i < ranges.length; i++) {
+          if (ranges.start(i) <= wanted + 0.01 && wanted < ranges.end(i)) return resolve(took);
+        }
+        if (took < PATIENCE_MS) setTimeout(look, 4);
+        else resolve(null);
+      };
+      if (arrived === undefined) resolve(null);
+      else look();
+    });
   }
 
   /** The stream now reaches up to this frame. */
@@ -62,7 +85,7 @@ export class Player {
       }
       if (!inside && ahead !== null) video.currentTime = ahead + 0.001;
     }
-    if (video.paused && !this.held) video.play().catch(() => {});
+    if (video.paused) video.play().catch(() => {});
   }
 
   /** Show this frame as soon as it is there; what lies before it is not shown. @param {number} frame */
@@ -74,9 +97,6 @@ export class Player {
     const at = (this.video.currentTime + TOLERANCE_SECS) * this.fps;
     return Math.max(0, Math.min(this.end, Math.floor(at)));
   }
-
-  /** Whether the film waits for more. */
-  get starved() { return this.end - this.shown <= 1; }
 
   close() {
     clearInterval(this.timer);

@@ -2,7 +2,7 @@
 
 /** What the page knows before anything is said. */
 export const nothing = () => ({
-  stream: null, story: null, running: null, first: [], save: [], stages: [], transport: [], unknown: [],
+  stream: null, story: null, running: null, first: [], cuts: [], save: [], stages: [], transport: [],
 });
 
 const KEPT = 200;

@@ -3,11 +3,11 @@
 import { Line } from "./line.js";
 import { Player } from "./player.js";
 import { drawTree } from "./tree.js";
-import { $, drawBoard, drawMemory, drawMeter, drawShelf, el } from "./views.js";
+import { $, drawBoard, drawMemory, drawMeter, drawPrompt, drawShelf } from "./views.js";
+import { KeyNeeded, announce, fetched, toast } from "./say.js";
 import { filmOf, keep, nothing, reduce, takesOfShot } from "./store.js";
 
 const REPORT_MS = 100;
-const TOAST_MS = 6000;
 
 const watchToken = location.pathname.startsWith("/watch/") ? location.pathname.slice("/watch/".length) : null;
 let state = nothing();
@@ -18,38 +18,25 @@ let viewed = null;
 let retaking = null;
 let jumpToNext = false;
 let cutAt = null;
-let toastTimer = 0;
-const clocks = new Map();
-
-// --- Saying things ---
-
-function announce(words) { $("announce").textContent = words; }
-
-function toast(words) {
-  $("toast").textContent = words;
-  $("toast").hidden = false;
-  clearTimeout(toastTimer);
-  toastTimer = setTimeout(() => { $("toast").hidden = true; }, TOAST_MS);
-}
 
 async function ask(what) {
   try {
     await line?.ask(what);
     return true;
   } catch (error) {
-    toast(sentence(error.message));
+    toast(error.message);
     return false;
   }
 }
 
-const sentence = (words) => `${words.charAt(0).toUpperCase()}${words.slice(1)}${/[.?!]$/.test(words) ? "" : "."}`;
-
-async function fetched(path, options) {
-  const answer = await fetch(path, options);
-  if (answer.status === 401) { show("login"); throw new Error("a key is needed"); }
-  const body = await answer.json();
-  if (!answer.ok) throw new Error(body.error?.message ?? answer.statusText);
-  return body;
+/** Something that may fail, and then is said. */
+async function trying(work) {
+  try {
+    await work();
+  } catch (error) {
+    if (error instanceof KeyNeeded) show("login");
+    toast(error.message);
+  }
 }
 
 // --- Pages ---
@@ -66,19 +53,19 @@ async function openHome() {
   leave();
   show("home");
   document.title = "shotstream";
-  try {
+  await trying(async () => {
     const { data } = await fetched("/v1/stories");
     drawShelf($("stories"), data, removeStory);
     $("no-stories").hidden = data.length !== 0;
-  } catch (error) { toast(sentence(error.message)); }
+  });
 }
 
-async function removeStory(story) {
+function removeStory(story) {
   if (!confirm(`Remove “${story.title || "Untitled"}” for good?`)) return;
-  try {
+  trying(async () => {
     await fetched(`/v1/stories/${story.id}`, { method: "DELETE" });
     openHome();
-  } catch (error) { toast(sentence(error.message)); }
+  });
 }
 
 function leave() {
@@ -93,7 +80,7 @@ function openStory(id) {
   storyId = id;
   show("studio");
   const path = watchToken ? `/v1/watch/${watchToken}` : `/v1/stories/${id}/direct`;
-  line = new Line(`${path}?format=fmp4`, { said, media, state: lineState });
+  line = new Line(`${path}?format=fmp4`, { said, media: (message) => player?.push(message), state: lineState });
   if (!watchToken) $("caption").focus();
 }
 
@@ -115,15 +102,18 @@ function said(event) {
     case "take.started":
       if (jumpToNext) { player?.jump(event.frame); jumpToNext = false; }
       announce(`Shot ${event.shot + 1} begins.`);
-      prompted(event);
+      drawPrompt($("prompted"), event, state.story.global);
+      if (event.unknown_words.length) announce(`The model does not know ${event.unknown_words.join(", ")}.`);
       break;
     case "chunk.made":
       player?.reaches(event.frame + event.frames);
       if (event.chunk === 0 && cutAt !== null) {
-        state = { ...state, cuts: keep(state.cuts ?? [], performance.now() - cutAt) };
+        state = { ...state, cuts: keep(state.cuts, performance.now() - cutAt) };
         cutAt = null;
       }
-      measureTransport(event);
+      player?.whenPlayable(event.frame).then((took) => {
+        if (took !== null) state = { ...state, transport: keep(state.transport, took) };
+      });
       break;
     case "take.finished": {
       const take = before.story.takes[event.take - 1];
@@ -131,10 +121,10 @@ function said(event) {
       break;
     }
     case "take.failed":
-      toast(sentence(event.reason));
+      toast(event.reason);
       break;
     case "error":
-      toast(sentence(event.error.message));
+      toast(event.error.message);
       break;
     case "session.draining":
       toast("The server is about to stop. Everything is saved.");
@@ -159,45 +149,6 @@ function begin({ stream, story }) {
   const newest = filmOf(story).at(-1);
   const poster = newest?.candidates.at(-1)?.picture ?? newest?.chunks.at(-1)?.picture;
   if (poster && !watchToken) $("live").poster = pictureUrl(poster);
-}
-
-function media(message) {
-  player?.push(message);
-  if (message.kind === 3) clocks.set(message.frame, performance.now());
-  while (64 < clocks.size) clocks.delete(clocks.keys().next().value);
-}
-
-/** From the fragment's arrival to when it can be shown, seen from here. */
-function measureTransport(event) {
-  const frame = event.frame;
-  const arrived = clocks.get(frame);
-  if (arrived === undefined || !player) return;
-  const wanted = frame / player.fps;
-  const look = () => {
-    const ranges = $("live").buffered;
-    for (let i = 0; i < ranges.length; i++) {
-      if (ranges.start(i) <= wanted + 0.01 && wanted < ranges.end(i)) {
-        state = { ...state, transport: keep(state.transport, performance.now() - arrived) };
-        return;
-      }
-    }
-    if (performance.now() - arrived < 2000) setTimeout(look, 4);
-  };
-  look();
-}
-
-function prompted({ prompt, unknown_words: unknown, dropped_tokens: dropped }) {
-  const home = $("prompted");
-  const global = state.story.global;
-  const words = prompt.startsWith(global) ? prompt.slice(global.length).replace(/^shot\d+:/, "") : prompt;
-  home.replaceChildren();
-  for (const piece of words.split(/(\s+)/)) {
-    const bare = piece.replace(/[^\p{L}\p{N}-]/gu, "").toLowerCase();
-    const strange = bare && unknown.some((it) => it.toLowerCase() === bare);
-    home.append(strange ? el("mark", { title: "the model does not know this word" }, piece) : piece);
-  }
-  if (dropped) home.append(el("span", { class: "soft" }, ` — the last ${dropped} tokens are not read`));
-  if (unknown.length) announce(`The model does not know ${unknown.join(", ")}.`);
 }
 
 // --- Drawing ---
@@ -321,12 +272,8 @@ async function send(cutting) {
   const again = retaking;
   const sent = ask(what);
   if (cutting && state.running) cut();
-  if (await sent) stopRetakeOf(again);
-  else $("caption").value ||= written;
-}
-
-function stopRetakeOf(again) {
-  if (again !== null) stopRetake();
+  if (!await sent) $("caption").value ||= written;
+  else if (again !== null) stopRetake();
   else $("seed").value = "";
 }
 
@@ -362,24 +309,21 @@ function backToLive() {
 
 // --- Hands ---
 
-$("begin").addEventListener("submit", async (event) => {
+$("begin").addEventListener("submit", (event) => {
   event.preventDefault();
   const global = $("global").value.trim();
   const body = { title: $("new-title").value.trim(), global: global && `${global} `, seed: Number($("new-seed").value) || 0 };
-  try {
+  trying(async () => {
     const story = await fetched("/v1/stories", { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
     location.hash = story.id;
-  } catch (error) { toast(sentence(error.message)); }
+  });
 });
-$("import").addEventListener("change", async () => {
+$("import").addEventListener("change", () => trying(async () => {
   const [file] = $("import").files;
   if (!file) return;
-  try {
-    const story = await fetched("/v1/stories/import", { method: "POST", body: file });
-    location.hash = story.id;
-  } catch (error) { toast(sentence(error.message)); }
-  $("import").value = "";
-});
+  const story = await fetched("/v1/stories/import", { method: "POST", body: file }).finally(() => { $("import").value = ""; });
+  location.hash = story.id;
+}));
 $("composer").addEventListener("submit", (event) => { event.preventDefault(); send(false); });
 $("caption").addEventListener("keydown", (event) => {
   if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
@@ -397,14 +341,12 @@ $("back-live").addEventListener("click", backToLive);
 $("review").addEventListener("ended", () => setTimeout(() => $("review").ended && backToLive(), 700));
 $("title").addEventListener("change", () => ask({ type: "title", title: $("title").value.trim() }));
 $("help-open").addEventListener("click", () => $("help").showModal());
-$("share").addEventListener("click", async () => {
-  try {
-    const { path } = await fetched(`/v1/stories/${storyId}/watch`, { method: "POST" });
-    const link = `${location.origin}${path}`;
-    // A page that came over plain http may not write to the clipboard.
-    if (navigator.clipboard) { await navigator.clipboard.writeText(link); toast("The link to watch is copied."); } else prompt("Whoever has this link may watch:", link);
-  } catch (error) { toast(sentence(error.message)); }
-});
+$("share").addEventListener("click", () => trying(async () => {
+  const { path } = await fetched(`/v1/stories/${storyId}/watch`, { method: "POST" });
+  const link = `${location.origin}${path}`;
+  // A page that came over plain http may not write to the clipboard.
+  if (navigator.clipboard) { await navigator.clipboard.writeText(link); toast("The link to watch is copied."); } else prompt("Whoever has this link may watch:", link);
+}));
 document.addEventListener("click", (event) => { if (!$("export").contains(event.target)) $("export").open = false; });
 
 document.addEventListener("keydown", (event) => {

@@ -18,17 +18,27 @@ export const $ = (id) => document.getElementById(id);
 
 const seconds = (frames, fps) => `${(frames / fps).toFixed(1)} s`;
 
+/** What the model reads of a shot, with the words it does not know marked. */
+export function drawPrompt(home, { prompt, unknown_words: unknown, dropped_tokens: dropped }, global) {
+  const words = prompt.startsWith(global) ? prompt.slice(global.length).replace(/^shot\d+:/, "") : prompt;
+  home.replaceChildren();
+  for (const piece of words.split(/(\s+)/)) {
+    const bare = piece.replace(/[^\p{L}\p{N}-]/gu, "").toLowerCase();
+    const strange = bare && unknown.some((it) => it.toLowerCase() === bare);
+    home.append(strange ? el("mark", { title: "the model does not know this word" }, piece) : piece);
+  }
+  if (dropped) home.append(el("span", { class: "soft" }, ` — the last ${dropped} tokens are not read`));
+}
+
 /** The storyboard: one card a shot. Focus stays where it was. */
 export function drawBoard(list, state, does, watching) {
   const { story, stream, running } = state;
   const film = filmOf(story);
   const cards = film.map((take, place) => card(take, place, state, does));
-  const kept = [...list.children].map((it) => it.dataset.key);
-  const keys = cards.map((it) => it.dataset.key);
   const focused = document.activeElement?.closest?.(".shot");
   const at = focused ? [...list.children].indexOf(focused) : -1;
   const part = document.activeElement?.dataset?.part;
-  const grew = kept.length < keys.length;
+  const grew = list.children.length < cards.length;
   list.replaceChildren(...cards);
   if (0 <= at && cards[Math.min(at, cards.length - 1)]) {
     const again = cards[Math.min(at, cards.length - 1)];
@@ -53,7 +63,7 @@ function card(take, place, state, does) {
   const siblings = takesOfShot(story, take);
   const number = place + 1;
   const failed = take.state === "failed";
-  const card = el("li", { class: `shot${stale ? " stale" : ""}${does.viewed === take.take ? " seen" : ""}`, "data-key": `${place}:${take.take}`, "data-place": place });
+  const card = el("li", { class: `shot${stale ? " stale" : ""}${does.viewed === take.take ? " seen" : ""}`, "data-place": place });
   const share = Math.min(100, (100 * made) / Math.max(1, take.frames));
   const fill = el("i");
   fill.style.width = `${share}%`;
@@ -106,17 +116,17 @@ export function drawMemory(state, does, viewed) {
   $("memory-sum").textContent = context.length ? `${context.length} of ${stream.context_frames}` : "";
   const isPinned = (at) => story.pins.some((pin) => pin.take === at.take && pin.frame === at.frame);
   const wasPinned = (at) => newest?.pins.some((pin) => pin.take === at.take && pin.frame === at.frame);
-  const frame = (at, pinned, what, act) => {
+  const toggle = (at, framed = isPinned(at)) => {
+    const [what, act] = isPinned(at) ? ["Unpin", () => does.unpin(at)] : ["Pin", () => does.pin(at)];
     const shot = story.takes[at.take - 1].shot + 1;
     const picture = pictureOf(story, at);
     return el("li", {}, el("button", {
-      class: pinned ? "pinned" : "", "aria-label": `${what}: frame ${at.frame} of shot ${shot}`, title: what, onclick: act,
+      class: framed ? "pinned" : "", "aria-label": `${what}: frame ${at.frame} of shot ${shot}`, title: what, onclick: act,
     }, picture ? el("img", { src: does.picture(picture), alt: "", loading: "lazy" }) : null,
     el("span", {}, `shot ${shot} · ${at.frame}`)));
   };
-  const toggle = (at) => frame(at, isPinned(at), isPinned(at) ? "Unpin" : "Pin", () => (isPinned(at) ? does.unpin(at) : does.pin(at)));
-  $("memory").replaceChildren(...context.map((at) => frame(at, wasPinned(at), isPinned(at) ? "Unpin" : "Pin", () => (isPinned(at) ? does.unpin(at) : does.pin(at)))));
-  $("pins").replaceChildren(...story.pins.map(toggle));
+  $("memory").replaceChildren(...context.map((at) => toggle(at, wasPinned(at))));
+  $("pins").replaceChildren(...story.pins.map((at) => toggle(at)));
   const from = viewed ? story.takes[viewed - 1] : [...film].reverse().find((take) => take.state === "finished");
   $("keep-title").textContent = from ? `Frames of shot ${from.shot + 1} to pin` : "Frames to pin";
   $("candidates").replaceChildren(...(from?.candidates ?? []).map(({ frame: at }) => toggle({ take: from.take, frame: at })));
@@ -132,7 +142,7 @@ export function drawMeter(list, state) {
   const rows = [];
   const own = (name, values) => values.length && rows.push({ name, p50: percentile(values, 50), p95: percentile(values, 95) });
   own("first", state.first);
-  own("cut", state.cuts ?? []);
+  own("cut", state.cuts);
   for (const { stage, p50_ms, p95_ms } of state.stages) {
     if (stage !== "encode") rows.push({ name: stage, p50: p50_ms, p95: p95_ms });
   }

@@ -24,6 +24,9 @@ pub enum StoryError {
     /// A request that does not fit the story as it stands.
     #[error("{0}")]
     Edit(String),
+    /// What neither the one who asked nor the disk is to blame for.
+    #[error("{0}")]
+    Failed(String),
     /// A record that does not follow from those before it.
     #[error("{reason}: record {record}")]
     Record {

@@ -57,7 +57,7 @@ fn from_blob(blobs: &Blobs, hash: Hash) -> Result<Frames, StoryError> {
 }
 
 fn unreadable(error: safetensors::SafeTensorError) -> StoryError {
-    StoryError::Edit(format!("the latents of a shot cannot be laid out: {error}"))
+    StoryError::Failed(format!("the latents of a shot cannot be laid out: {error}"))
 }
 
 /// What the text encoder reads for a take.

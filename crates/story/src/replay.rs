@@ -97,5 +97,5 @@ fn compare(
 }
 
 fn ended() -> StoryError {
-    StoryError::Edit("the session ended early, this is a defect".to_owned())
+    StoryError::Failed("the session ended early, this is a defect".to_owned())
 }

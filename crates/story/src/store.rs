@@ -284,6 +284,6 @@ pub fn fresh_name() -> Result<String, StoryError> {
     const LETTERS: &[u8; 32] = b"abcdefghjkmnpqrstuvwxyz023456789";
     let mut bytes = [0_u8; 24];
     getrandom::fill(&mut bytes)
-        .map_err(|error| StoryError::Edit(format!("the system gives no randomness: {error}")))?;
+        .map_err(|error| StoryError::Failed(format!("the system gives no randomness: {error}")))?;
     Ok(bytes.iter().map(|byte| char::from(LETTERS[usize::from(byte % 32)])).collect())
 }

@@ -21,9 +21,10 @@ where
     if number.is_finite() && (least..=most).contains(&number) {
         return Ok(());
     }
-    let expected = match most.is_finite() {
-        true => format!("{least} to {most}"),
-        false => format!("a finite number, at least {least}"),
+    let expected = match [least, most].map(f64::is_finite) {
+        [_, true] => format!("{least} to {most}"),
+        [true, false] => format!("a finite number, at least {least}"),
+        [false, false] => "a finite number".to_owned(),
     };
     Err(format!("{key} is {value}, expected {expected}"))
 }
@@ -75,7 +76,7 @@ pub const NOT_NEGATIVE: [f64; 2] = [0.0, f64::INFINITY];
 pub const SOME: [u64; 2] = [1, u64::MAX];
 
 /// Any finite number.
-pub const ANY: [f64; 2] = [f64::MIN, f64::INFINITY];
+pub const ANY: [f64; 2] = [f64::NEG_INFINITY, f64::INFINITY];
 
 #[cfg(test)]
 mod tests {
@@ -87,6 +88,7 @@ mod tests {
             assert!(within("x", value, NOT_NEGATIVE).is_err());
             assert!(above_zero("x", value).is_err());
         }
+        assert_eq!(within("x", f32::NAN, ANY), Err("x is NaN, expected a finite number".into()));
         assert_eq!(within("x", 1.5_f32, SHARE), Err("x is 1.5, expected 0 to 1".into()));
         assert_eq!(count("x", 0, SOME), Err("x is 0, expected at least 1".into()));
         assert!(within("x", 1.0_f64, SHARE).is_ok() && count("x", 1, [1, 1]).is_ok());

@@ -4,7 +4,10 @@ use std::{fs::File, io, path::Path};
 
 use sha2::{Digest as _, Sha256};
 
-use crate::{error::TrainError, params::Vectors};
+use crate::{
+    error::TrainError,
+    params::{ParamSpec, Vectors},
+};
 
 /// Of everything in a file.
 ///
@@ -21,10 +24,25 @@ pub fn of_file(path: &Path) -> Result<String, TrainError> {
 pub fn of_vectors(groups: &[&Vectors]) -> String {
     let mut hash = Sha256::new();
     for vector in groups.iter().copied().flatten() {
-        let bytes: Vec<u8> = vector.iter().flat_map(|x| x.to_le_bytes()).collect();
-        hash.update(bytes);
+        update(&mut hash, vector);
     }
     hex(hash)
+}
+
+/// Of a text and of named numbers.
+pub fn of_named(text: &str, specs: &[ParamSpec], values: &Vectors) -> String {
+    let mut hash = Sha256::new();
+    hash.update(text);
+    for (spec, vector) in specs.iter().zip(values) {
+        hash.update(format!("{}{:?}", spec.name, spec.shape));
+        update(&mut hash, vector);
+    }
+    hex(hash)
+}
+
+fn update(hash: &mut Sha256, vector: &[f32]) {
+    let bytes: Vec<u8> = vector.iter().flat_map(|x| x.to_le_bytes()).collect();
+    hash.update(bytes);
 }
 
 /// A finished hash in hexadecimal digits.

@@ -163,12 +163,13 @@ impl Optimizer {
         let steps = i32::try_from(updates + 1).unwrap_or(i32::MAX);
         let (unbias1, unbias2) = (1.0 - beta1.powi(steps), 1.0 - beta2.powi(steps));
         let rate = self.recipe.adamw_lr * scale;
+        let keep = 1.0 - rate * self.recipe.weight_decay;
         let (first, second) = (&mut self.first[index], &mut self.second[index]);
         for (((v, &g), m), s) in value.iter_mut().zip(gradient).zip(first).zip(second) {
             let g = g * shrink;
             *m = beta1 * *m + (1.0 - beta1) * g;
             *s = beta2 * *s + (1.0 - beta2) * g * g;
-            *v -= rate * (*m / unbias1) / ((*s / unbias2).sqrt() + ADAM_EPSILON);
+            *v = *v * keep - rate * (*m / unbias1) / ((*s / unbias2).sqrt() + ADAM_EPSILON);
         }
     }
 

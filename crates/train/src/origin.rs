@@ -6,13 +6,8 @@
 use burn::module::Module;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 
-use crate::{
-    fingerprint::hex,
-    params::{self, ParamSpec, Vectors},
-    recipe::StageRecipe,
-};
+use crate::{fingerprint::of_named, params, recipe::StageRecipe};
 
 /// Keys of `[loop]` that may change while a run goes on, beside those that end with `_every`.
 const FREE: [&str; 6] = ["steps", "warmup", "decay", "fall", "checkpoint_blocks", "watch"];
@@ -33,7 +28,7 @@ impl Origin {
         if let Some(keys) = recipe["loop"].as_object_mut() {
             keys.retain(|key, _| !FREE.contains(&key.as_str()) && !key.ends_with("_every"));
         }
-        Self { stage: stage.into(), recipe, weights: hash_of("", &specs, &values) }
+        Self { stage: stage.into(), recipe, weights: of_named("", &specs, &values) }
     }
 
     /// Whether `found` is the same run.
@@ -52,18 +47,6 @@ impl Origin {
         }
         Ok(())
     }
-}
-
-/// A hash of a text and of named numbers.
-pub fn hash_of(text: &str, specs: &[ParamSpec], values: &Vectors) -> String {
-    let mut hash = Sha256::new();
-    hash.update(text);
-    for (spec, vector) in specs.iter().zip(values) {
-        hash.update(format!("{}{:?}", spec.name, spec.shape));
-        let bytes: Vec<u8> = vector.iter().flat_map(|x| x.to_le_bytes()).collect();
-        hash.update(bytes);
-    }
-    hex(hash)
 }
 
 /// The first key below which two recipes differ, and what it is in each.

@@ -18,10 +18,13 @@ pub struct ParamSpec {
 /// One host vector per parameter: values, gradients, moments or averages.
 pub type Vectors = Vec<Vec<f32>>;
 
+/// Gradients, and the names of the parameters whose are read.
+type Wanted<'a> = (&'a Gradients, &'a dyn Fn(&str) -> bool);
+
 #[derive(Default)]
 struct Reader<'a> {
     path: Vec<String>,
-    gradients: Option<&'a Gradients>,
+    gradients: Option<Wanted<'a>>,
     specs: Vec<ParamSpec>,
     vectors: Vectors,
 }
@@ -39,11 +42,13 @@ impl ModuleVisitor for Reader<'_> {
         let value = param.val();
         let shape = value.dims().to_vec();
         let numel = shape.iter().product();
+        let name = self.path.join(".");
         self.vectors.push(match self.gradients {
             None => host(value.inner()),
-            Some(gradients) => value.grad(gradients).map_or_else(|| vec![0.0; numel], host),
+            Some((_, wanted)) if !wanted(&name) => Vec::new(),
+            Some((gradients, _)) => value.grad(gradients).map_or_else(|| vec![0.0; numel], host),
         });
-        self.specs.push(ParamSpec { name: self.path.join("."), shape });
+        self.specs.push(ParamSpec { name, shape });
     }
 }
 
@@ -64,9 +69,14 @@ pub fn values<M: Module>(module: &M) -> (Vec<ParamSpec>, Vectors) {
     (reader.specs, reader.vectors)
 }
 
-/// The gradient of every parameter; zeros where the loss did not reach.
-pub fn gradients<M: Module>(module: &M, gradients: &Gradients) -> Vectors {
-    let mut reader = Reader { gradients: Some(gradients), ..Reader::default() };
+/// The gradient of every parameter whose name is `wanted`, zeros where the loss did not reach; of
+/// the others nothing.
+pub fn gradients<M: Module>(
+    module: &M,
+    gradients: &Gradients,
+    wanted: impl Fn(&str) -> bool,
+) -> Vectors {
+    let mut reader = Reader { gradients: Some((gradients, &wanted)), ..Reader::default() };
     module.visit(&mut reader);
     reader.vectors
 }

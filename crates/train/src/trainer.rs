@@ -210,6 +210,7 @@ pub fn train<O: Objective, S: Serialize>(
     let writes = run.ranks.is_first();
     let watch = writes.then(|| Watch::open(objective, &model, recipe, run, state.step));
     let mut watch = watch.transpose()?;
+    run.begin()?;
     let device = Device::flex().autodiff();
     while state.step < recipe.steps {
         let together = (run.ranks, &share, &workers);
@@ -253,7 +254,8 @@ fn backward<O: Objective>(
         let model = params::with_values(template.clone(), &weights, &Device::flex().autodiff());
         let (loss, mut metrics) = objective.loss(&model, at);
         metrics.insert(0, ("loss", params::number(&loss)));
-        let gradients = params::gradients(&model, &loss.backward());
+        let learns = |name: &str| objective.trainable(name);
+        let gradients = params::gradients(&model, &loss.backward(), learns);
         Part { gradients: space.gradients(values, gradients), metrics }
     })
 }
@@ -289,7 +291,6 @@ impl State {
             let optimizer = &mut state.optimizer;
             [state.values, optimizer.first, optimizer.second, optimizer.ema] = groups;
         }
-        run.begin()?;
         Ok(state)
     }
 

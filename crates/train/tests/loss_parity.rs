@@ -22,6 +22,7 @@ use shotstream_models::{
     bundle::Bundle,
     checkpoint::{Network, Weights},
     dit::Dit,
+    stored::StoredModel,
 };
 use shotstream_plan::{
     context::select_context,
@@ -147,7 +148,7 @@ fn relative_error(found: &[f32], expected: &[f32]) -> f32 {
 
 fn bundle() -> Bundle {
     let golden = Golden::read("model");
-    Bundle::parse(&golden.bytes, &golden.path, &plain()).unwrap()
+    StoredModel::parse(&golden.bytes, &golden.path).unwrap().load(&plain()).unwrap()
 }
 
 /// The same network, ready to be differentiated.
@@ -157,7 +158,7 @@ fn learner<M: Module>(module: &M) -> M {
 
 fn gradients_of<M: Module>(module: &M, loss: &Tensor<1>) -> (Vec<ParamSpec>, Vectors) {
     let specs = params::values(module).0;
-    (specs, params::gradients(module, &loss.backward()))
+    (specs, params::gradients(module, &loss.backward(), |_| true))
 }
 
 fn conditioned(bundle: &Bundle) -> Conditioned {

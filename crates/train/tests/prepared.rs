@@ -149,6 +149,14 @@ fn a_row_that_cannot_be_learnt_from_is_left_out_with_its_reason_and_path() {
     assert_eq!((again.shards, &again.refused), ([5, 5], &summary.refused));
     assert_eq!(Store::open(&dir, &bundle).unwrap().num_shots(), 2);
 
+    // What was missing and is there now is taken in when its shard is made again.
+    captions(&home.path().join("none.json"), 2);
+    video(&home.path().join("bad.mp4"), &[9, 21], 3);
+    fs::remove_file(dir.join("000003.tar")).unwrap();
+    let again = prepare_table(&bundle, &table, &dir).unwrap();
+    assert_eq!((again.stories, again.refused.len()), (3, 7));
+    Store::open(&dir, &bundle).unwrap();
+
     let material = Material::Clips(Table::read(&table, None).unwrap());
     let strict_dir = home.path().join("strict");
     let strict = Job { strict: true, threads: 1, ..job(&bundle, material, &strict_dir) };

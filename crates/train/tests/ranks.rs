@@ -198,6 +198,7 @@ fn parts_that_ranks_cannot_share_are_refused() {
         error_of(together(2, work)),
         "2 ranks cannot share loop.parts evenly, expected a multiple of 2, found 3"
     );
+    assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0, "nothing is begun");
 }
 
 #[test]

@@ -118,14 +118,6 @@ pub enum BundleError {
 }
 
 impl Bundle {
-    /// A bundle from the bytes of its file, with its networks on `device`.
-    ///
-    /// # Errors
-    /// When the bytes are not one whole and consistent bundle.
-    pub fn from_bytes(bytes: &[u8], device: &Device) -> Result<Self, BundleError> {
-        StoredModel::parse(bytes, Path::new("the model in memory"))?.load(device)
-    }
-
     /// A bundle from a file or a folder, with its networks on `device`.
     ///
     /// # Errors
@@ -152,15 +144,6 @@ impl Bundle {
     #[must_use]
     pub fn recipe(&self) -> &Recipe {
         &self.config.recipe
-    }
-
-    /// A bundle from the bytes of its file, which errors call `path`, with its networks on
-    /// `device`.
-    ///
-    /// # Errors
-    /// When the bytes are not one whole and consistent bundle.
-    pub fn parse(bytes: &[u8], path: &Path, device: &Device) -> Result<Self, BundleError> {
-        StoredModel::parse(bytes, path)?.load(device)
     }
 
     /// Refuse a bundle whose parts do not fit together.

@@ -4,15 +4,19 @@
 //! a global is a name and nothing more, and only the few that stand for tensors, their storages and
 //! plain containers are known. Everything else is refused by name, so no code is ever run.
 //!
-//! The machine makes at most [`MOST_VALUES`] values, shares what the program shares, and never
+//! The machine makes at most [`MOST_VALUES`] values and twice [`MOST_TENSORS`] tensors, shares what the program shares, and never
 //! recurses deeper than [`DEEPEST`], whatever the program says.
 
 mod known;
 mod machine;
+mod value;
 
 use safetensors::Dtype;
 
-use self::machine::{Id, Machine, Value};
+use self::{
+    machine::Machine,
+    value::{Id, Value},
+};
 
 /// Values a pickle may make.
 const MOST_VALUES: usize = 1 << 21;

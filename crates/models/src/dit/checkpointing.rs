@@ -21,7 +21,7 @@ use super::block::{Block, Step};
 use super::cache::{Captions, ContextCache, KeyValue, LocalCache, TextCache};
 use super::pass::{CaptionRun, FrameMask, Pass};
 use super::rope::Rope;
-use crate::kernels::recompute::{Segment, recomputed};
+use crate::kernels::recompute::{Piece, recomputed};
 
 /// Tokens `[B, F, S, D]` through `block`, the `layer`-th, keeping what went in.
 ///
@@ -42,30 +42,29 @@ pub(super) fn forward(
             .map(Tensor::into_dispatch)
             .collect(),
     );
-    let (mask, memory) = match pass {
+    // Context and local cache stay apart: as they are they cost nothing, joined they would be copies.
+    let (mask, past) = match pass {
         Pass::Parallel { mask } => (mask.cloned(), None),
         Pass::Denoise { context, local } => {
-            let past = [context.layers.get(layer), local.layers.get(layer)];
-            let past: Vec<_> = past.into_iter().flatten().cloned().collect();
-            (None, (!past.is_empty()).then(|| KeyValue::concat(past)))
+            (None, Some([&context.layers, &local.layers].map(|layers| layers.get(layer).cloned())))
         }
         Pass::EncodeContext { .. } | Pass::Commit { .. } => {
             unreachable!("a pass that predicts writes no cache: {pass:?}")
         }
     };
-    let remembers = memory.is_some();
-    if let Some(KeyValue { key, value }) = memory {
+    let remembers = past.as_ref().map(|past| past.each_ref().map(Option::is_some));
+    for KeyValue { key, value } in past.into_iter().flatten().flatten() {
         inputs.0.extend([key, value].map(Tensor::into_dispatch));
     }
     block.visit(&mut inputs);
-    let segment = BlockAgain {
+    let piece = BlockAgain {
         block: block.clone(),
         rope: step.rope.constant(),
         runs: step.runs.clone(),
         mask,
         remembers,
     };
-    recomputed(segment, inputs.0)
+    recomputed(piece, inputs.0)
 }
 
 /// A block and what its inputs do not say.
@@ -76,26 +75,32 @@ struct BlockAgain {
     rope: Rope,
     runs: Vec<CaptionRun>,
     mask: Option<FrameMask>,
-    /// Whether keys and values `[B, L, D]` of the caches are among the inputs.
-    remembers: bool,
+    /// Of a pass over caches, whether keys and values `[B, L, D]` of the context's and of the local
+    /// one are among the inputs.
+    remembers: Option<[bool; 2]>,
 }
 
-impl Segment<4> for BlockAgain {
+impl Piece<4> for BlockAgain {
     fn run(&self, inputs: Vec<DispatchTensor>) -> Tensor<4> {
         let mut inputs = inputs.into_iter();
         let x = next(&mut inputs);
         let modulation = next(&mut inputs);
         let captions = Captions { key: next(&mut inputs), value: next(&mut inputs) };
-        let memory =
-            self.remembers.then(|| KeyValue { key: next(&mut inputs), value: next(&mut inputs) });
+        let mut past = |there: bool| -> Vec<KeyValue> {
+            let there =
+                there.then(|| KeyValue { key: next(&mut inputs), value: next(&mut inputs) });
+            there.into_iter().collect()
+        };
+        let [context, local] = self.remembers.unwrap_or_default();
+        let context = ContextCache { layers: past(context) };
+        let local = LocalCache { layers: past(local), ..LocalCache::default() };
         let block = self.block.clone().map(&mut Filler(inputs));
         let (rope, runs) = (self.rope.clone(), self.runs.clone());
         let text = &TextCache { layers: vec![captions] };
         let step = Step { modulation, rope, runs, text };
-        let context = ContextCache { layers: memory.into_iter().collect() };
         let mut pass = match self.remembers {
-            true => Pass::Denoise { context: &context, local: &LocalCache::default() },
-            false => Pass::Parallel { mask: self.mask.as_ref() },
+            Some(_) => Pass::Denoise { context: &context, local: &local },
+            None => Pass::Parallel { mask: self.mask.as_ref() },
         };
         block.forward(x, &step, &mut pass, 0)
     }

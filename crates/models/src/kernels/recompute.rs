@@ -19,20 +19,20 @@ use super::fused::{Array, Fused, apply};
 const MOST: usize = 64;
 
 /// A piece of a network with one result of rank `D`.
-pub(crate) trait Segment<const D: usize>: Clone + Debug + Send + 'static {
+pub(crate) trait Piece<const D: usize>: Clone + Debug + Send + 'static {
     /// The result, in a graph if an input is in one.
     fn run(&self, inputs: Vec<DispatchTensor>) -> Tensor<D>;
 }
 
-/// What `segment` makes of `inputs`, with nothing kept but them.
+/// What `piece` makes of `inputs`, with nothing kept but them.
 ///
 /// Away from the CPU or from `f32` everything is kept.
 ///
 /// # Panics
 ///
-/// If there are more inputs than a segment may have.
-pub(crate) fn recomputed<S: Segment<D>, const D: usize>(
-    segment: S,
+/// If there are more inputs than a piece may have.
+pub(crate) fn recomputed<S: Piece<D>, const D: usize>(
+    piece: S,
     inputs: Vec<DispatchTensor>,
 ) -> Tensor<D> {
     let count = inputs.len();
@@ -41,27 +41,27 @@ pub(crate) fn recomputed<S: Segment<D>, const D: usize>(
     let padded: [DispatchTensor; MOST] = padded
         .collect::<Vec<_>>()
         .try_into()
-        .unwrap_or_else(|_| panic!("{count} inputs of a segment, at most {MOST} have room"));
-    match apply(Again::<S, D> { segment: segment.clone(), count }, padded) {
+        .unwrap_or_else(|_| panic!("{count} inputs of a piece, at most {MOST} have room"));
+    match apply(Again::<S, D> { piece: piece.clone(), count }, padded) {
         Ok(output) => Tensor::from_dispatch(output),
-        Err(inputs) => segment.run(inputs.into_iter().take(count).collect()),
+        Err(inputs) => piece.run(inputs.into_iter().take(count).collect()),
     }
 }
 
-/// A segment as an operation whose derivative runs it again.
+/// A piece as an operation whose derivative runs it again.
 #[derive(Clone, Debug)]
 struct Again<S, const D: usize> {
-    segment: S,
-    /// Inputs that are the segment's.
+    piece: S,
+    /// Inputs that are the piece's.
     count: usize,
 }
 
-impl<S: Segment<D>, const D: usize> Fused<MOST> for Again<S, D> {
+impl<S: Piece<D>, const D: usize> Fused<MOST> for Again<S, D> {
     type Saved = [Array; MOST];
 
     fn forward(&self, inputs: [Array; MOST]) -> (Array, Self::Saved) {
         let constants = inputs.clone().into_iter().take(self.count).map(Array::into_constant);
-        let output = self.segment.run(constants.collect());
+        let output = self.piece.run(constants.collect());
         (Array::from_constant(output.into_dispatch()), inputs)
     }
 
@@ -77,7 +77,7 @@ impl<S: Segment<D>, const D: usize> Fused<MOST> for Again<S, D> {
             if wanted { leaf.require_grad() } else { leaf }
         });
         let leaves: Vec<_> = leaves.collect();
-        let output = self.segment.run(leaves.iter().cloned().map(Tensor::into_dispatch).collect());
+        let output = self.piece.run(leaves.iter().cloned().map(Tensor::into_dispatch).collect());
         let grad = Tensor::<D>::from_dispatch(grad.into_constant()).autodiff();
         // The derivative of this sum by the output is the gradient that came.
         let grads = (output * grad).sum().backward();

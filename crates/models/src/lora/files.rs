@@ -12,7 +12,9 @@ use std::{
 };
 
 use crate::{
-    checkpoint::{CheckpointError, Network, StoredDtype, Weights, WeightsWriter, parameters},
+    checkpoint::{
+        CheckpointError, Network, StoredDtype, Weights, WeightsWriter, parameters, replace,
+    },
     dit::Dit,
 };
 
@@ -52,8 +54,8 @@ impl Lora {
         config
             .check()
             .map_err(|reason| LoraError::Config { reason, path: path.with_file_name(CONFIG) })?;
-        check_layers(&layers, &config, dit, &path)?;
         let projections = projections(dit);
+        check_layers(&layers, &config, &projections, &path)?;
         let factors = layers.into_iter().map(|layer| {
             let shape @ [outputs, inputs] = projections[layer];
             let read = |end, expected| {
@@ -84,14 +86,10 @@ impl Lora {
             writer.add_tensor(format!("{BASE}{layer}{B}"), vec![*outputs, rank], b.clone());
         }
         writer.write(&folder.join(MODEL), &[("format", "pt".to_owned())])?;
-        let (path, part) = (folder.join(CONFIG), folder.join(format!("{CONFIG}.tmp")));
+        let path = folder.join(CONFIG);
         let config = serde_json::to_string_pretty(&self.config)
             .map_err(|error| LoraError::Config { reason: error.to_string(), path: path.clone() })?;
-        fs::write(&part, config + "\n").and_then(|()| fs::rename(&part, &path)).map_err(|source| {
-            // The error that matters is the first one; a part that cannot be removed stays.
-            let _ = fs::remove_file(&part);
-            failed(&path)(source).into()
-        })
+        Ok(replace(&path, |part| fs::write(part, config + "\n")).map_err(failed(&path))?)
     }
 }
 
@@ -149,18 +147,17 @@ fn projections(dit: &Dit) -> BTreeMap<String, [usize; 2]> {
 fn check_layers(
     layers: &BTreeSet<&str>,
     config: &LoraConfig,
-    dit: &Dit,
+    projections: &BTreeMap<String, [usize; 2]>,
     path: &Path,
 ) -> Result<(), LoraError> {
     let path = || path.to_owned();
-    let projections = projections(dit);
     if let Some(&layer) = layers.iter().find(|&&layer| !projections.contains_key(layer)) {
         return Err(LoraError::UnknownLayer { layer: layer.to_owned(), path: path() });
     }
-    for layer in projections.into_keys() {
+    for layer in projections.keys() {
         let changed = layers.contains(layer.as_str());
-        if config.changes(&layer).is_some_and(|says| says != changed) {
-            return Err(LoraError::Contradiction { layer, changed, path: path() });
+        if config.changes(layer).is_some_and(|says| says != changed) {
+            return Err(LoraError::Contradiction { layer: layer.clone(), changed, path: path() });
         }
     }
     Ok(())

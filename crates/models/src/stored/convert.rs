@@ -44,6 +44,9 @@ impl StoredModel<'_> {
     /// refuses.
     pub fn write(&self, to: &Path, layout: Layout) -> Result<(), BundleError> {
         let unwritable = |source| BundleError::Unwritable { source, path: to.to_owned() };
+        if to.exists() {
+            return Err(unwritable(std::io::ErrorKind::AlreadyExists.into()));
+        }
         if layout == Layout::Bundle {
             let metadata = metadata(&self.config, &self.tokenizer, to)?;
             let mut tensors = Vec::new();
@@ -52,12 +55,16 @@ impl StoredModel<'_> {
             }
             return Ok(copy(&tensors, to, &metadata)?);
         }
-        if to.exists() {
-            return Err(unwritable(std::io::ErrorKind::AlreadyExists.into()));
-        }
         let mut part = to.as_os_str().to_owned();
         part.push(".tmp");
         let part = PathBuf::from(part);
+        // What an interrupted copy left would be taken for a part of this model.
+        match fs::remove_dir_all(&part) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                return Err(unwritable(source));
+            }
+            _ => {}
+        }
         let written = self.write_folder(&part, layout);
         written.and_then(|()| fs::rename(&part, to).map_err(unwritable)).inspect_err(|_| {
             // The error that matters is the first one; a part that cannot be removed stays.

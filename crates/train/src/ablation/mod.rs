@@ -23,7 +23,7 @@ use shotstream_world::{Scores, StoryOptions};
 
 pub use self::{
     rule::Rule,
-    table::{Row, markdown},
+    table::{VariantRow, markdown},
 };
 use crate::{
     court::{Court, Findings, Hearing, Past},
@@ -32,7 +32,7 @@ use crate::{
     log::Metrics,
     ranks::Alone,
     recipe::{StageRecipe, read_toml},
-    stages::{MODEL, self_forcing, self_forcing::SelfForcingStage, teacher},
+    stages::{MODEL, self_forcing, self_forcing::SelfForcingStage, teacher, teacher::TeacherStage},
     trainer::Run,
 };
 
@@ -41,6 +41,9 @@ pub const TABLE: [&str; 2] = ["table.md", "table.json"];
 
 /// What the judge saw of a model, in its folder.
 const SEEN: &str = "seen.json";
+
+/// What the folder of a rule's teacher ends with.
+const TEACHER: &str = "teacher";
 
 /// Which variants are compared, and how. Paths are beside the file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -127,7 +130,7 @@ impl Ablation {
     /// Read and check a file.
     ///
     /// # Errors
-    /// If it cannot be read, or names what it does not define.
+    /// If it cannot be read, names what it does not define, or a recipe it names cannot be meant.
     pub fn read(path: &Path) -> Result<Self, TrainError> {
         let ablation: Self = read_toml(path)?;
         let invalid = |reason: String| TrainError::Recipe { reason, path: path.to_owned() };
@@ -138,9 +141,16 @@ impl Ablation {
             if !ablation.rule.contains_key(rule) {
                 return Err(invalid(format!("variant {name:?} follows an unknown rule {rule:?}")));
             }
+            if legs.iter().any(|leg| leg == TEACHER) {
+                return Err(invalid(format!("no leg may be called {TEACHER:?}")));
+            }
             if let Some(leg) = legs.iter().find(|leg| !ablation.leg.contains_key(*leg)) {
                 return Err(invalid(format!("variant {name:?} takes an unknown leg {leg:?}")));
             }
+        }
+        StageRecipe::<TeacherStage>::read(&path.with_file_name(&ablation.teaching))?;
+        for leg in ablation.leg.values() {
+            StageRecipe::<SelfForcingStage>::read(&path.with_file_name(leg))?;
         }
         Ok(ablation)
     }
@@ -150,11 +160,13 @@ impl Ablation {
     ///
     /// # Errors
     /// Those of the stages and of the court, and if a rule does not fit the models.
-    pub fn walk(&self, file: &Path, walk: &mut Walk<'_>) -> Result<Vec<Row>, TrainError> {
-        let mut rows: Vec<Row> = Vec::new();
+    pub fn walk(&self, file: &Path, walk: &mut Walk<'_>) -> Result<Vec<VariantRow>, TrainError> {
+        let mut rows: Vec<VariantRow> = Vec::new();
         for variant in &self.variant {
-            rows.push(Row { variant: variant.name.clone(), seen: Vec::new() });
-            for &seed in &self.seeds {
+            rows.push(VariantRow { variant: variant.name.clone(), seen: Vec::new() });
+            // Without a leg nothing is trained, so every seed would give the same model.
+            let seeds = if variant.legs.is_empty() { &self.seeds[..1] } else { &self.seeds[..] };
+            for &seed in seeds {
                 let seen = self.follow(file, variant, seed, walk)?;
                 let row = rows.last_mut().expect("a row was pushed");
                 row.seen.push(seen);
@@ -192,7 +204,7 @@ impl Ablation {
                 let mut recipe = StageRecipe::<SelfForcingStage>::read(&path)?;
                 // A leg that is taken twice goes on with other shots.
                 recipe.run.seed += (seed << 8) + done as u64;
-                recipe.stage.teacher = format!("{prefix}-teacher");
+                recipe.stage.teacher = format!("{prefix}-{TEACHER}");
                 self_forcing::run(bundle, &recipe, run)
             })?;
         }
@@ -206,13 +218,17 @@ impl Ablation {
         variant: &Variant,
         seed: u64,
         walk: &mut Walk<'_>,
-    ) -> Result<Bundle, TrainError> {
-        let name = format!("{}-{seed}-teacher", variant.rule);
-        trained(walk, &name, "teacher", |run| {
+    ) -> Result<(), TrainError> {
+        let name = format!("{}-{seed}-{TEACHER}", variant.rule);
+        if walk.dir.join(&name).join(MODEL).exists() {
+            return Ok(());
+        }
+        trained(walk, &name, TEACHER, |run| {
             let mut recipe = StageRecipe::read(&file.with_file_name(&self.teaching))?;
             recipe.run.seed += seed << 8;
             teacher::run(self.start(file, &self.teacher, variant)?, &recipe, run)
         })
+        .map(drop)
     }
 
     /// The model at `path` under the variant's rule.

@@ -7,7 +7,7 @@ use super::Seen;
 
 /// A variant and what the judge saw of it, seed by seed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Row {
+pub struct VariantRow {
     /// What it is called.
     pub variant: String,
     /// One for each seed.
@@ -41,13 +41,13 @@ fn adherence(scores: &Scores) -> f64 {
 
 /// The table as Markdown. Headings with a star are of later shots whose captions do not say who is
 /// there.
-pub fn markdown(rows: &[Row]) -> String {
+pub fn markdown(rows: &[VariantRow]) -> String {
     let heading = |(index, (name, _)): (usize, &Column)| {
         format!(" {name}{} |", if index < NAMED { "" } else { "*" })
     };
     let headings: String = COLUMNS.iter().enumerate().map(heading).collect();
     let mut text = format!("| variant |{headings}\n|---|{}\n", "---|".repeat(COLUMNS.len()));
-    for Row { variant, seen } in rows {
+    for VariantRow { variant, seen } in rows {
         let cell = |(_, number): &Column| {
             let numbers: Vec<_> = seen.iter().map(|seen| 100.0 * number(seen)).collect();
             format!(" {} |", mean_and_deviation(&numbers))

@@ -34,7 +34,7 @@ pub struct Film {
 }
 
 /// A story while it is filmed.
-struct Take {
+struct Filming {
     story: Story,
     told: Captions,
     state: StoryState,
@@ -42,7 +42,7 @@ struct Take {
     seen: Vec<Option<CharacterReading>>,
 }
 
-impl Take {
+impl Filming {
     fn new(story: Story, seed: u64, anonymous: bool) -> Self {
         let wording = Wording { anonymous_from: anonymous.then_some(1) };
         let told = captions(&story, seed, &wording);
@@ -64,24 +64,24 @@ impl<D: CourtDenoiser> Court<D> {
         let seed = hearing.seed + index as u64;
         let story = Story::sample(seed, &hearing.options);
         let other = (hearing.past == Past::Swapped).then(|| stranger(&story, seed));
-        let mut other = other.map(|story| Take::new(story, !seed, hearing.anonymous));
-        let mut take = Take::new(story, seed, hearing.anonymous);
+        let mut other = other.map(|story| Filming::new(story, !seed, hearing.anonymous));
+        let mut filming = Filming::new(story, seed, hearing.anonymous);
         // A null context has no captions of its own.
         let settings = self.settings(hearing.untold || hearing.past == Past::Zeroed);
         let (mut readings, mut glimpses) = (Vec::new(), Vec::new());
         let mut motion = Motion::default();
-        for shot in 0..take.story.shots.len() {
+        for shot in 0..filming.story.shots.len() {
             if hearing.past == Past::Zeroed {
-                erase(&mut take.state);
+                erase(&mut filming.state);
             } else if let Some(other) = &other {
-                take.state.shots.clone_from(&other.state.shots);
+                filming.state.shots.clone_from(&other.state.shots);
             }
-            let frames = self.shoot(hearing, &settings, &mut take, shot)?;
+            let frames = self.shoot(hearing, &settings, &mut filming, shot)?;
             if hearing.marks.is_empty() || hearing.marks.contains(&shot) {
-                let reading = self.judge.read(&frames, take.story.shots[shot].cast.len());
+                let reading = self.judge.read(&frames, filming.story.shots[shot].cast.len());
                 readings.push((shot, reading));
             }
-            motion.add(&frames, &self.recipe, &take.story, shot);
+            motion.add(&frames, &self.recipe, &filming.story, shot);
             if index < SHEET[0] && shot < SHEET[1] {
                 glimpses.push([0, frames.len() * 2 / 3].map(|frame| frames[frame].clone()));
             }
@@ -92,7 +92,7 @@ impl<D: CourtDenoiser> Court<D> {
             }
         }
         let strangers = other.map(|other| other.seen).unwrap_or_default();
-        Ok(Film { story: take.story, readings, strangers, motion, glimpses })
+        Ok(Film { story: filming.story, readings, strangers, motion, glimpses })
     }
 
     /// The frames of shot `shot`, the next one of a story.
@@ -100,13 +100,13 @@ impl<D: CourtDenoiser> Court<D> {
         &self,
         hearing: &Hearing,
         settings: &Settings,
-        take: &mut Take,
+        filming: &mut Filming,
         shot: usize,
     ) -> Result<Vec<Frame>, CourtError> {
         if hearing.anonymous && 0 < shot {
-            take.state.global.clone_from(&take.told.anonymous_global);
+            filming.state.global.clone_from(&filming.told.anonymous_global);
         }
-        shoot(self, settings, &mut take.state, &take.told.shots[shot])
+        shoot(self, settings, &mut filming.state, &filming.told.shots[shot])
     }
 
     /// Settings of a session; `untold` as in [`Hearing`].

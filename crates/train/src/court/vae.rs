@@ -14,7 +14,10 @@ use shotstream_models::{bundle::Bundle, vae::Vae};
 use shotstream_plan::recipe::Recipe;
 use shotstream_world::{ShotPainter, Story, StoryOptions};
 
-use crate::data::world::pixels;
+use crate::{
+    data::world::pixels,
+    loss::reconstruction::{psnr, step},
+};
 
 /// Means over drawn clips that were encoded and decoded again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
@@ -51,16 +54,10 @@ fn judge_clip(vae: &Vae, recipe: &Recipe, seed: u64) -> VaeQuality {
     // `[1, 3, T, H, W]`.
     let clip: Tensor<5> = Tensor::<4>::from_data(data, &Device::flex()).swap_dims(0, 1).unsqueeze();
     let seen = vae.decode(vae.encode(clip.clone())).clamp(-1.0, 1.0);
-    let error = seen - clip;
-    let changes = error.clone().narrow(2, 1, frames - 1) - error.clone().narrow(2, 0, frames - 1);
+    let changes = step(seen.clone() - clip.clone(), 2);
     // Values span two units.
     let flicker: f64 = changes.abs().mean().into_scalar();
-    let first_psnr_db = psnr(error.clone().narrow(2, 0, 1));
-    VaeQuality { psnr_db: psnr(error), first_psnr_db, flicker: flicker / 2.0 }
-}
-
-/// Peak signal-to-noise ratio in dB of errors of values that span two units.
-fn psnr(error: Tensor<5>) -> f64 {
-    let error: f64 = error.powf_scalar(2.0).mean().into_scalar();
-    10.0 * (4.0 / error.max(f64::MIN_POSITIVE)).log10()
+    let first = |video: &Tensor<5>| video.clone().narrow(2, 0, 1);
+    let first_psnr_db = psnr(first(&seen), first(&clip));
+    VaeQuality { psnr_db: psnr(seen, clip), first_psnr_db, flicker: flicker / 2.0 }
 }

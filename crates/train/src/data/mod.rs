@@ -7,6 +7,7 @@ pub mod halves;
 pub mod pairs;
 pub mod pictures;
 pub mod prepare;
+pub mod refused;
 pub mod shards;
 pub mod shots;
 pub mod source;

@@ -102,6 +102,14 @@ impl PairShard {
         Ok(Self { shot, prompts, maker, points, context })
     }
 
+    /// The hash of the teacher and the recipe that made a shard, from its header alone.
+    ///
+    /// # Errors
+    /// If the file cannot be read or is damaged.
+    pub fn maker_of(path: &Path) -> Result<String, TrainError> {
+        Ok(halves::read_facts(path)?.remove("maker").unwrap_or_default())
+    }
+
     /// Whether a model that generates by `recipe` can learn from this.
     fn check(&self, recipe: &Recipe) -> Result<(), String> {
         let geometry = recipe.geometry();

@@ -9,7 +9,7 @@
 use std::{
     fs::File,
     ops::Range,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc::{SyncSender, sync_channel},
@@ -27,6 +27,7 @@ use crate::{
     data::{
         clips::read_shots,
         encode::{encode_shot, fingerprint, remembered},
+        refused::{read_refused, write_refused},
         shards::{Facts, ShardWriter, ShotFacts, StoredStory, Telling, shard_path},
         table::{Refusal, Table},
         world::DrawnStories,
@@ -92,7 +93,7 @@ pub struct Settings {
     /// Which frames those are.
     pub memory: MemoryPolicy,
     /// What was prepared.
-    pub material: Origin,
+    pub material: MaterialFacts,
     /// Stories in all, refused ones among them.
     pub stories: usize,
     /// Stories in a shard.
@@ -102,7 +103,7 @@ pub struct Settings {
 /// Where the stories of a folder came from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Origin {
+pub enum MaterialFacts {
     /// Drawn.
     World(DrawnStories),
     /// Videos: the hash of the table that names them.
@@ -257,8 +258,8 @@ impl Job<'_> {
             context_frames: self.recipe().context_frames(),
             memory: self.recipe().memory().policy,
             material: match &self.material {
-                Material::World(drawn) => Origin::World(drawn.clone()),
-                Material::Clips(table) => Origin::Table { sha256: table.sha256.clone() },
+                Material::World(drawn) => MaterialFacts::World(drawn.clone()),
+                Material::Clips(table) => MaterialFacts::Table { sha256: table.sha256.clone() },
             },
             stories: self.material.len(),
             shard: self.shard,
@@ -368,33 +369,4 @@ fn lock(dir: &Path) -> Result<File, TrainError> {
     let file = File::create(&path).map_err(failed)?;
     file.lock().map_err(failed)?;
     Ok(file)
-}
-
-fn refused_path(dir: &Path, shard: usize) -> PathBuf {
-    shard_path(dir, shard).with_extension("refused.jsonl")
-}
-
-/// The stories that were left out of a shard.
-///
-/// # Errors
-/// If the list cannot be read.
-pub fn read_refused(dir: &Path, shard: usize) -> Result<Vec<Refusal>, TrainError> {
-    let path = refused_path(dir, shard);
-    if !path.exists() {
-        return Ok(Vec::new());
-    }
-    let text = std::fs::read_to_string(&path)
-        .map_err(|source| TrainError::Read { source, path: path.clone() })?;
-    let refusals = text.lines().map(serde_json::from_str).collect::<Result<_, _>>();
-    refusals.map_err(|error| TrainError::Stored { reason: error.to_string(), path })
-}
-
-fn write_refused(dir: &Path, shard: usize, refused: &[Refusal]) -> Result<(), TrainError> {
-    if refused.is_empty() {
-        return Ok(());
-    }
-    let line =
-        |refusal| serde_json::to_string(refusal).expect("a refusal always serialises") + "\n";
-    let text: String = refused.iter().map(line).collect();
-    files::replace(&refused_path(dir, shard), text.as_bytes())
 }

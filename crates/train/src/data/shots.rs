@@ -25,7 +25,7 @@ use crate::{
     data::{
         address::{below, length_rng_of, normals, rng_of, step_rng_of, uniform},
         shards::StoredStory,
-        source::{Part, ShotsRecipe, Source},
+        source::{ShotsRecipe, Source, Split},
         store::{Store, in_turn},
         tokens::Tokens,
         world,
@@ -78,7 +78,7 @@ impl ShotSource {
         recipe: &ShotsRecipe,
         run: &mut Run<'_>,
     ) -> Result<Self, TrainError> {
-        Self::of(Part::Training, bundle, recipe, run)
+        Self::of(Split::Training, bundle, recipe, run)
     }
 
     /// The same of stories that training never sees: of StoryWorld few more, stored beside the
@@ -91,11 +91,11 @@ impl ShotSource {
         recipe: &ShotsRecipe,
         run: &mut Run<'_>,
     ) -> Result<Self, TrainError> {
-        Self::of(Part::HeldOut, bundle, recipe, run)
+        Self::of(Split::HeldOut, bundle, recipe, run)
     }
 
     fn of(
-        part: Part,
+        split: Split,
         bundle: &Bundle,
         recipe: &ShotsRecipe,
         run: &mut Run<'_>,
@@ -103,13 +103,13 @@ impl ShotSource {
         let whole = bundle.recipe().geometry().latent_from_pixel(bundle.recipe().shot_frames());
         let whole = whole.expect("a resolved recipe's shots are whole chunks").0;
         let longest = recipe.lengths.iter().find(|length| whole < length.get());
-        if let Some(length) = longest.filter(|_| recipe.prepared().is_none()) {
+        if let Some(length) = longest.filter(|_| matches!(recipe.source, Source::World(_))) {
             let reason = format!(
                 "data.lengths has {length}, but the model's shots have {whole} latent frames"
             );
             return Err(TrainError::Stage { reason });
         }
-        let store = recipe.source.open(part, bundle, run)?;
+        let store = recipe.source.open(split, bundle, run)?;
         if let Some(store) = store.as_ref().filter(|store| !store.can_be_anonymous())
             && recipe.anonymous > 0.0
         {

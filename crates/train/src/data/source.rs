@@ -138,11 +138,14 @@ impl Check for ShotsRecipe {
 }
 
 impl ShotsRecipe {
-    /// The folder of prepared shards that it names, if any.
-    pub fn prepared(&self) -> Option<String> {
+    /// The folders of prepared shards that it names, with held-out stories if those are needed.
+    pub fn prepared(&self, held_out: bool) -> Vec<String> {
+        let splits = [Split::Training, Split::HeldOut].into_iter().take(1 + usize::from(held_out));
         match &self.source {
-            Source::Prepared(name) => Some(name.clone()),
-            Source::World(_) => None,
+            Source::Prepared(name) => {
+                splits.map(|split| format!("{name}{}", split.suffix())).collect()
+            }
+            Source::World(_) => Vec::new(),
         }
     }
 
@@ -178,11 +181,21 @@ impl WorldSource {
 
 /// Which stories of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
+pub enum Split {
     /// Those that are learnt from.
     Training,
     /// Those that training never sees.
     HeldOut,
+}
+
+impl Split {
+    /// What stands behind the name of its folder.
+    const fn suffix(self) -> &'static str {
+        match self {
+            Self::Training => "",
+            Self::HeldOut => "-held-out",
+        }
+    }
 }
 
 /// How many seeds behind the first story of a drawn set its held-out ones begin; no set is as large.
@@ -201,19 +214,16 @@ impl Source {
     /// If a folder cannot be written or read, or does not fit the model.
     pub fn open(
         &self,
-        part: Part,
+        split: Split,
         bundle: &Bundle,
         run: &mut Run<'_>,
     ) -> Result<Option<Store>, TrainError> {
-        let suffix = match part {
-            Part::Training => "",
-            Part::HeldOut => "-held-out",
-        };
+        let suffix = split.suffix();
         match self {
             Self::World(world) if world.stories == 0 => Ok(None),
             Self::World(world) => {
                 let mut drawn = world.drawn();
-                if part == Part::HeldOut {
+                if split == Split::HeldOut {
                     drawn.first_seed += HELD_OUT_FROM;
                     drawn.stories = drawn.stories.min(HELD_OUT_STORIES);
                 }

@@ -21,7 +21,8 @@ use crate::{
     data::{
         address::{below, uniform},
         encode::{fingerprint, remembered},
-        prepare::{Settings, read_refused},
+        prepare::Settings,
+        refused::read_refused,
         shards::{StoredStory, read_shard, shard_path},
     },
     error::TrainError,
@@ -114,12 +115,11 @@ impl Store {
         weighted(rng, &self.counts())
     }
 
-    /// Latent frames of the shots with a number, each length as likely as there are such shots. A
-    /// single length is not drawn.
+    /// Latent frames of the shots with a number, each length as likely as there are such shots.
     pub fn draw_length(&self, rng: &mut ChaCha8Rng, shot: usize) -> usize {
         let (lengths, counts): (Vec<_>, Vec<_>) =
             self.groups_of(shot).map(|(length, stories)| (length, stories.len())).unzip();
-        lengths[if lengths.len() == 1 { 0 } else { weighted(rng, &counts) }]
+        lengths[weighted(rng, &counts)]
     }
 
     /// A story whose shot `shot` has `length` latent frames.

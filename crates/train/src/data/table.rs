@@ -31,8 +31,6 @@ const COLUMNS: [&str; 3] = ["json_path", "video_path", "frame_number"];
 /// A data set as its owner wrote it down.
 #[derive(Clone, Debug)]
 pub struct Table {
-    /// The CSV.
-    pub path: PathBuf,
     /// Hash of its content.
     pub sha256: String,
     /// Its rows, in order.
@@ -165,7 +163,7 @@ impl Table {
         if rows.is_empty() {
             return Err(refuse("the table has no rows".into()));
         }
-        Ok(Self { path: path.to_owned(), sha256: hex(Sha256::new_with_prefix(&bytes)), rows })
+        Ok(Self { sha256: hex(Sha256::new_with_prefix(&bytes)), rows })
     }
 }
 

@@ -53,7 +53,7 @@ pub fn psnr(output: Tensor<5>, target: Tensor<5>) -> f64 {
 }
 
 /// Differences of neighbours along an axis.
-fn step(x: Tensor<5>, axis: usize) -> Tensor<5> {
+pub(crate) fn step(x: Tensor<5>, axis: usize) -> Tensor<5> {
     let length = x.dims()[axis];
     x.clone().narrow(axis, 1, length - 1) - x.narrow(axis, 0, length - 1)
 }

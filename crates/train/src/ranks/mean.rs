@@ -59,6 +59,15 @@ impl dyn Ranks + '_ {
 
     /// The sum of all ranks' parts, the same numbers on every rank.
     fn sum(&self, parts: Vec<Vectors>) -> Vectors {
+        if self.size() == 1 {
+            let add = |mut sums: Vectors, part: Vectors| {
+                for (sum, vector) in sums.iter_mut().zip(part) {
+                    sum.iter_mut().zip(vector).for_each(|(sum, x)| *sum += x);
+                }
+                sums
+            };
+            return parts.into_iter().reduce(add).unwrap_or_default();
+        }
         let lengths: Vec<_> = parts[0].iter().map(Vec::len).collect();
         let parts: Vec<Vec<f32>> = parts.into_iter().map(|vectors| vectors.concat()).collect();
         let total = parts[0].len();
@@ -78,9 +87,6 @@ impl dyn Ranks + '_ {
     }
 
     fn sum_block(&self, parts: &[&[f32]]) -> Vec<f32> {
-        if self.size() == 1 {
-            return sum(parts.iter().copied());
-        }
         let total = parts[0].len();
         let slice = total.div_ceil(self.size());
         let mut outgoing = Vec::with_capacity(self.size() * parts.len() * slice);

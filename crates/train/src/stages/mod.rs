@@ -10,7 +10,7 @@ use crate::{
     error::TrainError,
     fingerprint,
     ranks::Fact,
-    recipe::{StageRecipe, read},
+    recipe::{LoopRecipe, StageRecipe, read},
     report,
     trainer::Run,
     watching::record::Record,
@@ -64,18 +64,24 @@ impl Stage {
     /// # Errors
     /// If the recipe cannot be read or meant.
     pub fn needs(self, recipe: &Path) -> Result<Vec<String>, TrainError> {
-        let (folder, data) = match self {
-            Self::Fresh => read::<FreshRecipe>(recipe).map(|_| (None, None))?,
-            Self::Vae => StageRecipe::<VaeStage>::read(recipe).map(|_| (None, None))?,
-            Self::Teacher => (None, Some(StageRecipe::<TeacherStage>::read(recipe)?.stage.data)),
-            Self::OdePairs => (None, Some(read::<OdePairsRecipe>(recipe)?.data)),
-            Self::OdeInit => (Some(StageRecipe::<OdeInitStage>::read(recipe)?.stage.pairs), None),
-            Self::SelfForcing => {
-                let stage = StageRecipe::<SelfForcingStage>::read(recipe)?.stage;
-                (Some(stage.teacher), Some(stage.data))
+        let validates = |run: &LoopRecipe| 0 < run.watched().validate_every;
+        Ok(match self {
+            Self::Fresh => read::<FreshRecipe>(recipe).map(|_| Vec::new())?,
+            Self::Vae => StageRecipe::<VaeStage>::read(recipe).map(|_| Vec::new())?,
+            Self::Teacher => {
+                let StageRecipe { run, stage, .. } = StageRecipe::<TeacherStage>::read(recipe)?;
+                stage.data.prepared(validates(&run))
             }
-        };
-        Ok(folder.into_iter().chain(data.and_then(|data| data.prepared())).collect())
+            Self::OdePairs => {
+                let recipe: OdePairsRecipe = read(recipe)?;
+                recipe.data.prepared(0 < recipe.held_out)
+            }
+            Self::OdeInit => vec![StageRecipe::<OdeInitStage>::read(recipe)?.stage.pairs],
+            Self::SelfForcing => {
+                let StageRecipe { run, stage, .. } = StageRecipe::<SelfForcingStage>::read(recipe)?;
+                [vec![stage.teacher], stage.data.prepared(validates(&run))].concat()
+            }
+        })
     }
 
     /// Run the stage by a recipe file; the finished model is `model.safetensors` in the run's
@@ -96,11 +102,12 @@ impl Stage {
 
     fn work(self, from: Option<&Path>, recipe: &Path, run: &mut Run<'_>) -> Result<(), TrainError> {
         run.ranks.same(|| self.facts(from, recipe, run.resume))?;
-        match self {
-            Self::Fresh => run.check_empty()?,
-            Self::OdePairs => {}
-            _ => run.check_vacant()?,
-        }
+        let ranks = run.ranks;
+        ranks.agree(match self {
+            Self::Fresh => run.check_empty(),
+            Self::OdePairs => Ok(()),
+            _ => run.check_vacant(),
+        })?;
         run.record = Some(Record::new(self, from, recipe, run.threads)?);
         let start = || {
             let needed = || TrainError::Stage {
@@ -125,7 +132,8 @@ impl Stage {
             Self::OdePairs => {
                 let recipe = read(recipe)?;
                 let bundle = start()?;
-                ode_pairs::run(&bundle, &recipe, run)?;
+                // The model says that all is there, so every rank has made its shards before it.
+                ranks.agree(ode_pairs::run(&bundle, &recipe, run))?;
                 bundle
             }
             Self::OdeInit => {

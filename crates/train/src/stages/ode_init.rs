@@ -195,7 +195,8 @@ impl Objective for OdeInitObjective<'_> {
 
     fn facts(&self) -> Vec<Fact> {
         let shots: Vec<_> = self.shards.iter().map(|shard| shard.shot).collect();
-        vec![("set of trajectories", format!("shards of shots {shots:?}"))]
+        let maker = self.shards.first().map_or("nobody", |shard| &shard.maker);
+        vec![("set of trajectories", format!("shards of shots {shots:?}\nby {maker}"))]
     }
 
     fn trainable(&self, name: &str) -> bool {

@@ -25,9 +25,9 @@ use crate::{
         source::ShotsRecipe,
     },
     error::TrainError,
-    guidance::{free_text, guided},
+    fingerprint::of_named,
+    guidance::{free_text, guided, negative_text},
     loss::flow_matching::shifted,
-    origin::hash_of,
     params,
     stages::teacher::velocity,
     trainer::{BatchAddress, Run},
@@ -211,7 +211,7 @@ fn check_made(
         run.check_empty()?;
     }
     for path in made {
-        if PairShard::load(&path)?.maker != maker {
+        if PairShard::maker_of(&path)? != maker {
             let reason = "it was made by another teacher or recipe, choose another folder".into();
             return Err(TrainError::Stored { reason, path });
         }
@@ -228,7 +228,7 @@ fn maker_of(bundle: &Bundle, recipe: &OdePairsRecipe) -> String {
         specs.extend(others);
         values.extend(vectors);
     }
-    hash_of(&recipe, &specs, &values)
+    of_named(&recipe, &specs, &values)
 }
 
 fn sample_shard(
@@ -243,7 +243,8 @@ fn sample_shard(
     let noise = normals(&mut shared_rng_of(at), batch.clip.shape().num_elements());
     let noise = Tensor::<5>::from_data(TensorData::new(noise, batch.clip.dims()), &device);
     let text = source.embed(&bundle.text, &batch.script, &device);
-    let free = free_text(source, &bundle.text, &text, recipe.sampler.negative.as_deref());
+    let negative = recipe.sampler.negative.as_deref();
+    let free = free_text(&text, negative_text(source, &bundle.text, negative, &device));
     let made = recipe.sampler.sample(&bundle.dit, grid, noise, &batch, [text, free]);
     let prompts =
         batch.script.prompts.chunks(batch.script.captions).map(<[String]>::to_vec).collect();

@@ -44,7 +44,7 @@ use crate::{
     },
     error::TrainError,
     fingerprint,
-    guidance::free_text,
+    guidance::{free_text, negative_text},
     log::Metrics,
     loss::{
         flow_matching::shifted,
@@ -127,6 +127,8 @@ struct SelfForcingObjective<'a> {
     /// Latent frames of a shot.
     frames: usize,
     teacher: Dit,
+    /// What the teacher's unguided estimate reads, `[1, 1, L, D]`; the text encoder rests.
+    negative: Option<Tensor<4>>,
     /// What the stage began with.
     bundle: Bundle,
     held_out: Option<Box<Self>>,
@@ -206,8 +208,7 @@ impl SelfForcingObjective<'_> {
         let level = |_| shifted(uniform(rng), self.stage.shift).clamp(LEVELS[0], LEVELS[1]);
         let levels = (0..samples).map(level).collect();
         let noise = gaussian(rng, [samples, channels, scene.chunks * chunk[2], height, width]);
-        let negative = self.stage.negative.as_deref();
-        let free = free_text(&self.source, &self.bundle.text, &scene.embeddings, negative);
+        let free = free_text(&scene.embeddings, self.negative.clone());
         let reach = self.stage.gradient;
         Drawn { scene, slots, free, rollout, reach, levels, noise }
     }
@@ -322,6 +323,7 @@ pub fn run(
         .latent_from_pixel(generation.shot_frames())
         .expect("a resolved recipe's shots are whole chunks");
     let objective = |source, held_out| SelfForcingObjective {
+        negative: negative_text(&source, &bundle.text, stage.negative.as_deref(), &Device::flex()),
         stage,
         source,
         schedule: Schedule::of(&generation),

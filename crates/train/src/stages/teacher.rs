@@ -34,7 +34,7 @@ use crate::{
         tokens::Tokens,
     },
     error::TrainError,
-    guidance::free_text,
+    guidance::{free_text, negative_text},
     log::Metrics,
     loss::flow_matching::{noisy, shifted, velocity_error},
     recipe::StageRecipe,
@@ -145,7 +145,9 @@ impl TeacherObjective<'_> {
         let noise = normals(&mut shared_rng_of(at), batch.clip.shape().num_elements());
         let noise = Tensor::<5>::from_data(TensorData::new(noise, batch.clip.dims()), &device);
         let sampler = &self.stage.sampler;
-        let free = free_text(&self.source, &model.text, &text, sampler.negative.as_deref());
+        let negative = sampler.negative.as_deref();
+        let negative = negative_text(&self.source, &model.text, negative, &device);
+        let free = free_text(&text, negative);
         let made = sampler.sample(&model.dit, &self.grid, noise, &batch, [text, free]);
         let decode =
             |latents: &Tensor<5>, sample| self.source.decode(latents.clone().narrow(0, sample, 1));

@@ -2,7 +2,7 @@
 
 use safetensors::Dtype;
 
-use super::{PickleError, machine::Value};
+use super::{PickleError, value::Value};
 
 /// The globals that are known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,11 +1,11 @@
 //! The machine that a pickle is a program for, as far as plain values go.
 
-use safetensors::Dtype;
 use std::collections::BTreeMap;
 
 use super::{
-    MOST_VALUES, PickleError, PickledTensor,
+    MOST_TENSORS, MOST_VALUES, PickleError, PickledTensor,
     known::{Global, known},
+    value::{Id, Storage, Value},
 };
 
 /// Bytes of the name of a storage; PyTorch counts from 0.
@@ -17,32 +17,6 @@ const MOST_AXES: usize = 8;
 /// Arguments of a call.
 const MOST_ARGUMENTS: usize = 8;
 
-/// Which value of the machine.
-pub(super) type Id = u32;
-
-/// Something a pickle made.
-#[derive(Debug)]
-pub(super) enum Value<'p> {
-    /// A value no tensor is made of: none, a float, bytes, a dtype.
-    Plain,
-    Int(i64),
-    Text(&'p str),
-    List(Vec<Id>),
-    Tuple(Vec<Id>),
-    /// Pairs of key and value in the order they were set, repeated keys included.
-    Dict(Vec<(Id, Id)>),
-    Global(Global),
-    Storage(Box<Storage>),
-    Tensor(Box<PickledTensor>),
-}
-
-/// What a tensor's values are cut from.
-#[derive(Clone, Debug)]
-pub(super) struct Storage {
-    key: String,
-    dtype: Dtype,
-}
-
 /// Stack, memo and everything made so far.
 pub(super) struct Machine<'p> {
     program: &'p [u8],
@@ -52,6 +26,8 @@ pub(super) struct Machine<'p> {
     memo: BTreeMap<u32, Id>,
     /// Pairs that were copied from lists into dictionaries.
     copied: usize,
+    /// Tensors that were made.
+    tensors: usize,
 }
 
 fn malformed<T>(reason: impl Into<String>) -> Result<T, PickleError> {
@@ -61,7 +37,15 @@ fn malformed<T>(reason: impl Into<String>) -> Result<T, PickleError> {
 impl<'p> Machine<'p> {
     pub(super) fn new(program: &'p [u8]) -> Self {
         let (stack, marks) = (Vec::new(), Vec::new());
-        Self { program, values: Vec::new(), stack, marks, memo: BTreeMap::new(), copied: 0 }
+        Self {
+            program,
+            values: Vec::new(),
+            stack,
+            marks,
+            memo: BTreeMap::new(),
+            copied: 0,
+            tensors: 0,
+        }
     }
 
     /// A value that was made.
@@ -324,6 +308,13 @@ impl<'p> Machine<'p> {
             (Global::Size | Global::Device, _) => Value::Plain,
             _ => return malformed("a call in its pickle has the wrong arguments"),
         };
+        if matches!(value, Value::Tensor(_)) {
+            // Each takes a hundred times what asks for it; a parameter makes its tensor twice.
+            self.tensors += 1;
+            if 2 * MOST_TENSORS < self.tensors {
+                return malformed(format!("more than {MOST_TENSORS} tensors"));
+            }
+        }
         self.push(value)
     }
 
