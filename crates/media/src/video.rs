@@ -91,7 +91,7 @@ mod tests {
             error.to_string(),
             format!(
                 "this video needs ffmpeg, which is not installed (this is not a film or picture \
-                 of ours: there is no header): {}",
+                 of ours: it is no MP4): {}",
                 path.display()
             )
         );
@@ -100,6 +100,6 @@ mod tests {
     #[test]
     fn a_file_that_is_not_there_is_no_question_for_ffmpeg() {
         let error = Video::open(Path::new("/no/such/clip.mp4")).unwrap_err().to_string();
-        assert!(error.starts_with("cannot read the film: No such file"), "{error}");
+        assert!(error.starts_with("cannot read the video: No such file"), "{error}");
     }
 }

@@ -208,9 +208,9 @@ pub fn train<O: Objective, S: Serialize>(
     let share = run.ranks.share(recipe.parts)?;
     let workers = Workers::new(share.len(), run.threads)?;
     let writes = run.ranks.is_first();
-    let watch = writes.then(|| Watch::open(objective, &model, recipe, run, state.step));
-    let mut watch = watch.transpose()?;
+    Watch::check(objective, &model, recipe)?;
     run.begin()?;
+    let mut watch = writes.then(|| Watch::open(recipe, run, state.step)).transpose()?;
     let device = Device::flex().autodiff();
     while state.step < recipe.steps {
         let together = (run.ranks, &share, &workers);

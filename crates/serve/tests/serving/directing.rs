@@ -152,6 +152,8 @@ fn a_retake_a_pin_and_an_undo_change_the_film() {
 fn many_may_watch_who_have_the_link_and_none_of_them_may_direct() {
     let server = Server::start();
     let mut director = server.direct("");
+    // There is something to watch once somebody directs.
+    director.hear();
     let story = director.story.clone();
     let link = server.post(&format!("/v1/stories/{story}/watch"), &json!(null)).json();
     let token = link["token"].as_str().unwrap();

@@ -79,7 +79,7 @@ fn a_strict_preparation_stops_at_the_first_bad_clip() {
     assert_eq!(output.status.code(), Some(1));
     let told = String::from_utf8(output.stderr).unwrap();
     let error = "error: row 2: this video needs ffmpeg, which is not installed (this is not a film or \
-                 picture of ours: there is no header): ";
+                 picture of ours: it is no MP4): ";
     let last = told.lines().last().unwrap();
     assert!(last.starts_with(error) && last.ends_with("clips/bad.avi"), "{told}");
     assert!(!home.path("shards/000000.tar").exists());

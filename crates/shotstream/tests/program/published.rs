@@ -126,6 +126,9 @@ fn a_model_survives_the_way_through_all_layouts_bit_for_bit() {
         for folder in ["official", "like-diffusers", "official-2", "diffusers-2"] {
             fs::remove_dir_all(home.path(folder)).unwrap();
         }
+        for file in ["one.safetensors", "two.safetensors"] {
+            fs::remove_file(home.path(file)).unwrap();
+        }
     }
     let wan = latents(&home, "wan");
     home.done(&["convert", "wan", "again", "--layout", "diffusers"]);

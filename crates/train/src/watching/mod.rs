@@ -49,18 +49,15 @@ pub struct Watch {
 pub type Averages<'a, O> = (&'a <O as Objective>::Model, &'a dyn Fn() -> Cow<'a, Vectors>);
 
 impl Watch {
-    /// Open log and events of a run that has done `step` updates; what they say of later ones is
-    /// cut off.
+    /// That everything the recipe wants to see can be shown.
     ///
     /// # Errors
-    /// If a file cannot be written, or the recipe wants to see what this objective cannot show.
-    pub fn open<O: Objective>(
+    /// If the objective cannot show it.
+    pub fn check<O: Objective>(
         objective: &O,
         model: &O::Model,
         recipe: &LoopRecipe,
-        run: &Run<'_>,
-        step: u64,
-    ) -> Result<Self, TrainError> {
+    ) -> Result<(), TrainError> {
         let refuse = |reason: &str| Err(TrainError::Stage { reason: reason.into() });
         let watched = recipe.watched();
         if 0 < watched.validate_every && objective.held_out().is_none() {
@@ -69,6 +66,15 @@ impl Watch {
         if 0 < watched.judge_every && objective.bundle(model).is_none() {
             return refuse("loop.watch.judge_every, and it leaves no student to be judged");
         }
+        Ok(())
+    }
+
+    /// Open log and events of a run that has done `step` updates; what they say of later ones is
+    /// cut off.
+    ///
+    /// # Errors
+    /// If a file cannot be written.
+    pub fn open(recipe: &LoopRecipe, run: &Run<'_>, step: u64) -> Result<Self, TrainError> {
         let path = run.dir.join(LOG);
         let log = Log::open(&path, step).map_err(refused(&path))?;
         let events = EventFile::create(&run.dir, step).map_err(refused(&run.dir))?;
