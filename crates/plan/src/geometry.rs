@@ -158,7 +158,8 @@ impl Geometry {
     /// The pixel frames that `latent` latent frames from the start of a shot decode to.
     pub const fn pixel_from_latent(&self, latent: LatentFrames) -> PixelFrames {
         match latent.0.checked_sub(1) {
-            Some(rest) => PixelFrames(1 + rest * self.vae_stride[0]),
+            // Nobody can ask for as many; an error may name them.
+            Some(rest) => PixelFrames(rest.saturating_mul(self.vae_stride[0]).saturating_add(1)),
             None => PixelFrames(0),
         }
     }
@@ -183,7 +184,7 @@ impl Geometry {
 
     /// The length of a shot of `chunks` chunks.
     pub const fn shot_from_chunks(&self, chunks: usize) -> PixelFrames {
-        self.pixel_from_latent(LatentFrames(chunks * self.chunk.0))
+        self.pixel_from_latent(LatentFrames(chunks.saturating_mul(self.chunk.0)))
     }
 
     /// How many chunks a shot of `frames` frames takes.

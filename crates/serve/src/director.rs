@@ -19,6 +19,7 @@ use shotstream_media::Frame;
 use shotstream_plan::geometry::PixelFrames;
 use shotstream_story::StoryError;
 use shotstream_story::camera::Camera;
+use shotstream_story::check::check_title;
 use shotstream_story::memory::{context_of, state_before};
 use shotstream_story::record::{Pin, Record, TakeId};
 use shotstream_story::replay::script_of;
@@ -27,6 +28,7 @@ use shotstream_story::tree::{Story, Take};
 use crate::hub::Hub;
 use crate::live::{Letter, Live, Pace};
 use crate::protocol::{Ask, Said};
+use crate::strain::Strain;
 use crate::stream::{Place, Stream, text};
 use crate::view::{StageView, StoryView, Timings};
 
@@ -66,6 +68,7 @@ pub(crate) struct Director {
     engine: Option<Engine>,
     running: Option<Running>,
     meter: Arc<Meter>,
+    strain: Strain,
     /// What takes are conditioned on, once it cannot change any more.
     contexts: BTreeMap<TakeId, Vec<Pin>>,
     /// The take the engine made last, and the state it left.
@@ -92,6 +95,7 @@ impl Director {
             engine: None,
             running: None,
             meter: Arc::default(),
+            strain: Strain::default(),
             contexts: BTreeMap::new(),
             after: None,
         }
@@ -124,12 +128,9 @@ impl Director {
             }
             self.watch();
         }
-        self.hub.metrics.sessions_active.dec();
-        self.live.over.store(true, Ordering::Release);
         if self.hub.draining.load(Ordering::Acquire) {
             self.stream.say(&Said::Draining);
         }
-        self.stream.end();
     }
 
     /// Do what a director asks.
@@ -140,7 +141,10 @@ impl Director {
                 let nothing = || StoryError::Edit("no take is being made".to_owned());
                 vec![self.story.cut(running.ok_or_else(nothing)?)?]
             }
-            Ask::Title { title } => vec![Record::Titled { title: title.clone() }],
+            Ask::Title { title } => {
+                check_title(title)?;
+                vec![Record::Titled { title: title.clone() }]
+            }
             Ask::Playback { .. } | Ask::Ping => return Ok(()),
             edit => match edit.edit() {
                 Some(edit) => self.story.edit(&edit, self.hub.recipe())?,
@@ -196,6 +200,7 @@ impl Director {
         };
         let engine = self.engine.take().map_or_else(|| self.start_engine(), Ok)?;
         self.make_room(&engine);
+        self.strain.room_since = None;
         let goes_to = state.map(|story| Command::GoTo { story: Box::new(story) });
         let shot = Command::AddShot { shot: script_of(take, frames) };
         for command in goes_to.into_iter().chain([shot]) {
@@ -218,18 +223,24 @@ impl Director {
         Ok(Engine { commands, events, base: self.stream.frame() })
     }
 
-    /// Tell the engine how far the viewer is.
-    fn make_room(&self, engine: &Engine) {
-        if self.pace == Pace::Viewer {
-            let allowed = self.live.shown.load(Ordering::Relaxed) + self.hub.ahead();
-            engine.events.allow(allowed.saturating_sub(engine.base) as usize);
+    /// Tell the engine how far the viewer is; up to which frame of the stream it may go.
+    fn make_room(&self, engine: &Engine) -> u64 {
+        if self.pace == Pace::Free {
+            return u64::MAX;
         }
+        let allowed = self.live.shown.load(Ordering::Relaxed) + self.hub.ahead();
+        engine.events.allow(allowed.saturating_sub(engine.base) as usize);
+        allowed
     }
 
     /// Take what the engine has made.
     fn watch(&mut self) {
         if let Some(engine) = &self.engine {
-            self.make_room(engine);
+            let room = self.make_room(engine);
+            let next = self.stream.frame() + self.hub.ahead() / 2;
+            if next <= room {
+                self.strain.room_since.get_or_insert_with(Instant::now);
+            }
         }
         while let (Some(running), Some(engine)) = (&self.running, &self.engine) {
             let take = running.take;
@@ -293,13 +304,21 @@ impl Director {
             self.write(&[record])?;
         }
         let place = Place { take, chunk: footage.chunk };
+        // Said before it is sent: who has seen it may say so at once.
+        let end = frame + footage.packets.len() as u64;
+        self.live.sent.store(end, Ordering::Release);
         let shown = self.stream.show(place, &footage.packets)?;
         let save = start.elapsed();
         self.hub.metrics.save(save);
         self.hub.metrics.chunks.inc();
         self.hub.metrics.frames.inc_by(frames.len() as u64);
-        if let Some(first) = first {
-            self.hub.metrics.first_frame(first);
+        match first {
+            Some(first) => self.hub.metrics.first_frame(first),
+            None => {
+                let fps = f64::from(self.hub.recipe().frames_per_second());
+                let shown = Duration::from_secs_f64(frames.len() as f64 / fps);
+                self.live.strain.store(self.strain.note(shown), Ordering::Relaxed);
+            }
         }
         let made = self.story.take(take).and_then(|take| take.chunks.get(footage.chunk));
         if let Some(made) = made {

@@ -13,6 +13,8 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use shotstream_story::record::Hash;
 
+use crate::callers::Caller;
+use crate::connections::Peer;
 use crate::error::ApiError;
 use crate::hub::Hub;
 
@@ -23,11 +25,12 @@ pub(crate) const COOKIE: &str = "shotstream_key";
 const SUBPROTOCOL_KEY: &str = "shotstream-api-key.";
 
 /// What anybody may see: the page, whether the server is well, and what a watch link opens.
-const OPEN: [&str; 6] = ["/studio/", "/watch/", "/v1/watch/", "/healthz", "/readyz", "/login"];
+const OPEN: [&str; 7] =
+    ["/studio/", "/watch/", "/v1/watch/", "/healthz", "/readyz", "/login", "/openapi.json"];
 
 /// The doorman: every request passes here.
 pub(crate) async fn check(State(hub): State<Arc<Hub>>, request: Request, next: Next) -> Response {
-    match admit(&hub, &request) {
+    match admit(&hub, &request).and_then(|()| hold_back(&hub, &request)) {
         Ok(()) => next.run(request).await,
         Err(error) => error.into_response(),
     }
@@ -35,6 +38,9 @@ pub(crate) async fn check(State(hub): State<Arc<Hub>>, request: Request, next: N
 
 fn admit(hub: &Hub, request: &Request) -> Result<(), ApiError> {
     let (headers, path) = (request.headers(), request.uri().path());
+    if [header::HOST, header::ORIGIN].iter().any(|name| 1 < headers.get_all(name).iter().count()) {
+        return Err(ApiError::invalid("a request has one Host and one Origin"));
+    }
     let host = text(headers, header::HOST).unwrap_or_default();
     let forbidden =
         |message: &str| ApiError::new(StatusCode::FORBIDDEN, "permission_error", message);
@@ -57,6 +63,22 @@ fn admit(hub: &Hub, request: &Request) -> Result<(), ApiError> {
     }
     let message = "a key was expected: Authorization: Bearer KEY";
     Err(ApiError::new(StatusCode::UNAUTHORIZED, "authentication_error", message))
+}
+
+/// Refuse a caller who asks too often. What is open to anybody is small and costs nothing.
+fn hold_back(hub: &Hub, request: &Request) -> Result<(), ApiError> {
+    let key = key_of(request.headers()).filter(|key| is_known(hub, key));
+    let key = key.map(|key| Caller::Key(Hash::of(key.as_bytes())));
+    let peer = || request.extensions().get::<Peer>().map(|peer| Caller::Address(peer.0.ip()));
+    let Some(caller) = key.or_else(peer) else { return Ok(()) };
+    match hub.callers.may_ask(&caller) {
+        true => Ok(()),
+        false => {
+            hub.metrics.held_back.inc();
+            let message = "too many requests, ask again in a second";
+            Err(ApiError::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", message))
+        }
+    }
 }
 
 /// Whether this is one of the server's keys.

@@ -1,12 +1,12 @@
 //! Errors as HTTP says them, in the form of the `OpenAI` API.
 
-use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
 use shotstream_story::StoryError;
 use thiserror::Error;
 
+use crate::extract::Json;
+use crate::openapi::Refusal;
 use crate::protocol::ErrorBody;
 
 /// Seconds after which it may be worth asking again.
@@ -64,6 +64,11 @@ impl ApiError {
         Self::new(StatusCode::NOT_FOUND, "not_found_error", what)
     }
 
+    pub(crate) fn wrong_method() -> Self {
+        let message = "this address does not answer to this method";
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "invalid_request_error", message)
+    }
+
     pub(crate) fn overloaded(message: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded_error", message)
     }
@@ -93,10 +98,14 @@ impl From<StoryError> for ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let busy = self.status == StatusCode::SERVICE_UNAVAILABLE;
-        let mut response = (self.status, Json(json!({ "error": self.body }))).into_response();
-        if busy {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY_SECS));
+        let wait = match self.status {
+            StatusCode::SERVICE_UNAVAILABLE => Some(RETRY_SECS),
+            StatusCode::TOO_MANY_REQUESTS => Some(1),
+            _ => None,
+        };
+        let mut response = (self.status, Json(Refusal { error: self.body })).into_response();
+        if let Some(seconds) = wait {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }

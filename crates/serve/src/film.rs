@@ -1,49 +1,23 @@
-//! Takes and whole films as MP4, from what is saved.
+//! Takes and whole films as MP4, from what is saved and while it is made.
 
-use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::{Request, State};
+use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
 use futures_util::stream;
-use shotstream_media::mux::Muxer;
-use shotstream_story::StoryError;
-use shotstream_story::camera::packets_of;
 use shotstream_story::record::TakeId;
 use tokio::sync::broadcast::error::RecvError;
+use tower_http::services::ServeFile;
 
 use crate::error::ApiError;
+use crate::extract::Path;
 use crate::hub::Hub;
+use crate::openapi::Refusals;
 use crate::protocol::MediaHeader;
 use crate::stream::{Cast, Shown};
-
-/// A film of some takes, one fragment a chunk.
-pub(crate) fn film_of(hub: &Hub, id: &str, takes: Takes) -> Result<Vec<u8>, ApiError> {
-    let story = hub.store.load(id)?;
-    let takes = match takes {
-        Takes::Film => story.line().to_vec(),
-        Takes::One(take) => vec![take],
-    };
-    let mut muxer = Muxer::new(hub.recipe().frames_per_second()).map_err(StoryError::from)?;
-    let mut film = Vec::new();
-    for take in takes {
-        let take = story.take(take);
-        let take = take.ok_or_else(|| ApiError::not_found("there is no such take"))?;
-        for chunk in &take.chunks {
-            let packets = packets_of(chunk, hub.store.blobs())?;
-            film.extend(muxer.fragment(&packets).map_err(StoryError::from)?);
-        }
-    }
-    if film.is_empty() {
-        return Err(ApiError::not_found("nothing is made yet"));
-    }
-    let mut whole = muxer.header().map_err(StoryError::from)?;
-    whole.append(&mut film);
-    whole.extend(muxer.index().map_err(StoryError::from)?);
-    Ok(whole)
-}
 
 /// Which takes a film is made of.
 #[derive(Clone, Copy, Debug)]
@@ -54,71 +28,107 @@ pub(crate) enum Takes {
     One(TakeId),
 }
 
-/// `GET /v1/stories/{id}/film.mp4`
+/// The film of a story.
+///
+/// As it stands; ranges may be asked for.
+#[utoipa::path(
+    get, path = "/v1/stories/{id}/film.mp4", tag = "stories", params(("id" = String, Path)),
+    responses(
+        (status = 200, description = "The film", body = Vec<u8>, content_type = "video/mp4"),
+        (status = 206, description = "A range of it", body = Vec<u8>, content_type = "video/mp4"),
+        (status = 416, description = "There is no such range"),
+        Refusals,
+    )
+)]
 pub(crate) async fn film(
     State(hub): State<Arc<Hub>>,
     Path(id): Path<String>,
-    headers: HeaderMap,
+    request: Request,
 ) -> Result<Response, ApiError> {
-    mp4(hub, id, Takes::Film, &headers).await
+    mp4(hub, id, Takes::Film, request).await
 }
 
-/// `GET /v1/stories/{id}/takes/{take}/film.mp4`
+/// A take alone.
+#[utoipa::path(
+    get, path = "/v1/stories/{id}/takes/{take}/film.mp4", tag = "stories",
+    params(("id" = String, Path), ("take" = TakeId, Path, description = "Its number, from 1")),
+    responses(
+        (status = 200, description = "The take", body = Vec<u8>, content_type = "video/mp4"),
+        (status = 206, description = "A range of it", body = Vec<u8>, content_type = "video/mp4"),
+        (status = 416, description = "There is no such range"),
+        Refusals,
+    )
+)]
 pub(crate) async fn take(
     State(hub): State<Arc<Hub>>,
     Path((id, take)): Path<(String, TakeId)>,
-    headers: HeaderMap,
+    request: Request,
 ) -> Result<Response, ApiError> {
-    mp4(hub, id, Takes::One(take), &headers).await
+    mp4(hub, id, Takes::One(take), request).await
 }
 
-/// `GET /v1/watch/{token}/film.mp4`
+/// The film, for who has the link.
+#[utoipa::path(
+    get, path = "/v1/watch/{token}/film.mp4", tag = "watching", security(()),
+    params(("token" = String, Path)),
+    responses(
+        (status = 200, description = "The film", body = Vec<u8>, content_type = "video/mp4"),
+        (status = 206, description = "A range of it", body = Vec<u8>, content_type = "video/mp4"),
+        (status = 416, description = "There is no such range"),
+        Refusals,
+    )
+)]
 pub(crate) async fn watched(
     State(hub): State<Arc<Hub>>,
     Path(token): Path<String>,
-    headers: HeaderMap,
+    request: Request,
 ) -> Result<Response, ApiError> {
     let id = crate::watching::story_of(&hub, &token)?;
-    mp4(hub, id, Takes::Film, &headers).await
+    mp4(hub, id, Takes::Film, request).await
 }
 
+/// A film as a file, whole or in ranges.
 pub(crate) async fn mp4(
     hub: Arc<Hub>,
     id: String,
     takes: Takes,
-    headers: &HeaderMap,
+    request: Request,
 ) -> Result<Response, ApiError> {
-    let made = tokio::task::spawn_blocking(move || film_of(&hub, &id, takes));
-    let film = Bytes::from(made.await.map_err(|_| ApiError::defect())??);
-    let kind = [(header::CONTENT_TYPE, "video/mp4"), (header::ACCEPT_RANGES, "bytes")];
-    let length = film.len() as u64;
-    let asked = headers.get(header::RANGE).and_then(|range| range.to_str().ok());
-    Ok(match asked.map(|range| parse_range(range, length)) {
-        Some(Some(range)) => {
-            let place = format!("bytes {}-{}/{length}", range.start(), range.end());
-            let part = film.slice(*range.start() as usize..=*range.end() as usize);
-            let place = [(header::CONTENT_RANGE, place)];
-            (StatusCode::PARTIAL_CONTENT, kind, place, part).into_response()
-        }
-        _ => (kind, film).into_response(),
-    })
+    let make = move || film_of(&hub, &id, takes);
+    let path = tokio::task::spawn_blocking(make).await.map_err(|_| ApiError::defect())??;
+    let served = ServeFile::new(path).try_call(request).await.map_err(|_| ApiError::defect())?;
+    Ok(served.map(Body::new))
 }
 
-/// The bytes that a single range means; nothing for what is not understood, which is answered as
-/// if no range had been asked for.
-fn parse_range(range: &str, length: u64) -> Option<RangeInclusive<u64>> {
-    let (first, last) = range.strip_prefix("bytes=")?.split_once('-')?;
-    let end = length.checked_sub(1)?;
-    let range = match (first.parse::<u64>(), last.parse::<u64>()) {
-        (Ok(first), Ok(last)) => first..=last.min(end),
-        (Ok(first), Err(_)) if last.is_empty() => first..=end,
-        (Err(_), Ok(last)) if first.is_empty() => length.saturating_sub(last)..=end,
-        _ => return None,
+/// The file with a film of some takes.
+pub(crate) fn film_of(hub: &Hub, id: &str, takes: Takes) -> Result<PathBuf, ApiError> {
+    let story = hub.store.load(id)?;
+    let takes = match takes {
+        Takes::Film => story.line().to_vec(),
+        Takes::One(take) => vec![take],
     };
-    (!range.is_empty()).then_some(range)
+    let mut chunks = Vec::new();
+    for take in takes {
+        let take = story.take(take);
+        let take = take.ok_or_else(|| ApiError::not_found("there is no such take"))?;
+        chunks.extend_from_slice(&take.chunks);
+    }
+    if chunks.is_empty() {
+        return Err(ApiError::not_found("nothing is made yet"));
+    }
+    Ok(hub.films.film(&chunks, hub.recipe().frames_per_second(), hub.store.blobs())?)
 }
 
-/// `GET /v1/stories/{id}/live.mp4`: the stream from the newest chunk on, for players.
+/// The stream from now on, for players.
+///
+/// From the newest chunk, while somebody directs the story.
+#[utoipa::path(
+    get, path = "/v1/stories/{id}/live.mp4", tag = "stories", params(("id" = String, Path)),
+    responses(
+        (status = 200, description = "Fragments as they are made", body = Vec<u8>, content_type = "video/mp4"),
+        Refusals,
+    )
+)]
 pub(crate) async fn live(
     State(hub): State<Arc<Hub>>,
     Path(id): Path<String>,
@@ -150,25 +160,5 @@ fn mp4_bytes(shown: &Shown, headed: bool) -> Bytes {
     match headed {
         true => fragment,
         false => [&shown.header[MediaHeader::BYTES..], &fragment].concat().into(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ranges_are_cut_to_the_film() {
-        let range = |text| parse_range(text, 100).map(|range| (*range.start(), *range.end()));
-        assert_eq!(range("bytes=0-"), Some((0, 99)));
-        assert_eq!(range("bytes=10-19"), Some((10, 19)));
-        assert_eq!(range("bytes=90-500"), Some((90, 99)));
-        assert_eq!(range("bytes=-5"), Some((95, 99)));
-        for strange in
-            ["bytes=200-", "bytes=5-2", "bytes=-", "bytes=a-b", "lines=1-2", "bytes=0-1,3-4"]
-        {
-            assert_eq!(range(strange), None, "{strange}");
-        }
-        assert_eq!(parse_range("bytes=0-", 0), None);
     }
 }

@@ -20,13 +20,19 @@ use shotstream_story::tree::Story;
 use tokio::sync::Semaphore;
 
 use crate::Config;
+use crate::callers::Callers;
 use crate::error::ApiError;
+use crate::films::Films;
 use crate::live::{Live, Pace};
 use crate::metrics::Metrics;
 use crate::view::StreamView;
 
 /// The share of the machine that sessions may plan on using.
 const USABLE: f64 = 0.8;
+
+/// One more session is admitted while every chunk, slowed down by it, would still be made in this
+/// many thousandths of the time it is shown.
+const MOST_STRAIN: usize = 950;
 
 /// The codec as browsers name it: constrained baseline; the level has no influence on whether they
 /// can play it.
@@ -38,6 +44,8 @@ pub(crate) struct Hub {
     pub(crate) store: Store,
     pub(crate) teller: Arc<dyn Teller>,
     pub(crate) metrics: Metrics,
+    pub(crate) films: Films,
+    pub(crate) callers: Callers,
     pub(crate) slots: Arc<Semaphore>,
     pub(crate) num_slots: usize,
     /// Open lines of any kind.
@@ -66,7 +74,10 @@ impl Hub {
         let num_slots = config.sessions.unwrap_or(fitting);
         let (metrics, secret) = (Metrics::default(), store.secret()?);
         metrics.session_slots.set(num_slots as i64);
+        let films = Films::open(&config.folder.join("films"))?;
         Ok(Self {
+            callers: Callers::new(config.rate),
+            films,
             config,
             store,
             teller,
@@ -142,14 +153,27 @@ impl Hub {
             return Err(ApiError::overloaded("the server is about to stop"));
         }
         let mut lives = self.lives();
-        if let Some(live) = lives.get(id).filter(|live| !live.is_over()) {
+        lives.retain(|_, live| !live.is_over());
+        if let Some(live) = lives.get(id) {
             live.directors.fetch_add(1, Ordering::AcqRel);
             return Ok(live.clone());
         }
-        let slot = self.slots.clone().try_acquire_owned().map_err(|_| {
+        let refuse = |message: String| {
             self.metrics.refused.inc();
+            ApiError::overloaded(message)
+        };
+        let strain = |live: &Arc<Live>| live.strain.load(Ordering::Relaxed) as usize;
+        let strains: Vec<_> = lives.values().map(strain).collect();
+        let (now, then) = (strains.len(), strains.len() + 1);
+        // What another session would make of the chunks of those that run.
+        if strains.iter().any(|strain| now * MOST_STRAIN < strain * then) {
+            return Err(refuse(format!(
+                "{now} stories are being directed, one more would slow them down"
+            )));
+        }
+        let slot = self.slots.clone().try_acquire_owned().map_err(|_| {
             let all = self.num_slots;
-            ApiError::overloaded(format!("{all} stories are being directed, no more keep up"))
+            refuse(format!("{all} stories are being directed, no more keep up"))
         })?;
         let live = Live::start(self, id, Pace::Viewer, slot)?;
         live.directors.fetch_add(1, Ordering::AcqRel);

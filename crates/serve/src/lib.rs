@@ -8,11 +8,21 @@ pub mod protocol;
 
 pub mod view;
 
+mod callers;
+
+mod connections;
+
 mod door;
 
 mod error;
 
+mod exports;
+
+mod extract;
+
 mod film;
+
+mod films;
 
 mod hub;
 
@@ -22,13 +32,19 @@ mod live;
 
 mod metrics;
 
+mod openapi;
+
 mod page;
 
 mod routes;
 
+mod shapes;
+
 mod socket;
 
 mod stories;
+
+mod strain;
 
 mod stream;
 
@@ -37,12 +53,12 @@ mod videos;
 mod watching;
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use axum::serve::ListenerExt as _;
 use shotstream_story::record::Hash;
 use shotstream_story::teller::Teller;
 use tokio::net::TcpListener;
@@ -70,6 +86,10 @@ pub struct Config {
     pub sessions: Option<usize>,
     /// Lines that may be open at once.
     pub lines: usize,
+    /// Connections that may be open at once, lines among them.
+    pub connections: usize,
+    /// Requests a second of one caller, on average.
+    pub rate: Option<NonZeroU32>,
     /// How long a story without a director keeps its slot.
     pub linger: Duration,
 }
@@ -105,18 +125,15 @@ pub fn serve(
         let refuse = |source| ServeError::Listen { address: address.to_string(), source };
         let listener = TcpListener::bind(address).await.map_err(refuse)?;
         let address = listener.local_addr().map_err(refuse)?;
-        // Without this the kernel would wait for more before it sends a small message.
-        let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
         videos::resume(&hub)?;
         up(Up { address, sessions: hub.num_slots });
-        let draining = hub.clone();
-        let served =
-            axum::serve(listener, routes::router(hub.clone())).with_graceful_shutdown(async move {
-                asked_to_stop().await;
-                draining.drain();
-            });
+        let (draining, router) = (hub.clone(), routes::router(hub.clone()));
+        let stop = async move {
+            asked_to_stop().await;
+            draining.drain();
+        };
         tokio::select! {
-            served = served => served.map_err(system("go on serving"))?,
+            () = connections::serve(&hub, listener, router, stop) => {}
             // Connections that stay open without saying anything are left.
             () = drained(&hub) => {}
         }

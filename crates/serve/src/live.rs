@@ -1,12 +1,13 @@
 //! One story while it is directed, as its directors and viewers hold it; the thread behind it is
 //! in `director`.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use axum::extract::ws::Utf8Bytes;
+use prometheus_client::metrics::gauge::Gauge;
 use shotstream_engine::error::SessionError;
 use shotstream_story::StoryError;
 use tokio::sync::{OwnedSemaphorePermit, broadcast, oneshot};
@@ -28,8 +29,12 @@ pub(crate) struct Live {
     asks: SyncSender<Letter>,
     listeners: broadcast::Sender<Cast>,
     shared: Mutex<Shared>,
+    /// Frames of the stream that were sent.
+    pub(crate) sent: AtomicU64,
     /// Frames of the stream that were shown.
     pub(crate) shown: AtomicU64,
+    /// What the session's newest chunks took, in thousandths of the time they are shown.
+    pub(crate) strain: AtomicU32,
     /// Open lines of directors.
     pub(crate) directors: AtomicUsize,
     /// Whether the thread should end after the chunk it saves.
@@ -69,15 +74,18 @@ impl Live {
             asks,
             listeners: stream.listeners(),
             shared: Mutex::default(),
+            sent: AtomicU64::new(0),
             shown: AtomicU64::new(0),
+            strain: AtomicU32::new(0),
             directors: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
             over: AtomicBool::new(false),
         });
         let mut director = Director::new(hub.clone(), id, story, stream, pace, live.clone());
         director.publish();
+        let ending = Ending { live: live.clone(), active: hub.metrics.sessions_active.clone() };
         let direct = move || {
-            let _slot = slot;
+            let (_slot, _ending) = (slot, ending);
             director.direct(&letters);
         };
         let started = thread::Builder::new().name("director".to_owned()).spawn(direct);
@@ -94,8 +102,9 @@ impl Live {
         answered.await.map_err(gone)?
     }
 
-    /// How far a director has seen the stream.
+    /// How far a director has seen the stream. Nobody has seen what was not sent.
     pub(crate) fn show_up_to(&self, frame: u64) {
+        let frame = frame.min(self.sent.load(Ordering::Acquire));
         self.shown.fetch_max(frame, Ordering::Relaxed);
     }
 
@@ -112,5 +121,20 @@ impl Live {
 
     pub(crate) fn shared(&self) -> MutexGuard<'_, Shared> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is done when a session's thread ends, in whatever way.
+struct Ending {
+    live: Arc<Live>,
+    active: Gauge<i64, AtomicI64>,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.active.dec();
+        self.live.over.store(true, Ordering::Release);
+        // Nobody may be there.
+        let _ = self.live.listeners.send(Cast::Over);
     }
 }

@@ -23,6 +23,9 @@ pub(crate) struct Metrics {
     pub(crate) chunks: Counter<u64, AtomicU64>,
     pub(crate) frames: Counter<u64, AtomicU64>,
     pub(crate) lagged: Counter<u64, AtomicU64>,
+    pub(crate) held_back: Counter<u64, AtomicU64>,
+    pub(crate) connections: Gauge<i64, AtomicI64>,
+    pub(crate) turned_away: Counter<u64, AtomicU64>,
     first_frame: Histogram,
     save: Histogram,
 }
@@ -40,6 +43,9 @@ impl Default for Metrics {
             chunks: Counter::default(),
             frames: Counter::default(),
             lagged: Counter::default(),
+            held_back: Counter::default(),
+            connections: Gauge::default(),
+            turned_away: Counter::default(),
             first_frame: clock(),
             save: clock(),
         };
@@ -51,6 +57,14 @@ impl Default for Metrics {
         registry.register("chunks", "Chunks made", it.chunks.clone());
         registry.register("frames", "Frames made", it.frames.clone());
         registry.register("lagged", "Times a viewer could not keep up", it.lagged.clone());
+        registry.register(
+            "held_back",
+            "Requests of callers who asked too often",
+            it.held_back.clone(),
+        );
+        registry.register("connections", "Open connections", it.connections.clone());
+        let what = "Connections beyond the limit";
+        registry.register("turned_away", what, it.turned_away.clone());
         let what = "From when a take could begin to its first frames";
         registry.register("ttff_seconds", what, it.first_frame.clone());
         registry.register("save_seconds", "Encoding and saving a chunk", it.save.clone());

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::Form;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use serde::Deserialize;
@@ -11,6 +10,7 @@ use shotstream_story::record::Hash;
 
 use crate::door::{COOKIE, is_known};
 use crate::error::ApiError;
+use crate::extract::{Form, Path};
 use crate::hub::Hub;
 
 /// What the page may load: its own files and what the server sends, and nothing else.
@@ -34,6 +34,7 @@ studio! {
     "index.html": HTML,
     "studio.css": CSS,
     "studio.js": SCRIPT,
+    "canvas.js": SCRIPT,
     "line.js": SCRIPT,
     "player.js": SCRIPT,
     "say.js": SCRIPT,
@@ -63,7 +64,8 @@ pub(crate) async fn file(
         (header::CACHE_CONTROL, "no-cache".to_owned()),
         (header::CONTENT_SECURITY_POLICY, POLICY.to_owned()),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
-        (header::REFERRER_POLICY, "no-referrer".to_owned()),
+        // Where nothing is told, a form's origin is null, and the door takes it for a stranger's.
+        (header::REFERRER_POLICY, "same-origin".to_owned()),
     ];
     Ok(match known {
         true => (StatusCode::NOT_MODIFIED, heads).into_response(),

@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 use shotstream_story::edit::{Edit, Words};
 use shotstream_story::record::{Hash, Pin, TakeId};
+use utoipa::ToSchema;
 
 use crate::view::{StoryView, StreamView, Timings};
 
@@ -210,7 +211,7 @@ pub enum Said {
 }
 
 /// Why something was refused, in the form of the `OpenAI` API.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ErrorBody {
     /// In a sentence.
     pub message: String,

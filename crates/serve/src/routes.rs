@@ -2,56 +2,94 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
-use axum::{Json, Router, middleware};
-use serde_json::{Value, json};
+use axum::{Router, middleware};
+use serde::Serialize;
+use tower_http::timeout::RequestBodyTimeoutLayer;
+use utoipa::{OpenApi as _, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::error::ApiError;
+use crate::extract::Json;
 use crate::hub::Hub;
-use crate::{door, film, page, socket, stories, videos};
+use crate::openapi::{Document, Refusals};
+use crate::{door, exports, film, page, socket, stories, videos};
 
 /// Bytes of an ordinary request at most.
 const MAX_BODY_BYTES: usize = 1 << 20;
 
+/// A request whose body pauses for so long is given up.
+const BODY_PATIENCE: Duration = Duration::from_secs(10);
+
 /// Addresses and what answers.
 pub(crate) fn router(hub: Arc<Hub>) -> Router {
-    let import = post(stories::import).layer(DefaultBodyLimit::disable());
+    let (described, document) = described().split_for_parts();
+    let document = axum::Json(document);
     Router::new()
         .route("/", get(page::index))
         .route("/watch/{token}", get(page::index))
         .route("/studio/{name}", get(page::file))
         .route("/login", post(page::login))
-        .route("/healthz", get(|| async { "well\n" }))
-        .route("/readyz", get(ready))
-        .route("/metrics", get(metrics))
-        .route("/v1/models", get(models))
-        .route("/v1/stories", get(stories::list).post(stories::begin))
-        .route("/v1/stories/import", import)
-        .route("/v1/stories/{id}", get(stories::look).delete(stories::remove))
+        .route("/openapi.json", get(|| async { document }))
         .route("/v1/stories/{id}/direct", get(socket::direct))
-        .route("/v1/stories/{id}/film.mp4", get(film::film))
-        .route("/v1/stories/{id}/live.mp4", get(film::live))
-        .route("/v1/stories/{id}/takes/{take}/film.mp4", get(film::take))
-        .route("/v1/stories/{id}/pictures/{hash}", get(stories::picture))
-        .route("/v1/stories/{id}/story.shotstory", get(stories::export))
-        .route("/v1/stories/{id}/watch", post(stories::watch))
         .route("/v1/watch/{token}", get(socket::watch))
-        .route("/v1/watch/{token}/film.mp4", get(film::watched))
-        .route("/v1/videos", get(videos::list).post(videos::create))
-        .route("/v1/videos/{id}", get(videos::look).delete(videos::remove))
-        .route("/v1/videos/{id}/content", get(videos::content))
-        .route("/v1/videos/{id}/remix", post(videos::remix))
+        .merge(described)
         .fallback(|| async { ApiError::not_found("there is nothing at this address") })
+        .method_not_allowed_fallback(|| async { ApiError::wrong_method() })
+        .layer(RequestBodyTimeoutLayer::new(BODY_PATIENCE))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(middleware::from_fn_with_state(hub.clone(), door::check))
         .with_state(hub)
 }
 
-/// `GET /readyz`
+/// What the document describes; the rest is pages and WebSockets.
+fn described() -> OpenApiRouter<Arc<Hub>> {
+    let import = OpenApiRouter::new().routes(routes!(stories::import));
+    OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(stories::list, stories::begin))
+        .merge(import.layer(DefaultBodyLimit::disable()))
+        .routes(routes!(stories::look, stories::remove))
+        .routes(routes!(film::film))
+        .routes(routes!(film::live))
+        .routes(routes!(film::take))
+        .routes(routes!(stories::picture))
+        .routes(routes!(stories::export))
+        .routes(routes!(exports::export))
+        .routes(routes!(stories::watch))
+        .routes(routes!(film::watched))
+        .routes(routes!(videos::list, videos::create))
+        .routes(routes!(videos::look, videos::remove))
+        .routes(routes!(videos::content))
+        .routes(routes!(videos::remix))
+        .routes(routes!(models))
+        .routes(routes!(well))
+        .routes(routes!(ready))
+        .routes(routes!(metrics))
+}
+
+/// The server is up.
+#[utoipa::path(
+    get, path = "/healthz", tag = "server", security(()),
+    responses((status = 200, description = "It is", body = String))
+)]
+async fn well() -> &'static str {
+    "well\n"
+}
+
+/// The server takes work.
+#[utoipa::path(
+    get, path = "/readyz", tag = "server", security(()),
+    responses(
+        (status = 200, description = "It does", body = String),
+        (status = 503, description = "It is about to stop", body = String),
+    )
+)]
 async fn ready(State(hub): State<Arc<Hub>>) -> (StatusCode, &'static str) {
     match hub.draining.load(Ordering::Acquire) {
         true => (StatusCode::SERVICE_UNAVAILABLE, "about to stop\n"),
@@ -59,14 +97,38 @@ async fn ready(State(hub): State<Arc<Hub>>) -> (StatusCode, &'static str) {
     }
 }
 
-/// `GET /metrics`
+/// What the server counts, for Prometheus.
+#[utoipa::path(
+    get, path = "/metrics", tag = "server",
+    responses((status = 200, description = "OpenMetrics", body = String), Refusals)
+)]
 async fn metrics(State(hub): State<Arc<Hub>>) -> impl IntoResponse {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], hub.metrics.text())
 }
 
-/// `GET /v1/models`
-async fn models(State(hub): State<Arc<Hub>>) -> Json<Value> {
-    let model = json!({ "id": hub.teller.name(), "object": "model", "owned_by": "shotstream" });
-    Json(json!({ "object": "list", "data": [model] }))
+/// A model that is served.
+#[derive(Debug, Serialize, ToSchema)]
+struct Model {
+    id: String,
+    object: &'static str,
+    owned_by: &'static str,
+}
+
+/// The models that are served.
+#[derive(Debug, Serialize, ToSchema)]
+struct ModelList {
+    object: &'static str,
+    data: Vec<Model>,
+}
+
+/// The model.
+#[utoipa::path(
+    get, path = "/v1/models", tag = "server",
+    responses((status = 200, description = "A list of one", body = ModelList), Refusals)
+)]
+async fn models(State(hub): State<Arc<Hub>>) -> Json<ModelList> {
+    let id = hub.teller.name().to_owned();
+    let model = Model { id, object: "model", owned_by: "shotstream" };
+    Json(ModelList { object: "list", data: vec![model] })
 }

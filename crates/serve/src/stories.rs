@@ -4,61 +4,120 @@ use std::fs;
 use std::io::{Seek as _, Write as _};
 use std::sync::Arc;
 
-use axum::Json;
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::StreamExt as _;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 use shotstream_plan::script::MAX_CAPTION_CHARACTERS;
 use shotstream_story::StoryError;
 use shotstream_story::record::Hash;
 use shotstream_story::shotstory;
 use shotstream_story::store::fresh_name;
+use utoipa::ToSchema;
 
 use crate::error::ApiError;
+use crate::extract::{Json, Path};
 use crate::hub::{Hub, now};
+use crate::openapi::Refusals;
 use crate::view::StoryView;
 
 /// The largest story file that is taken.
 const MAX_FILE_BYTES: usize = 1 << 30;
 
 /// What a new story is given.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct NewStory {
+    /// What people call it.
     title: String,
+    /// What holds for the whole story; opens every prompt as it stands.
     global: String,
+    /// The seed of every take that is given none.
     seed: u64,
 }
 
-/// `GET /v1/stories`
-pub(crate) async fn list(State(hub): State<Arc<Hub>>) -> Result<Json<Value>, ApiError> {
+/// A story in the list.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ListedStory {
+    id: String,
+    object: &'static str,
+    title: String,
+    /// When it began, in seconds since 1970.
+    created_at: u64,
+    /// Shots of its film.
+    shots: usize,
+    /// Takes in all.
+    takes: usize,
+    /// A small picture of its first frame.
+    #[schema(value_type = Option<String>)]
+    picture: Option<Hash>,
+}
+
+/// Every story.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct StoryList {
+    object: &'static str,
+    data: Vec<ListedStory>,
+}
+
+/// What is gone.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Deleted {
+    pub(crate) id: String,
+    pub(crate) object: &'static str,
+    pub(crate) deleted: bool,
+}
+
+/// A link with which others may watch.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct WatchLink {
+    /// What opens the story.
+    token: String,
+    /// The page, below the server's address.
+    path: String,
+}
+
+/// Every story, the newest first.
+#[utoipa::path(
+    get, path = "/v1/stories", tag = "stories",
+    responses((status = 200, description = "The stories", body = StoryList), Refusals)
+)]
+pub(crate) async fn list(State(hub): State<Arc<Hub>>) -> Result<Json<StoryList>, ApiError> {
+    let listed = tokio::task::spawn_blocking(move || listed(&hub));
+    let data = listed.await.map_err(|_| ApiError::defect())??;
+    Ok(Json(StoryList { object: "list", data }))
+}
+
+fn listed(hub: &Hub) -> Result<Vec<ListedStory>, StoryError> {
     let mut data = Vec::new();
     for listed in hub.store.list()? {
         let story = hub.store.load(&listed.id)?;
         let first = story.line().first().and_then(|&take| story.take(take));
         let picture = first.and_then(|take| take.chunks.first()).map(|chunk| chunk.picture);
-        data.push(json!({
-            "id": listed.id,
-            "object": "story",
-            "title": story.premise.title,
-            "created_at": listed.made,
-            "shots": story.line().len(),
-            "takes": story.takes().len(),
-            "picture": picture,
-        }));
+        data.push(ListedStory {
+            id: listed.id,
+            object: "story",
+            shots: story.line().len(),
+            takes: story.takes().len(),
+            title: story.premise.title,
+            created_at: listed.made,
+            picture,
+        });
     }
-    Ok(Json(json!({ "object": "list", "data": data })))
+    Ok(data)
 }
 
-/// `POST /v1/stories`
+/// Begin a story.
+#[utoipa::path(
+    post, path = "/v1/stories", tag = "stories", request_body = NewStory,
+    responses((status = 201, description = "The story", body = StoryView), Refusals)
+)]
 pub(crate) async fn begin(
     State(hub): State<Arc<Hub>>,
     Json(new): Json<NewStory>,
-) -> Result<(StatusCode, Json<Value>), ApiError> {
+) -> Result<(StatusCode, Json<StoryView>), ApiError> {
     let longest = new.title.chars().count().max(new.global.chars().count());
     if MAX_CAPTION_CHARACTERS < longest {
         let message =
@@ -68,10 +127,14 @@ pub(crate) async fn begin(
     let premise = hub.premise(&new.title, &new.global, new.seed);
     let (id, story) = hub.store.begin("story", premise, now())?;
     let view = StoryView::new(&id, &story, |take| hub.context(&story, take));
-    Ok((StatusCode::CREATED, Json(json!(view))))
+    Ok((StatusCode::CREATED, Json(view)))
 }
 
-/// `GET /v1/stories/{id}`
+/// How a story stands.
+#[utoipa::path(
+    get, path = "/v1/stories/{id}", tag = "stories", params(("id" = String, Path)),
+    responses((status = 200, description = "The story", body = StoryView), Refusals)
+)]
 pub(crate) async fn look(
     State(hub): State<Arc<Hub>>,
     Path(id): Path<String>,
@@ -80,16 +143,25 @@ pub(crate) async fn look(
     Ok(Json(StoryView::new(&id, &story, |take| hub.context(&story, take))))
 }
 
-/// `DELETE /v1/stories/{id}`
+/// Forget a story.
+#[utoipa::path(
+    delete, path = "/v1/stories/{id}", tag = "stories", params(("id" = String, Path)),
+    responses((status = 200, description = "It is gone", body = Deleted), Refusals)
+)]
 pub(crate) async fn remove(
     State(hub): State<Arc<Hub>>,
     Path(id): Path<String>,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<Deleted>, ApiError> {
     hub.remove(&id)?;
-    Ok(Json(json!({ "id": id, "object": "story.deleted", "deleted": true })))
+    Ok(Json(Deleted { id, object: "story.deleted", deleted: true }))
 }
 
-/// `GET /v1/stories/{id}/pictures/{hash}`
+/// A small picture of a frame.
+#[utoipa::path(
+    get, path = "/v1/stories/{id}/pictures/{hash}", tag = "stories",
+    params(("id" = String, Path), ("hash" = String, Path, description = "As the story names it")),
+    responses((status = 200, description = "The picture", body = Vec<u8>, content_type = "image/png"), Refusals)
+)]
 pub(crate) async fn picture(
     State(hub): State<Arc<Hub>>,
     Path((id, hash)): Path<(String, String)>,
@@ -111,17 +183,25 @@ pub(crate) async fn picture(
     Ok((kind, png).into_response())
 }
 
-/// `POST /v1/stories/{id}/watch`
+/// A link with which others may watch.
+#[utoipa::path(
+    post, path = "/v1/stories/{id}/watch", tag = "watching", params(("id" = String, Path)),
+    responses((status = 200, description = "The link", body = WatchLink), Refusals)
+)]
 pub(crate) async fn watch(
     State(hub): State<Arc<Hub>>,
     Path(id): Path<String>,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<WatchLink>, ApiError> {
     hub.store.made(&id)?;
     let token = crate::watching::token_of(&hub, &id);
-    Ok(Json(json!({ "token": token, "path": format!("/watch/{token}") })))
+    Ok(Json(WatchLink { path: format!("/watch/{token}"), token }))
 }
 
-/// `GET /v1/stories/{id}/story.shotstory`
+/// Carry a story away, with everything that belongs to it.
+#[utoipa::path(
+    get, path = "/v1/stories/{id}/story.shotstory", tag = "stories", params(("id" = String, Path)),
+    responses((status = 200, description = "A story file", body = Vec<u8>, content_type = "application/x-tar"), Refusals)
+)]
 pub(crate) async fn export(
     State(hub): State<Arc<Hub>>,
     Path(id): Path<String>,
@@ -136,11 +216,16 @@ pub(crate) async fn export(
     Ok((kind, [(header::CONTENT_DISPOSITION, name)], Bytes::from(file)).into_response())
 }
 
-/// `POST /v1/stories/import`
+/// Take a story in from a story file.
+#[utoipa::path(
+    post, path = "/v1/stories/import", tag = "stories",
+    request_body(content = Vec<u8>, content_type = "application/x-tar"),
+    responses((status = 201, description = "The story", body = StoryView), Refusals)
+)]
 pub(crate) async fn import(
     State(hub): State<Arc<Hub>>,
     body: Body,
-) -> Result<(StatusCode, Json<Value>), ApiError> {
+) -> Result<(StatusCode, Json<StoryView>), ApiError> {
     let failed = |_| ApiError::defect();
     let path = hub.config.folder.join(format!("incoming-{}.partial", fresh_name()?));
     let mut file = fs::File::create_new(&path).map_err(failed)?;
@@ -174,5 +259,5 @@ pub(crate) async fn import(
     let id = imported.await.map_err(|_| ApiError::defect())??;
     let story = hub.store.load(&id)?;
     let view = StoryView::new(&id, &story, |take| hub.context(&story, take));
-    Ok((StatusCode::CREATED, Json(json!(view))))
+    Ok((StatusCode::CREATED, Json(view)))
 }

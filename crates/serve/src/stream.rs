@@ -81,11 +81,6 @@ impl Stream {
         let _ = self.sender.send(Cast::Said(text(said)));
     }
 
-    /// Tell every viewer that nothing follows.
-    pub(crate) fn end(&self) {
-        let _ = self.sender.send(Cast::Over);
-    }
-
     /// Show every viewer a chunk, and hand it back for those who come late.
     pub(crate) fn show(
         &mut self,

@@ -3,18 +3,22 @@
 
 use std::sync::Arc;
 
-use axum::Json;
-use axum::extract::{FromRequest, Multipart, Path, Query, Request, State};
-use axum::http::{HeaderMap, header};
+use axum::extract::{FromRequest, Multipart, Request, State};
+use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
-use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use shotstream_story::edit::{Edit, MAX_SHOTS, Words};
 use shotstream_story::tree::{Story, TakeState};
 
 use crate::error::ApiError;
+use crate::extract::{Json, Path, Query};
 use crate::film::{Takes, mp4};
 use crate::hub::{Hub, now};
+use crate::openapi::Refusals;
+use crate::shapes::{
+    Form, Listing, NewVideoSchema, Order, RemixSchema, Variant, Video, VideoError, VideoList,
+};
+use crate::stories::Deleted;
 
 /// What a video's name begins with.
 pub(crate) const KIND: &str = "video";
@@ -22,33 +26,58 @@ pub(crate) const KIND: &str = "video";
 /// Length of a video that does not say otherwise.
 const SECONDS: f64 = 4.0;
 
+/// What a video is asked for with. The model is what is served, whatever is asked.
+const FIELDS: [&str; 6] = ["model", "prompt", "seconds", "seed", "shots", "size"];
+
 /// Videos of a list at most.
 const MOST_LISTED: usize = 100;
 
-/// `POST /v1/videos`
+/// Ask for a video.
+#[utoipa::path(
+    post, path = "/v1/videos", tag = "videos",
+    request_body(content(
+        (NewVideoSchema = "application/json"),
+        (NewVideoSchema = "multipart/form-data"),
+    )),
+    responses((status = 200, description = "It is queued", body = Video), Refusals)
+)]
 pub(crate) async fn create(
     State(hub): State<Arc<Hub>>,
     request: Request,
-) -> Result<Json<Value>, ApiError> {
-    let asked = fields(request).await?;
+) -> Result<Json<Video>, ApiError> {
+    let mut asked = fields(request).await?;
+    if let Some(unknown) = asked.keys().find(|key| !FIELDS.contains(&key.as_str())) {
+        return Err(ApiError::invalid("a video is not asked for with this").of(unknown));
+    }
+    // In a form a list stands as JSON.
+    if let Some(Value::String(text)) = asked.get("shots") {
+        let listed = serde_json::from_str(text);
+        let listed = listed.map_err(|error| ApiError::invalid(error.to_string()).of("shots"))?;
+        asked.insert("shots".to_owned(), listed);
+    }
     let shots = shots(&hub, &asked)?;
     let seed = match asked.get("seed") {
         None | Some(Value::Null) => 0,
-        Some(seed) => number(seed)
-            .filter(|seed| 0.0 <= *seed && seed.fract() == 0.0)
-            .ok_or_else(|| ApiError::invalid("a whole number was expected").of("seed"))?
-            as u64,
+        Some(seed) => seed
+            .as_u64()
+            .or_else(|| seed.as_str()?.trim().parse().ok())
+            .ok_or_else(|| ApiError::invalid("a whole number was expected").of("seed"))?,
     };
     check_size(&hub, &asked)?;
-    begin(&hub, &shots, seed)
+    Ok(Json(begin(&hub, &shots, seed)?))
 }
 
-/// `POST /v1/videos/{id}/remix`
+/// Ask for a video again, with other words.
+#[utoipa::path(
+    post, path = "/v1/videos/{id}/remix", tag = "videos", params(("id" = String, Path)),
+    request_body = RemixSchema,
+    responses((status = 200, description = "It is queued", body = Video), Refusals)
+)]
 pub(crate) async fn remix(
     State(hub): State<Arc<Hub>>,
     Path(id): Path<String>,
     request: Request,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<Video>, ApiError> {
     let story = load(&hub, &id)?;
     let asked = fields(request).await?;
     let mut shots = Vec::new();
@@ -63,11 +92,11 @@ pub(crate) async fn remix(
         first.caption = prompt(&asked)?;
     }
     let mut video = begin(&hub, &shots, story.premise.seed)?;
-    video["remixed_from_video_id"] = json!(id);
-    Ok(video)
+    video.remixed_from_video_id = Some(id);
+    Ok(Json(video))
 }
 
-fn begin(hub: &Arc<Hub>, shots: &[Words], seed: u64) -> Result<Json<Value>, ApiError> {
+fn begin(hub: &Arc<Hub>, shots: &[Words], seed: u64) -> Result<Video, ApiError> {
     let premise = hub.premise("", "", seed);
     let mut story = Story::new(premise.clone());
     let mut records = Vec::new();
@@ -81,34 +110,34 @@ fn begin(hub: &Arc<Hub>, shots: &[Words], seed: u64) -> Result<Json<Value>, ApiE
     let (id, mut story) = hub.store.begin(KIND, premise, now())?;
     hub.store.write(&id, &mut story, &records)?;
     tokio::spawn(hub.clone().make(id.clone()));
-    Ok(Json(video(hub, &id, &story)?))
+    video(hub, &id, &story)
 }
 
-/// `GET /v1/videos/{id}`
+/// How far a video is.
+#[utoipa::path(
+    get, path = "/v1/videos/{id}", tag = "videos", params(("id" = String, Path)),
+    responses((status = 200, description = "The video", body = Video), Refusals)
+)]
 pub(crate) async fn look(
     State(hub): State<Arc<Hub>>,
     Path(id): Path<String>,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<Video>, ApiError> {
     let story = load(&hub, &id)?;
     Ok(Json(video(&hub, &id, &story)?))
 }
 
-/// What a list may be asked for.
-#[derive(Debug, Deserialize)]
-pub(crate) struct Listing {
-    limit: Option<usize>,
-    after: Option<String>,
-    order: Option<String>,
-}
-
-/// `GET /v1/videos`
+/// List videos.
+#[utoipa::path(
+    get, path = "/v1/videos", tag = "videos", params(Listing),
+    responses((status = 200, description = "The videos", body = VideoList), Refusals)
+)]
 pub(crate) async fn list(
     State(hub): State<Arc<Hub>>,
     Query(asked): Query<Listing>,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<VideoList>, ApiError> {
     let mut ids: Vec<_> = hub.store.list()?.into_iter().map(|listed| listed.id).collect();
     ids.retain(|id| id.starts_with(KIND));
-    if asked.order.as_deref() == Some("asc") {
+    if asked.order == Some(Order::Asc) {
         ids.reverse();
     }
     if let Some(after) = &asked.after {
@@ -116,59 +145,66 @@ pub(crate) async fn list(
         let place = place.ok_or_else(|| ApiError::invalid("there is no such video").of("after"))?;
         ids.drain(..=place);
     }
-    let limit = asked.limit.unwrap_or(20).clamp(1, MOST_LISTED);
+    let limit = asked.limit.unwrap_or(20);
+    if !(1..=MOST_LISTED).contains(&limit) {
+        let message = format!("1 to {MOST_LISTED} were expected, {limit} came");
+        return Err(ApiError::invalid(message).of("limit"));
+    }
     let has_more = limit < ids.len();
     ids.truncate(limit);
     let mut data = Vec::with_capacity(ids.len());
     for id in &ids {
         data.push(video(&hub, id, &hub.store.load(id)?)?);
     }
-    let (first, last) = (ids.first(), ids.last());
-    let list = json!({ "object": "list", "data": data, "first_id": first, "last_id": last, "has_more": has_more });
-    Ok(Json(list))
+    let (first_id, last_id) = (ids.first().cloned(), ids.last().cloned());
+    Ok(Json(VideoList { object: "list", data, first_id, last_id, has_more }))
 }
 
-/// `DELETE /v1/videos/{id}`
+/// Forget a video.
+#[utoipa::path(
+    delete, path = "/v1/videos/{id}", tag = "videos", params(("id" = String, Path)),
+    responses((status = 200, description = "It is gone", body = Deleted), Refusals)
+)]
 pub(crate) async fn remove(
     State(hub): State<Arc<Hub>>,
     Path(id): Path<String>,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<Deleted>, ApiError> {
     load(&hub, &id)?;
     hub.remove(&id)?;
-    Ok(Json(json!({ "id": id, "object": "video.deleted", "deleted": true })))
+    Ok(Json(Deleted { id, object: "video.deleted", deleted: true }))
 }
 
-/// Which form of a video is wanted.
-#[derive(Debug, Deserialize)]
-pub(crate) struct Variant {
-    variant: Option<String>,
-}
-
-/// `GET /v1/videos/{id}/content`
+/// The film of a video, or its first picture.
+#[utoipa::path(
+    get, path = "/v1/videos/{id}/content", tag = "videos", params(("id" = String, Path), Variant),
+    responses(
+        (status = 200, description = "The film, or a picture", content(
+            (Vec<u8> = "video/mp4"),
+            (Vec<u8> = "image/png"),
+        )),
+        (status = 206, description = "A range of the film", body = Vec<u8>, content_type = "video/mp4"),
+        (status = 416, description = "There is no such range"),
+        Refusals,
+    )
+)]
 pub(crate) async fn content(
     State(hub): State<Arc<Hub>>,
     Path(id): Path<String>,
     Query(asked): Query<Variant>,
-    headers: HeaderMap,
+    request: Request,
 ) -> Result<Response, ApiError> {
     let story = load(&hub, &id)?;
     if status(&story) != "completed" {
         return Err(ApiError::not_found("the video is not completed"));
     }
-    match asked.variant.as_deref() {
-        None | Some("video") => mp4(hub, id, Takes::Film, &headers).await,
-        Some("thumbnail") => {
-            let first = story.line().first().and_then(|&take| story.take(take));
-            let chunk = first.and_then(|take| take.chunks.first());
-            let chunk = chunk.ok_or_else(|| ApiError::not_found("there is no picture"))?;
-            let png = hub.store.blobs().get(chunk.picture)?;
-            Ok(([(header::CONTENT_TYPE, "image/png")], png).into_response())
-        }
-        Some(other) => {
-            let message = format!("video or thumbnail was expected, {other:?} came");
-            Err(ApiError::invalid(message).of("variant"))
-        }
+    if asked.variant != Some(Form::Thumbnail) {
+        return mp4(hub, id, Takes::Film, request).await;
     }
+    let first = story.line().first().and_then(|&take| story.take(take));
+    let chunk = first.and_then(|take| take.chunks.first());
+    let chunk = chunk.ok_or_else(|| ApiError::not_found("there is no picture"))?;
+    let png = hub.store.blobs().get(chunk.picture)?;
+    Ok(([(header::CONTENT_TYPE, "image/png")], png).into_response())
 }
 
 /// Begin again what was not completed when the server stopped.
@@ -203,32 +239,34 @@ fn status(story: &Story) -> &'static str {
 }
 
 /// A story as the API shows a video.
-fn video(hub: &Hub, id: &str, story: &Story) -> Result<Value, ApiError> {
+fn video(hub: &Hub, id: &str, story: &Story) -> Result<Video, ApiError> {
     let takes: Vec<_> = story.line().iter().filter_map(|&take| story.take(take)).collect();
     let made: usize = takes.iter().map(|take| take.frames_made()).sum();
     let asked: usize = takes.iter().map(|take| take.asked.frames).sum();
-    let (status, created) = (status(story), hub.store.made(id)?);
+    let (status, created_at) = (status(story), hub.store.made(id)?);
     let fps = f64::from(hub.recipe().frames_per_second());
     let [width, height] = shotstream_story::camera::film_size(hub.recipe());
     let failed = takes.iter().find_map(|take| match &take.state {
-        TakeState::Failed { reason } => Some(json!({ "code": "failed", "message": reason })),
+        TakeState::Failed { reason } => {
+            Some(VideoError { code: "failed", message: reason.clone() })
+        }
         _ => None,
     });
-    Ok(json!({
-        "id": id,
-        "object": "video",
-        "model": story.premise.model,
-        "status": status,
-        "progress": made * 100 / asked.max(1),
-        "created_at": created,
-        "completed_at": (status == "completed").then_some(created),
-        "expires_at": null,
-        "prompt": takes.first().map(|take| &take.asked.caption),
-        "size": format!("{width}x{height}"),
-        "seconds": format!("{}", (asked as f64 / fps).round()),
-        "remixed_from_video_id": null,
-        "error": failed,
-    }))
+    Ok(Video {
+        id: id.to_owned(),
+        object: "video",
+        model: story.premise.model.clone(),
+        status,
+        progress: made * 100 / asked.max(1),
+        created_at,
+        completed_at: (status == "completed").then_some(created_at),
+        expires_at: None,
+        prompt: takes.first().map(|take| take.asked.caption.clone()),
+        size: format!("{width}x{height}"),
+        seconds: format!("{}", (asked as f64 / fps).round()),
+        remixed_from_video_id: None,
+        error: failed,
+    })
 }
 
 /// The fields of a request, JSON or a form.
@@ -246,8 +284,7 @@ async fn fields(request: Request) -> Result<Map<String, Value>, ApiError> {
         }
         return Ok(fields);
     }
-    let body = Json::<Map<String, Value>>::from_request(request, &()).await;
-    body.map(|Json(fields)| fields).map_err(|error| ApiError::invalid(error.body_text()))
+    Json::from_request(request, &()).await.map(|Json(fields)| fields)
 }
 
 /// The shots a video is asked for: one of the prompt, or those of `shots`.

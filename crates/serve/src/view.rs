@@ -3,6 +3,9 @@
 use serde::{Deserialize, Serialize};
 use shotstream_story::record::{Candidate, Chunk, Pin, TakeId};
 use shotstream_story::tree::{Story, Take, TakeState};
+use utoipa::ToSchema;
+
+use crate::openapi::{CandidateSchema, ChunkSchema, PinSchema};
 
 /// What a chunk took, in milliseconds.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -52,7 +55,7 @@ pub struct StreamView {
 }
 
 /// A story for a user interface.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StoryView {
     /// Its name.
     pub id: String,
@@ -67,6 +70,7 @@ pub struct StoryView {
     /// Places in the line that rest on an older take.
     pub stale: Vec<usize>,
     /// The pins that takes asked for now are given.
+    #[schema(value_type = Vec<PinSchema>)]
     pub pins: Vec<Pin>,
     /// Whether there is a change to undo.
     pub can_undo: bool,
@@ -77,7 +81,7 @@ pub struct StoryView {
 }
 
 /// A take for a user interface.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TakeView {
     /// Its number.
     pub take: TakeId,
@@ -97,12 +101,16 @@ pub struct TakeView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// Frames it was given whatever the memory policy says.
+    #[schema(value_type = Vec<PinSchema>)]
     pub pins: Vec<Pin>,
     /// The frames it is conditioned on, pins among them.
+    #[schema(value_type = Vec<PinSchema>)]
     pub context: Vec<Pin>,
     /// The chunks it has.
+    #[schema(value_type = Vec<ChunkSchema>)]
     pub chunks: Vec<Chunk>,
     /// The frames it leaves for later shots.
+    #[schema(value_type = Vec<CandidateSchema>)]
     pub candidates: Vec<Candidate>,
 }
 

@@ -1,11 +1,31 @@
-// The live film: fragments of an MP4 appended to a MediaSource. The page's clock is the player's.
+// The live film, in the best way this page can show it.
+
+import { CanvasPlayer, canDecode } from "./canvas.js";
 
 const KEEP_BEHIND_SECS = 20;
 const TOLERANCE_SECS = 0.08;
 const ARRIVALS = 64;
 const PATIENCE_MS = 2000;
 
-export class Player {
+let decodes = await canDecode();
+
+/** How the pictures should come. */
+export const format = () => (decodes ? "h264" : "fmp4");
+
+/**
+ * What shows a stream. A browser that said it decodes, and then does not, is to connect `again`.
+ * @param {HTMLCanvasElement} canvas @param {HTMLVideoElement} video
+ * @param {{size: number[], fps: number, codec: string, frame: number}} stream @param {() => void} again
+ */
+export function playerFor(canvas, video, stream, again) {
+  canvas.hidden = !decodes;
+  video.hidden = decodes;
+  if (!decodes) return new SourcePlayer(video, stream);
+  return new CanvasPlayer(canvas, stream, () => { decodes = false; again(); });
+}
+
+/** Fragments of an MP4, appended to a MediaSource: works on any page; the clock is the browser's. */
+class SourcePlayer {
   /** @param {HTMLVideoElement} video @param {{size: number[], fps: number, codec: string}} stream */
   constructor(video, stream) {
     this.video = video;
@@ -97,6 +117,12 @@ export class Player {
     const at = (this.video.currentTime + TOLERANCE_SECS) * this.fps;
     return Math.max(0, Math.min(this.end, Math.floor(at)));
   }
+
+  /** Seconds of the stream that were shown. */
+  get time() { return this.video.currentTime; }
+
+  /** What is seen before the first picture. @param {string} address */
+  poster(address) { this.video.poster = address; }
 
   close() {
     clearInterval(this.timer);

@@ -1,7 +1,7 @@
 // The studio: what is typed goes out, what is made comes in, everything else is drawn from it.
 
 import { Line } from "./line.js";
-import { Player } from "./player.js";
+import { format, playerFor } from "./player.js";
 import { drawTree } from "./tree.js";
 import { $, drawBoard, drawMemory, drawMeter, drawPrompt, drawShelf } from "./views.js";
 import { KeyNeeded, announce, fetched, toast } from "./say.js";
@@ -12,7 +12,7 @@ const REPORT_MS = 100;
 const watchToken = location.pathname.startsWith("/watch/") ? location.pathname.slice("/watch/".length) : null;
 let state = nothing();
 /** @type {Line | null} */ let line = null;
-/** @type {Player | null} */ let player = null;
+/** @type {ReturnType<typeof playerFor> | null} */ let player = null;
 let storyId = null;
 let viewed = null;
 let retaking = null;
@@ -80,7 +80,7 @@ function openStory(id) {
   storyId = id;
   show("studio");
   const path = watchToken ? `/v1/watch/${watchToken}` : `/v1/stories/${id}/direct`;
-  line = new Line(`${path}?format=fmp4`, { said, media: (message) => player?.push(message), state: lineState });
+  line = new Line(`${path}?format=${format()}`, { said, media: (message) => player?.push(message), state: lineState });
   if (!watchToken) $("caption").focus();
 }
 
@@ -135,7 +135,7 @@ function said(event) {
 
 function begin({ stream, story }) {
   player?.close();
-  player = new Player($("live"), stream);
+  player = playerFor($("live-canvas"), $("live"), stream, () => openStory(storyId));
   $("screen").style.setProperty("--shape", `${stream.size[0]} / ${stream.size[1]}`);
   // What was made before this page came will not be shown on it.
   if (!watchToken) line?.tell({ type: "playback", frame: stream.frame });
@@ -146,9 +146,10 @@ function begin({ stream, story }) {
   $("export-film").href = `/v1/stories/${story.id}/film.mp4`;
   $("export-film").download = `${story.title || "film"}.mp4`;
   $("export-story").href = `/v1/stories/${story.id}/story.shotstory`;
+  for (const link of document.querySelectorAll("[data-export]")) link.href = `/v1/stories/${story.id}/exports/${link.dataset.export}`;
   const newest = filmOf(story).at(-1);
   const poster = newest?.candidates.at(-1)?.picture ?? newest?.chunks.at(-1)?.picture;
-  if (poster && !watchToken) $("live").poster = pictureUrl(poster);
+  if (poster && !watchToken) player.poster(pictureUrl(poster));
 }
 
 // --- Drawing ---
@@ -183,8 +184,7 @@ function drawNow() {
 setInterval(() => {
   if (!player || !state.stream) return;
   if (!watchToken) line?.tell({ type: "playback", frame: player.shown });
-  const at = $("live").currentTime;
-  $("slate-time").textContent = viewed || !state.story?.line.length ? "" : clock(at);
+  $("slate-time").textContent = viewed || !state.story?.line.length ? "" : clock(player.time);
 }, REPORT_MS);
 
 function clock(at) {

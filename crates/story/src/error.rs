@@ -89,10 +89,7 @@ pub enum StoryError {
 
 impl StoryError {
     /// For `map_err`: a refusal of the disk.
-    pub(crate) fn disk(
-        task: &'static str,
-        place: &std::path::Path,
-    ) -> impl FnOnce(io::Error) -> Self {
+    pub fn disk(task: &'static str, place: &std::path::Path) -> impl FnOnce(io::Error) -> Self {
         let place = place.to_owned();
         move |source| Self::Disk { task, source, place }
     }

@@ -15,6 +15,8 @@ pub mod memory;
 
 pub mod camera;
 
+pub mod check;
+
 pub mod blobs;
 
 pub mod store;

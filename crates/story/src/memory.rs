@@ -37,7 +37,7 @@ pub fn to_bytes(frames: &Frames) -> Result<Vec<u8>, StoryError> {
 }
 
 /// The frames a shot left behind.
-fn from_blob(blobs: &Blobs, hash: Hash) -> Result<Frames, StoryError> {
+pub(crate) fn from_blob(blobs: &Blobs, hash: Hash) -> Result<Frames, StoryError> {
     let refuse = |reason: &str| StoryError::Blob { reason: reason.to_owned(), hash };
     let bytes = blobs.get(hash)?;
     let file = SafeTensors::deserialize(&bytes).map_err(|error| refuse(&error.to_string()))?;

@@ -7,15 +7,15 @@
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 
+use crate::check::{check_blobs, check_journal};
 use crate::error::StoryError;
 use crate::record::{Hash, Record};
 use crate::store::{Store, json_of, record_of};
-use crate::tree::Story;
 
 const JOURNAL: &str = "story.jsonl";
 
 /// The longest journal that is read.
-const MAX_JOURNAL_BYTES: u64 = 64 << 20;
+const MAX_JOURNAL_BYTES: u64 = 32 << 20;
 
 /// The largest blob that is read.
 const MAX_BLOB_BYTES: u64 = 256 << 20;
@@ -55,11 +55,15 @@ fn put<W: Write>(
 /// blobs that the next collection of garbage removes.
 pub fn import(store: &Store, file: impl Read, now: u64) -> Result<String, StoryError> {
     let mut archive = tar::Archive::new(file);
-    let entries = archive.entries().map_err(not_one)?;
-    let mut journal: Option<Vec<Record>> = None;
+    // As they stand: a name that is longer than ours would be an entry of its own.
+    let entries = archive.entries().map_err(not_one)?.raw(true);
+    let (mut journal, mut story): (Option<Vec<Record>>, _) = (None, None);
     let mut missing = BTreeSet::new();
     for entry in entries {
         let mut entry = entry.map_err(not_one)?;
+        if !entry.header().entry_type().is_file() {
+            return Err(strange("it holds something that is no file"));
+        }
         let name = entry.path().map_err(not_one)?.to_string_lossy().into_owned();
         match &journal {
             None if name == JOURNAL => {
@@ -68,7 +72,7 @@ pub fn import(store: &Store, file: impl Read, now: u64) -> Result<String, StoryE
                 let lines = (1..).zip(text.lines());
                 let records =
                     lines.map(|(at, line)| record_of(line, at)).collect::<Result<Vec<_>, _>>()?;
-                Story::from_records(records.iter().cloned())?;
+                story = Some(check_journal(&records)?);
                 missing.extend(records.iter().flat_map(Record::blobs));
                 journal = Some(records);
             }
@@ -81,16 +85,21 @@ pub fn import(store: &Store, file: impl Read, now: u64) -> Result<String, StoryE
                 }
                 let bytes = read(&mut entry, &name, MAX_BLOB_BYTES)?;
                 if Hash::of(&bytes) != hash {
-                    return Err(StoryError::Blob { reason: "it is damaged".to_owned(), hash });
+                    return Err(strange(format!("its blob {hash} is damaged")));
                 }
                 store.blobs().put(&bytes)?;
             }
         }
     }
     if let Some(hash) = missing.first() {
-        return Err(StoryError::Blob { reason: "it is missing".to_owned(), hash: *hash });
+        return Err(strange(format!("its blob {hash} is missing")));
     }
-    store.insert("story", &journal.ok_or_else(|| strange("it is empty"))?, now)
+    let (Some(journal), Some(story)) = (journal, story) else { return Err(strange("it is empty")) };
+    check_blobs(&story, store.blobs()).map_err(|error| match error {
+        StoryError::Blob { reason, hash } => strange(format!("its blob {hash}: {reason}")),
+        error => error,
+    })?;
+    store.insert("story", &journal, now)
 }
 
 fn read(entry: &mut impl Read, name: &str, most: u64) -> Result<Vec<u8>, StoryError> {

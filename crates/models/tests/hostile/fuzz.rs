@@ -5,64 +5,8 @@
 
 use std::{fs, path::Path};
 
+use shotstream_damage::{Dice, damaged, inputs};
 use shotstream_models::{checkpoint::Weights, stored::StoredModel};
-
-/// Inputs for every parser, where nothing else is said.
-const INPUTS: u64 = 5_000;
-
-fn inputs() -> u64 {
-    let asked = std::env::var("FUZZ_INPUTS").ok();
-    asked.map_or(INPUTS, |asked| asked.parse().expect("FUZZ_INPUTS is a number"))
-}
-
-/// Random numbers of one input.
-struct Dice(u64);
-
-impl Dice {
-    /// The next number below `end`.
-    fn below(&mut self, end: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) % end.max(1) as u64) as usize
-    }
-}
-
-/// Numbers that are often at the edge of something.
-const EDGES: [u8; 8] = [0, 1, 0x7f, 0x80, 0xff, b'.', b'R', b'9'];
-
-/// A file with up to eight changes, all of them before `end`.
-fn damaged(whole: &[u8], end: usize, dice: &mut Dice) -> Vec<u8> {
-    let mut bytes = whole.to_vec();
-    for _ in 0..1 + dice.below(8) {
-        let place = dice.below(end.min(bytes.len()));
-        match dice.below(8) {
-            0 => bytes.truncate(dice.below(bytes.len())),
-            1 => bytes.insert(place, dice.below(256) as u8),
-            2 if !bytes.is_empty() => drop(bytes.remove(place)),
-            3 => {
-                let length = dice.below(16).min(bytes.len() - place.min(bytes.len()));
-                let from = dice.below(bytes.len() + 1 - length);
-                bytes.copy_within(from..from + length, place);
-            }
-            4 => bytes.iter_mut().skip(place).take(1).for_each(|byte| *byte ^= 1),
-            5 => bytes.iter_mut().skip(place).take(4).for_each(|byte| *byte = 0xff),
-            6 => {
-                let edge = EDGES[dice.below(EDGES.len())];
-                bytes.iter_mut().skip(place).take(1).for_each(|byte| *byte = edge);
-            }
-            _ => {
-                let value = dice.below(256) as u8;
-                bytes.iter_mut().skip(place).take(1).for_each(|byte| *byte = value);
-            }
-        }
-        if bytes.is_empty() {
-            break;
-        }
-    }
-    bytes
-}
 
 /// Read a damaged file as far as it can be read.
 fn read(bytes: &[u8]) -> bool {
@@ -86,7 +30,7 @@ fn fuzz(whole: &[u8], end: usize) {
     assert!(read(whole));
     let mut sound = 0_u64;
     for input in 0..inputs() {
-        let mut dice = Dice(input << 20);
+        let mut dice = Dice::of(input);
         let end = if dice.below(4) == 0 { whole.len() } else { end };
         sound += u64::from(read(&damaged(whole, end, &mut dice)));
     }
@@ -112,7 +56,7 @@ fn fuzz_zip() {
     let directory = whole.windows(4).position(|four| four == b"PK\x01\x02").unwrap();
     assert!(read(&whole));
     for input in 0..inputs() {
-        let mut dice = Dice(input << 20);
+        let mut dice = Dice::of(input);
         let (body, tail) = whole.split_at(directory);
         let tail = damaged(tail, tail.len(), &mut dice);
         read(&[body, &tail].concat());
@@ -148,7 +92,7 @@ fn fuzz_folder() {
     }
     assert!(StoredModel::open(home.path()).is_ok());
     for input in 0..inputs().div_ceil(20) {
-        let mut dice = Dice(input << 20);
+        let mut dice = Dice::of(input);
         let file = files[dice.below(files.len())];
         let (path, whole) = (home.path().join(file), fs::read(root.join(file)).unwrap());
         let header = if file.ends_with(".safetensors") {

@@ -202,3 +202,26 @@ fn a_story_travels_from_server_to_server_in_its_file() {
     let answer = there.get(&format!("/v1/stories/{id}/pictures/{picture}"));
     assert!(answer.body.starts_with(b"\x89PNG") && answer.head.contains("image/png"));
 }
+
+#[test]
+fn numbers_that_nobody_means_are_refused_and_change_nothing() {
+    let server = Server::start();
+    let mut director = server.direct("?format=none");
+    director.hear();
+    let endless = json!({ "type": "shot.append", "caption": "one", "frames": u64::MAX });
+    assert!(director.ask(endless).unwrap_err().contains("18446744073709551615"));
+    let title = director.ask(json!({ "type": "title", "title": "x".repeat(30_000) }));
+    assert!(title.unwrap_err().starts_with("a title has at most"));
+    // What was never sent was not seen: no more is made than for somebody who has seen nothing.
+    director.tell(&json!({ "type": "playback", "frame": u64::MAX }));
+    for caption in ["one", "two"] {
+        director.ask(json!({ "type": "shot.append", "caption": caption })).unwrap();
+    }
+    director.hear_until(|said| matches!(said, Said::Made { chunk: 1, .. }));
+    std::thread::sleep(Duration::from_millis(300));
+    director.tell(&json!({ "type": "ping" }));
+    let heard = director.hear_until(|said| matches!(said, Said::Pong));
+    assert!(!heard.iter().any(|said| matches!(said, Said::Made { .. })), "{heard:?}");
+    director.tell(&json!({ "type": "playback", "frame": 21 }));
+    director.watch(2);
+}

@@ -1,5 +1,10 @@
 //! Who comes in, how much of it, and what strangers are told.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
 use serde_json::json;
 use shotstream_serve::protocol::Said;
 use tungstenite::Message;
@@ -58,6 +63,9 @@ fn pages_from_elsewhere_and_strange_names_are_refused() {
     assert_eq!(status(&["origin: null"]), 403);
     assert_eq!(status(&["host: evil.example", "origin: http://evil.example"]), 403);
     assert_eq!(status(&["host: localhost:80"]), 200);
+    assert_eq!(status(&["host: localhost:80", "host: localhost:81"]), 400);
+    let referrer = server.get("/").head;
+    assert!(referrer.contains("referrer-policy: same-origin"), "{referrer}");
 }
 
 #[test]
@@ -113,7 +121,8 @@ fn strange_paths_and_bodies_have_the_right_status() {
     ] {
         assert_eq!(server.get(path).status, status, "{path}");
     }
-    assert_eq!(server.post("/v1/stories", &json!({ "unknown": 1 })).status, 422);
+    assert_eq!(server.post("/v1/stories", &json!({ "unknown": 1 })).status, 400);
+    assert_eq!(server.post("/v1/stories", &json!(["title", "global", 5])).status, 400);
     let long = json!({ "global": "x".repeat(30_000) });
     assert_eq!(server.post("/v1/stories", &long).status, 400);
     assert_eq!(server.post("/v1/stories", &json!({ "global": "x".repeat(2 << 20) })).status, 413);
@@ -122,4 +131,51 @@ fn strange_paths_and_bodies_have_the_right_status() {
     let tag = head.split_off(head.find("etag: ").unwrap());
     let tag = tag.lines().next().unwrap().replace("etag: ", "if-none-match: ");
     assert_eq!(server.send("GET /", &[&tag], b"").status, 304);
+}
+
+#[test]
+fn who_asks_too_often_is_told_to_wait() {
+    let server = Server::with(|config| config.rate = NonZeroU32::new(1));
+    let statuses: Vec<_> = (0..30).map(|_| server.get("/healthz").status).collect();
+    let answered = statuses.iter().filter(|&&status| status == 200).count();
+    assert!((10..20).contains(&answered), "{statuses:?}");
+    let refused = server.get("/v1/stories");
+    assert_eq!(refused.status, 429);
+    assert!(refused.head.contains("retry-after: 1"), "{}", refused.head);
+    assert_eq!(refused.json()["error"]["type"], "rate_limit_error");
+}
+
+#[test]
+fn beyond_the_connections_there_may_be_one_is_turned_away_and_a_place_comes_back() {
+    let server = Server::with(|config| config.connections = 2);
+    let connect = || {
+        let stream = TcpStream::connect(server.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream
+    };
+    let held = [connect(), connect()];
+    let turned_away = |mut stream: TcpStream| {
+        let mut answer = String::new();
+        // What is not read makes the end come as a reset.
+        let _ = stream.read_to_string(&mut answer);
+        answer.starts_with("HTTP/1.1 503 ")
+    };
+    assert!(turned_away(connect()));
+    drop(held);
+    let answered = || server.get("/healthz").status == 200;
+    assert!((0..100).any(|_| {
+        std::thread::sleep(Duration::from_millis(20));
+        std::panic::catch_unwind(answered).unwrap_or(false)
+    }));
+}
+
+#[test]
+fn a_request_that_is_never_whole_does_not_keep_its_connection() {
+    let server = Server::start();
+    let mut stream = TcpStream::connect(server.address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(40))).unwrap();
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: loc").unwrap();
+    let mut answer = Vec::new();
+    let ended = stream.read_to_end(&mut answer);
+    assert!(ended.is_ok() && answer.is_empty() || answer.starts_with(b"HTTP/1.1 408"), "{ended:?}");
 }

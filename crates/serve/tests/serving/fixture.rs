@@ -58,6 +58,8 @@ impl Server {
             origins: Vec::new(),
             sessions: Some(2),
             lines: 64,
+            connections: 256,
+            rate: None,
             linger: Duration::from_millis(300),
         };
         set_up(&mut config);

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops where its promise is broken")]
 
+mod describing;
 mod directing;
 mod doors;
 #[path = "../../../story/tests/directing/fake.rs"]

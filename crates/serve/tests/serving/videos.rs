@@ -73,6 +73,10 @@ fn a_video_may_have_several_shots_and_be_asked_for_with_a_form() {
         (&json!(33), &json!(9))
     );
     assert_eq!(story["seed"], 7);
+    let exact = json!({ "prompt": "a cat", "seed": 9_007_199_254_740_993_u64 });
+    let exact = server.post("/v1/videos", &exact).json();
+    let story = server.get(&format!("/v1/stories/{}", exact["id"].as_str().unwrap())).json();
+    assert_eq!(story["seed"], 9_007_199_254_740_993_u64);
     let form = "--x\r\ncontent-disposition: form-data; name=\"prompt\"\r\n\r\na cat\r\n--x--\r\n";
     let heads = ["content-type: multipart/form-data; boundary=x"];
     let video = server.send("POST /v1/videos", &heads, form.as_bytes()).json();
@@ -95,6 +99,9 @@ fn a_video_that_cannot_be_made_says_which_parameter_is_at_fault() {
     assert_eq!(param(json!({ "prompt": "a", "seconds": "soon" })), "seconds");
     assert_eq!(param(json!({ "prompt": "a", "size": "1x1" })), "size");
     assert_eq!(param(json!({ "prompt": "a", "seed": 0.5 })), "seed");
+    assert_eq!(param(json!({ "prompt": "a", "seed": 1e300 })), "seed");
+    assert_eq!(param(json!({ "prompt": "a", "fps": 30 })), "fps");
     assert_eq!(param(json!({ "shots": [] })), "shots");
+    assert_eq!(param(json!({ "shots": "[" })), "shots");
     assert_eq!(param(json!({ "prompt": " " })), "none");
 }

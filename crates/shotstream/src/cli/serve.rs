@@ -37,6 +37,12 @@ pub(crate) struct ServeArgs {
     /// Lines of directors and viewers that may be open at once.
     #[arg(long, value_name = "N", default_value_t = 1024)]
     pub(crate) viewers: u16,
+    /// Connections that may be open at once; fewer where the system has no files for them.
+    #[arg(long, value_name = "N", default_value_t = 4096, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) connections: u16,
+    /// Requests a second that one caller may make, on average; 0 for any number.
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(crate) rate: u32,
     /// Seconds for which a story keeps its slot when its last director has left.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub(crate) linger: u16,

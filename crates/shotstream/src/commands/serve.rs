@@ -1,6 +1,9 @@
 //! `shotstream serve`: the live server and its studio.
 
-use std::{fs, net::SocketAddr, path::Path, sync::Arc, sync::mpsc::Receiver, time::Duration};
+use std::{
+    fs, net::SocketAddr, num::NonZeroU32, path::Path, sync::Arc, sync::mpsc::Receiver,
+    time::Duration,
+};
 
 use shotstream_engine::{
     event::{Command, EventSender},
@@ -39,6 +42,8 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<()> {
         origins: args.origins.clone(),
         sessions: args.sessions.map(usize::from),
         lines: args.viewers.into(),
+        connections: args.connections.into(),
+        rate: NonZeroU32::new(args.rate),
         linger: Duration::from_secs(args.linger.into()),
     };
     let teller = Arc::new(ModelTeller::open(&args.model, args.size)?);

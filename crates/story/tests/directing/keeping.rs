@@ -1,15 +1,15 @@
 //! Stories that survive: a crash, another program, a journey in a file, and being made again.
 
-use std::io::Cursor;
+use std::io::{Cursor, Read as _};
 
 use shotstream_story::edit::{Edit, Words};
-use shotstream_story::record::Pin;
+use shotstream_story::record::{Pin, Record};
 use shotstream_story::replay::replay;
 use shotstream_story::shotstory::{export, import};
 use shotstream_story::store::Store;
 
 use crate::fake::Fake;
-use crate::making::Set;
+use crate::making::{Set, premise};
 
 /// A story with a retake, a branch, a pin and an uneven length.
 fn direct(set: &mut Set) {
@@ -104,7 +104,8 @@ fn a_story_file_cannot_name_what_is_not_its_own() {
     let store = Store::open(home.path()).unwrap();
     let refused = |name: &str, bytes: &[u8]| {
         let mut archive = tar::Builder::new(Vec::new());
-        let journal = br#"{"did":"began","title":"","global":"","seed":0,"model":"","recipe":""}"#;
+        let premise = Record::Began(premise(&Fake::new(0.0)));
+        let journal = serde_json::to_vec(&premise).unwrap();
         for (name, bytes) in [("story.jsonl", &journal[..]), (name, bytes)] {
             let mut header = tar::Header::new_gnu();
             header.as_gnu_mut().unwrap().name[..name.len()].copy_from_slice(name.as_bytes());
@@ -119,7 +120,93 @@ fn a_story_file_cannot_name_what_is_not_its_own() {
     assert_eq!(refused("../../etc/passwd", b"x"), strange);
     let extra = format!("blobs/{}", "0".repeat(64));
     assert!(refused(&extra, b"x").contains("it holds a blob nothing names: 0000"));
+    // An entry that is a link, or one with a name longer than ours, is none of ours.
+    let mut archive = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(tar::EntryType::Symlink);
+    header.set_size(0);
+    archive.append_link(&mut header, "story.jsonl", "/etc/passwd").unwrap();
+    let linked = import(&store, Cursor::new(archive.into_inner().unwrap()), 0);
+    assert!(linked.unwrap_err().to_string().contains("something that is no file"));
+    let mut archive = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_size(0);
+    archive.append_data(&mut header, "x".repeat(100_000), &b""[..]).unwrap();
+    let long = import(&store, Cursor::new(archive.into_inner().unwrap()), 0);
+    assert!(long.unwrap_err().to_string().len() < 200);
     assert_eq!(store.list().unwrap(), []);
+}
+
+/// A file whose journal says what no server of ours would have written.
+#[test]
+fn a_story_file_is_believed_nothing() {
+    let home = tempfile::tempdir().unwrap();
+    let mut set = Set::new(home.path());
+    set.append(&["one"]);
+    set.make();
+    let whole = export(&set.store, &set.id, Vec::new()).unwrap();
+    let refused = |change: &dyn Fn(&mut Record)| {
+        let mut archive = tar::Archive::new(&whole[..]);
+        let mut changed = tar::Builder::new(Vec::new());
+        for entry in archive.entries().unwrap() {
+            let mut entry = entry.unwrap();
+            let mut bytes = Vec::new();
+            entry.read_to_end(&mut bytes).unwrap();
+            let name = entry.path().unwrap().to_string_lossy().into_owned();
+            if name == "story.jsonl" {
+                let lines = String::from_utf8(bytes).unwrap();
+                let mut text = String::new();
+                for line in lines.lines() {
+                    let mut record = serde_json::from_str(line).unwrap();
+                    change(&mut record);
+                    text += &(serde_json::to_string(&record).unwrap() + "\n");
+                }
+                bytes = text.into_bytes();
+            }
+            let mut header = tar::Header::new_gnu();
+            header.set_size(bytes.len() as u64);
+            changed.append_data(&mut header, name, &bytes[..]).unwrap();
+        }
+        let error = import(&set.store, &changed.into_inner().unwrap()[..], 0).unwrap_err();
+        assert!(error.is_refusal(), "{error:?}");
+        error.to_string()
+    };
+    let title = refused(&|record| {
+        if let Record::Began(premise) = record {
+            premise.title = "x".repeat(30_000);
+        }
+    });
+    assert!(title.contains("a title has at most"), "{title}");
+    let endless = refused(&|record| {
+        if let Record::Made { chunk, .. } = record {
+            chunk.frames = usize::MAX;
+        }
+    });
+    assert!(endless.contains("no chunk has 18446744073709551615 frames"), "{endless}");
+    let long = refused(&|record| {
+        if let Record::Made { chunk, .. } = record {
+            chunk.frames += 1;
+        }
+    });
+    assert!(long.contains("chunk 0 of take 1 has 9 frames, not 10"), "{long}");
+    let no_film = refused(&|record| {
+        if let Record::Made { chunk, .. } = record {
+            chunk.media = chunk.picture;
+        }
+    });
+    assert!(no_film.contains("is not a story file"), "{no_film}");
+    let no_picture = refused(&|record| {
+        if let Record::Made { chunk, .. } = record {
+            chunk.picture = chunk.media;
+        }
+    });
+    assert!(no_picture.contains("is not a story file"), "{no_picture}");
+    let recipe = refused(&|record| {
+        if let Record::Began(premise) = record {
+            premise.recipe.clear();
+        }
+    });
+    assert!(recipe.contains("its recipe is none of ours"), "{recipe}");
 }
 
 #[test]

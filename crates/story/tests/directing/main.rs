@@ -4,5 +4,6 @@
 
 mod edits;
 mod fake;
+mod fuzz;
 mod keeping;
 mod making;

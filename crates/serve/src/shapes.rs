@@ -1,0 +1,129 @@
+//! What goes in and out at `/v1/videos`, in the shape of the `OpenAI` API.
+
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+/// A video as the API shows it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Video {
+    pub(crate) id: String,
+    pub(crate) object: &'static str,
+    pub(crate) model: String,
+    /// `queued`, `in_progress`, `completed` or `failed`.
+    pub(crate) status: &'static str,
+    /// Per cent.
+    pub(crate) progress: usize,
+    /// When it was asked for, in seconds since 1970.
+    pub(crate) created_at: u64,
+    pub(crate) completed_at: Option<u64>,
+    /// It never does.
+    pub(crate) expires_at: Option<u64>,
+    /// The words of its first shot.
+    pub(crate) prompt: Option<String>,
+    /// Width and height.
+    pub(crate) size: String,
+    /// Its length.
+    pub(crate) seconds: String,
+    pub(crate) remixed_from_video_id: Option<String>,
+    pub(crate) error: Option<VideoError>,
+}
+
+/// Why a video failed.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct VideoError {
+    pub(crate) code: &'static str,
+    pub(crate) message: String,
+}
+
+/// Some videos.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct VideoList {
+    pub(crate) object: &'static str,
+    pub(crate) data: Vec<Video>,
+    pub(crate) first_id: Option<String>,
+    pub(crate) last_id: Option<String>,
+    /// Whether others follow.
+    pub(crate) has_more: bool,
+}
+
+/// What a video is asked for with; numbers may come as strings.
+#[derive(ToSchema)]
+#[schema(as = NewVideo)]
+#[expect(dead_code, reason = "describes what forms and JSON are read for")]
+pub(crate) struct NewVideoSchema {
+    /// Any: the model is what is served.
+    model: Option<String>,
+    /// What it shows; needed where there are no `shots`.
+    #[schema(required = false)]
+    pub(crate) prompt: Option<String>,
+    /// Its length, 4 where nothing is said.
+    #[schema(value_type = Option<String>)]
+    pub(crate) seconds: Option<String>,
+    /// Width and height, which are the model's.
+    pub(crate) size: Option<String>,
+    /// The seed of the noise.
+    pub(crate) seed: Option<u64>,
+    /// Several shots in place of one.
+    pub(crate) shots: Option<Vec<NewShotSchema>>,
+}
+
+/// A shot of a video.
+#[derive(ToSchema)]
+#[schema(as = NewShot)]
+#[expect(dead_code, reason = "describes what forms and JSON are read for")]
+pub(crate) struct NewShotSchema {
+    /// What it shows.
+    pub(crate) prompt: String,
+    /// Its length, 4 where nothing is said.
+    pub(crate) seconds: Option<String>,
+}
+
+/// Other words for a video.
+#[derive(ToSchema)]
+#[schema(as = Remix)]
+#[expect(dead_code, reason = "describes what forms and JSON are read for")]
+pub(crate) struct RemixSchema {
+    /// What its first shot shows now.
+    pub(crate) prompt: String,
+}
+
+/// What a list may be asked for.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Listing {
+    /// How many at most, 20 where nothing is said.
+    #[param(minimum = 1, maximum = 100)]
+    pub(crate) limit: Option<usize>,
+    /// The video before the first of them.
+    pub(crate) after: Option<String>,
+    /// The newest or the oldest first.
+    pub(crate) order: Option<Order>,
+}
+
+/// Which videos come first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Order {
+    /// The oldest.
+    Asc,
+    /// The newest.
+    Desc,
+}
+
+/// Which form of a video is wanted.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Variant {
+    /// The film where nothing is said.
+    pub(crate) variant: Option<Form>,
+}
+
+/// A form of a video.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Form {
+    /// The film.
+    Video,
+    /// Its first picture.
+    Thumbnail,
+}
