@@ -25,6 +25,7 @@ use shotstream_story::record::{Pin, Record, TakeId};
 use shotstream_story::replay::script_of;
 use shotstream_story::tree::{Story, Take};
 
+use crate::error::ApiError;
 use crate::hub::Hub;
 use crate::live::{Letter, Live, Pace};
 use crate::protocol::{Ask, Said};
@@ -175,7 +176,7 @@ impl Director {
     fn begin(&mut self) -> bool {
         let Some(take) = self.story.next_to_make().cloned() else { return false };
         if let Err(error) = self.try_begin(&take) {
-            self.fail(take.id, &error.to_string());
+            self.fail(take.id, error);
         }
         true
     }
@@ -252,7 +253,7 @@ impl Director {
             if let Err(error) = seen {
                 self.engine = None;
                 self.after = None;
-                self.fail(take, &error.to_string());
+                self.fail(take, error);
             }
             if self.live.stopping.load(Ordering::Acquire) {
                 return;
@@ -350,14 +351,16 @@ impl Director {
         self.meter.stages().into_iter().map(view).collect()
     }
 
-    fn fail(&mut self, take: TakeId, reason: &str) {
+    fn fail(&mut self, take: TakeId, error: StoryError) {
         self.running = None;
-        let record = Record::Failed { take, reason: reason.to_owned() };
+        // As a request would be told, which does not say where files lie.
+        let reason = ApiError::from(error).body.message;
+        let record = Record::Failed { take, reason: reason.clone() };
         if self.write(&[record]).is_err() {
             // The disk is gone: there is nothing left to do here but to say so and stop.
             self.live.stopping.store(true, Ordering::Release);
         }
-        self.stream.say(&Said::Failed { take, reason: reason.to_owned() });
+        self.stream.say(&Said::Failed { take, reason });
         self.update();
     }
 

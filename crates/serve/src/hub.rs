@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use shotstream_engine::event::{Command, Event, channel};
 use shotstream_engine::meter::Meter;
@@ -13,11 +13,13 @@ use shotstream_engine::story::StoryState;
 use shotstream_plan::recipe::Recipe;
 use shotstream_story::StoryError;
 use shotstream_story::camera::film_size;
+use shotstream_story::check::check_title;
 use shotstream_story::record::Premise;
 use shotstream_story::store::Store;
 use shotstream_story::teller::Teller;
 use shotstream_story::tree::Story;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::sleep;
 
 use crate::Config;
 use crate::callers::Callers;
@@ -34,6 +36,12 @@ const USABLE: f64 = 0.8;
 /// many thousandths of the time it is shown.
 const MOST_STRAIN: usize = 950;
 
+/// Videos that may wait for a slot.
+pub(crate) const MOST_WAITING: usize = 64;
+
+/// How often it is looked whether a video is complete.
+const LOOK: Duration = Duration::from_millis(50);
+
 /// The codec as browsers name it: constrained baseline; the level has no influence on whether they
 /// can play it.
 const CODEC: &str = "avc1.42C01E";
@@ -48,6 +56,10 @@ pub(crate) struct Hub {
     pub(crate) callers: Callers,
     pub(crate) slots: Arc<Semaphore>,
     pub(crate) num_slots: usize,
+    /// Slots that videos nobody directs may hold.
+    video_slots: Arc<Semaphore>,
+    /// Places of videos that wait for a slot.
+    pub(crate) waiting: Arc<Semaphore>,
     /// Open lines of any kind.
     pub(crate) lines: AtomicUsize,
     pub(crate) draining: AtomicBool,
@@ -84,6 +96,8 @@ impl Hub {
             metrics,
             slots: Arc::new(Semaphore::new(num_slots)),
             num_slots,
+            video_slots: Arc::new(Semaphore::new(num_slots.saturating_sub(1).max(1))),
+            waiting: Arc::new(Semaphore::new(MOST_WAITING)),
             lines: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
             secret,
@@ -131,6 +145,22 @@ impl Hub {
             model: self.teller.name().to_owned(),
             recipe: self.recipe().to_toml(),
         }
+    }
+
+    /// How a story made here begins, from words that somebody sent.
+    ///
+    /// # Errors
+    /// When they are too long.
+    pub(crate) fn checked_premise(
+        &self,
+        title: &str,
+        global: &str,
+        seed: u64,
+    ) -> Result<Premise, ApiError> {
+        for (name, text) in [("title", title), ("global", global)] {
+            check_title(text).map_err(|error| ApiError::from(error).of(name))?;
+        }
+        Ok(self.premise(title, global, seed))
     }
 
     /// # Errors
@@ -186,16 +216,22 @@ impl Hub {
         self.lives().get(id).filter(|live| !live.is_over()).cloned()
     }
 
-    /// Make everything that waits in a story as soon as a slot is free.
-    pub(crate) async fn make(self: Arc<Self>, id: String) {
+    /// Make everything that waits in a story as soon as a slot is free; videos leave one slot to
+    /// directors where there are several.
+    pub(crate) async fn make(self: Arc<Self>, id: String, waiting: Option<OwnedSemaphorePermit>) {
+        let Ok(video_slot) = self.video_slots.clone().acquire_owned().await else { return };
         let Ok(slot) = self.slots.clone().acquire_owned().await else { return };
         if self.draining.load(Ordering::Acquire) || self.live(&id).is_some() {
             return;
         }
         // A story that was removed meanwhile needs nothing any more.
-        if let Ok(live) = Live::start(&self, &id, Pace::Free, slot) {
-            self.lives().insert(id, live);
+        drop(waiting);
+        let Ok(live) = Live::start(&self, &id, Pace::Free, slot) else { return };
+        self.lives().insert(id, live.clone());
+        while !live.is_over() {
+            sleep(LOOK).await;
         }
+        drop(video_slot);
     }
 
     /// Let every session end after the chunk it is saving.

@@ -3,6 +3,7 @@
 //! `docs/PROTOCOL.md` describes them; its examples are parsed by a test.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use shotstream_story::edit::{Edit, Words};
 use shotstream_story::record::{Hash, Pin, TakeId};
 use utoipa::ToSchema;
@@ -18,6 +19,22 @@ pub struct Request {
     /// What is asked.
     #[serde(flatten)]
     pub ask: Ask,
+}
+
+impl Request {
+    /// Read a message. A field that nothing reads is refused: it is a slip of whoever wrote it.
+    ///
+    /// # Errors
+    /// When the message is not understood, with the reason.
+    pub fn parse(message: &str) -> Result<Self, String> {
+        let asked: Map<String, Value> = serde_json::from_str(message).map_err(|e| e.to_string())?;
+        let request = Self::deserialize(Value::Object(asked.clone())).map_err(|e| e.to_string())?;
+        let read = serde_json::to_value(&request).map_err(|e| e.to_string())?;
+        match asked.iter().find(|(name, value)| read.get(name).is_none() && !value.is_null()) {
+            Some((name, _)) => Err(format!("unknown field `{name}`")),
+            None => Ok(request),
+        }
+    }
 }
 
 /// What a director can ask.

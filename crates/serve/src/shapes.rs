@@ -53,6 +53,8 @@ pub(crate) struct VideoList {
 pub(crate) struct NewVideoSchema {
     /// Any: the model is what is served.
     model: Option<String>,
+    /// What holds for the whole video; opens every prompt as it stands.
+    global: Option<String>,
     /// What it shows; needed where there are no `shots`.
     #[schema(required = false)]
     pub(crate) prompt: Option<String>,

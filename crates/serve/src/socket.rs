@@ -214,9 +214,8 @@ impl Line<'_> {
     }
 
     async fn answer(&self, out: &mut Out, asked: &str, directs: bool) -> Result<(), Gone> {
-        let request = serde_json::from_str::<Request>(asked);
-        let said = match request {
-            Err(error) => refused(None, ApiError::invalid(format!("not understood: {error}"))),
+        let said = match Request::parse(asked) {
+            Err(reason) => refused(None, ApiError::invalid(format!("not understood: {reason}"))),
             Ok(Request { ask: Ask::Ping, .. }) => Said::Pong,
             Ok(Request { event_id, .. }) if !directs => {
                 refused(event_id, ApiError::invalid("a viewer cannot direct"))

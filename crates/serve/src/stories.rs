@@ -10,7 +10,6 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::StreamExt as _;
 use serde::{Deserialize, Serialize};
-use shotstream_plan::script::MAX_CAPTION_CHARACTERS;
 use shotstream_story::StoryError;
 use shotstream_story::record::Hash;
 use shotstream_story::shotstory;
@@ -118,13 +117,7 @@ pub(crate) async fn begin(
     State(hub): State<Arc<Hub>>,
     Json(new): Json<NewStory>,
 ) -> Result<(StatusCode, Json<StoryView>), ApiError> {
-    let longest = new.title.chars().count().max(new.global.chars().count());
-    if MAX_CAPTION_CHARACTERS < longest {
-        let message =
-            format!("{longest} characters came, at most {MAX_CAPTION_CHARACTERS} are read");
-        return Err(ApiError::invalid(message).of("global"));
-    }
-    let premise = hub.premise(&new.title, &new.global, new.seed);
+    let premise = hub.checked_premise(&new.title, &new.global, new.seed)?;
     let (id, story) = hub.store.begin("story", premise, now())?;
     let view = StoryView::new(&id, &story, |take| hub.context(&story, take));
     Ok((StatusCode::CREATED, Json(view)))

@@ -8,12 +8,13 @@ use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
 use serde_json::{Map, Value};
 use shotstream_story::edit::{Edit, MAX_SHOTS, Words};
+use shotstream_story::record::Premise;
 use shotstream_story::tree::{Story, TakeState};
 
 use crate::error::ApiError;
 use crate::extract::{Json, Path, Query};
 use crate::film::{Takes, mp4};
-use crate::hub::{Hub, now};
+use crate::hub::{Hub, MOST_WAITING, now};
 use crate::openapi::Refusals;
 use crate::shapes::{
     Form, Listing, NewVideoSchema, Order, RemixSchema, Variant, Video, VideoError, VideoList,
@@ -27,7 +28,7 @@ pub(crate) const KIND: &str = "video";
 const SECONDS: f64 = 4.0;
 
 /// What a video is asked for with. The model is what is served, whatever is asked.
-const FIELDS: [&str; 6] = ["model", "prompt", "seconds", "seed", "shots", "size"];
+const FIELDS: [&str; 7] = ["global", "model", "prompt", "seconds", "seed", "shots", "size"];
 
 /// Videos of a list at most.
 const MOST_LISTED: usize = 100;
@@ -64,7 +65,14 @@ pub(crate) async fn create(
             .ok_or_else(|| ApiError::invalid("a whole number was expected").of("seed"))?,
     };
     check_size(&hub, &asked)?;
-    Ok(Json(begin(&hub, &shots, seed)?))
+    let global = match asked.get("global") {
+        None | Some(Value::Null) => "",
+        Some(global) => {
+            global.as_str().ok_or_else(|| ApiError::invalid("a text was expected").of("global"))?
+        }
+    };
+    let premise = hub.checked_premise("", global, seed)?;
+    Ok(Json(begin(&hub, &shots, premise)?))
 }
 
 /// Ask for a video again, with other words.
@@ -91,13 +99,17 @@ pub(crate) async fn remix(
     if let Some(first) = shots.first_mut() {
         first.caption = prompt(&asked)?;
     }
-    let mut video = begin(&hub, &shots, story.premise.seed)?;
+    let Premise { global, seed, .. } = &story.premise;
+    let mut video = begin(&hub, &shots, hub.premise("", global, *seed))?;
     video.remixed_from_video_id = Some(id);
     Ok(Json(video))
 }
 
-fn begin(hub: &Arc<Hub>, shots: &[Words], seed: u64) -> Result<Video, ApiError> {
-    let premise = hub.premise("", "", seed);
+fn begin(hub: &Arc<Hub>, shots: &[Words], premise: Premise) -> Result<Video, ApiError> {
+    let waiting =
+        hub.waiting.clone().try_acquire_owned().map_err(|_| {
+            ApiError::overloaded(format!("{MOST_WAITING} videos are waiting already"))
+        })?;
     let mut story = Story::new(premise.clone());
     let mut records = Vec::new();
     for words in shots {
@@ -109,7 +121,7 @@ fn begin(hub: &Arc<Hub>, shots: &[Words], seed: u64) -> Result<Video, ApiError> 
     }
     let (id, mut story) = hub.store.begin(KIND, premise, now())?;
     hub.store.write(&id, &mut story, &records)?;
-    tokio::spawn(hub.clone().make(id.clone()));
+    tokio::spawn(hub.clone().make(id.clone(), Some(waiting)));
     video(hub, &id, &story)
 }
 
@@ -212,7 +224,7 @@ pub(crate) fn resume(hub: &Arc<Hub>) -> Result<(), shotstream_story::StoryError>
     for listed in hub.store.list()?.into_iter().filter(|listed| listed.id.starts_with(KIND)) {
         let story = hub.store.load(&listed.id)?;
         if story.next_to_make().is_some() && hub.check_recipe(&story).is_ok() {
-            tokio::spawn(hub.clone().make(listed.id));
+            tokio::spawn(hub.clone().make(listed.id, None));
         }
     }
     Ok(())

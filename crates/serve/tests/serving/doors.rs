@@ -98,6 +98,10 @@ fn what_is_not_understood_is_an_answer_and_what_is_too_large_ends_the_line() {
         let Said::Error { error, .. } = director.hear() else { panic!("{strange}") };
         assert!(error.message.starts_with("not understood"), "{}", error.message);
     }
+    let slip = json!({ "type": "shot.append", "caption": "one", "frmaes": 9 });
+    director.tell(&slip);
+    let Said::Error { error, .. } = director.hear() else { panic!("it was not refused") };
+    assert_eq!(error.message, "not understood: unknown field `frmaes`");
     let blank = director.ask(json!({ "type": "shot.append", "caption": " " }));
     assert_eq!(blank, Err("the caption is blank".to_owned()));
     // The server may hang up before it has heard all of it.

@@ -91,12 +91,12 @@ fn fuzz_what_directors_send() {
             0 => example.to_vec(),
             _ => damaged(example, example.len(), &mut dice),
         };
-        let Ok(Ok(request)) = str::from_utf8(&message).map(serde_json::from_str::<Request>) else {
+        let Ok(Ok(request)) = str::from_utf8(&message).map(Request::parse) else {
             continue;
         };
         understood += 1;
         let again = serde_json::to_string(&request).unwrap();
-        assert_eq!(serde_json::from_str::<Request>(&again).unwrap(), request, "{again}");
+        assert_eq!(Request::parse(&again).unwrap(), request, "{again}");
         let Some(edit) = request.ask.edit() else { continue };
         if let Ok(records) = story.edit(&edit, recipe) {
             for record in &records {

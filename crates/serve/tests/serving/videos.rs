@@ -4,6 +4,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use shotstream_serve::protocol::Said;
 
 use crate::fixture::Server;
 
@@ -104,4 +105,17 @@ fn a_video_that_cannot_be_made_says_which_parameter_is_at_fault() {
     assert_eq!(param(json!({ "shots": [] })), "shots");
     assert_eq!(param(json!({ "shots": "[" })), "shots");
     assert_eq!(param(json!({ "prompt": " " })), "none");
+}
+
+#[test]
+fn only_so_many_videos_wait_and_a_slot_is_left_to_directors() {
+    let server = Server::start();
+    let asked = |_| server.post("/v1/videos", &json!({ "prompt": "a cat", "seconds": 60 }));
+    let answers: Vec<_> = (0..70).map(asked).collect();
+    let taken = answers.iter().filter(|answer| answer.status == 200).count();
+    // One is being made, and one more may be complete by now.
+    assert!((64..70).contains(&taken), "{taken}");
+    let refused = answers.iter().find(|answer| answer.status != 200).unwrap();
+    assert_eq!((refused.status, &*refused.refusal()), (503, "64 videos are waiting already"));
+    assert!(matches!(server.direct("?format=none").hear(), Said::Created { .. }));
 }
