@@ -1,0 +1,88 @@
+// Every frame that was made is painted once and in order.
+
+import assert from "node:assert/strict";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { it } from "node:test";
+
+import { CAPTIONS, begin, launch, open, shoot } from "./browser.js";
+import { countedFrames, smallPictures } from "./film.js";
+import { Server, framesOf, until } from "./server.js";
+
+const SMALL = [32, 20];
+
+/** Half as fast as meant, so that a browser that is short of time does not leave frames out; 1 is as meant. */
+const PACE = Number(process.env.PACE ?? 0.5);
+
+/** Grey levels that a painted frame may differ from its frame in the film: half a level of each colour twice rounded, and scaling by other filters. */
+const TOLERANCE = 6;
+
+/** Note every frame the live film paints: when it belongs, and how it looks. */
+function watchPaint({ size: [width, height], pace }) {
+  globalThis.painted = [];
+  addEventListener("DOMContentLoaded", () => {
+    const video = document.getElementById("live");
+    video.defaultPlaybackRate = video.playbackRate = pace;
+    const canvas = new OffscreenCanvas(width, height);
+    const context = canvas.getContext("2d", { willReadFrequently: true });
+    context.imageSmoothingQuality = "high";
+    const look = (_, { mediaTime, presentedFrames }) => {
+      context.drawImage(video, 0, 0, width, height);
+      const { data } = context.getImageData(0, 0, width, height);
+      const grey = [];
+      for (let i = 0; i < data.length; i += 4) grey.push(0.299 * data[i] + 0.587 * data[i + 1] + 0.114 * data[i + 2]);
+      globalThis.painted.push({ mediaTime, presentedFrames, grey });
+      video.requestVideoFrameCallback(look);
+    };
+    video.requestVideoFrameCallback(look);
+  });
+}
+
+const difference = (a, b) => a.reduce((sum, value, i) => sum + Math.abs(value - b[i]), 0) / a.length;
+
+it("paints every frame of three shots once, in order, as it is in the film", async (t) => {
+  const server = await Server.start();
+  const browser = await launch();
+  t.after(async () => { await browser.close(); await server.stop(); });
+  const { page, complaints } = await open(browser);
+  await page.addInitScript(watchPaint, { size: SMALL, pace: PACE });
+  const id = await begin(page, server.page);
+  for (const caption of CAPTIONS) await shoot(page, caption);
+  const story = await server.told(id, 3);
+  const frames = framesOf(story);
+  await until("the live film is at its end", () => page.evaluate((end) => {
+    const video = document.getElementById("live");
+    return end - 0.5 < video.currentTime * 16;
+  }, frames));
+  await page.waitForTimeout(500);
+
+  const film = Buffer.from(await (await fetch(`http://${server.address}/v1/stories/${id}/film.mp4`)).arrayBuffer());
+  const path = join(server.folder, "film.mp4");
+  await writeFile(path, film);
+  assert.equal(await countedFrames(path), frames);
+  const pictures = await smallPictures(path, SMALL);
+  assert.equal(pictures.length, frames);
+
+  const painted = await page.evaluate(() => globalThis.painted);
+  const numbers = painted.map(({ mediaTime }) => Math.round(mediaTime * 16));
+  assert.deepEqual(numbers, Array.from({ length: frames }, (_, i) => i));
+
+  // A picture in another's place would be nearer to that other's frame than to its own.
+  const far = [], moved = [];
+  painted.forEach(({ grey }, i) => {
+    const own = difference(grey, pictures[i]);
+    far.push(own);
+    pictures.forEach((other, j) => {
+      const nearer = difference(grey, other);
+      if (nearer < own - 0.5) moved.push(`${i} looks like ${j}: ${nearer.toFixed(2)}, not ${own.toFixed(2)}`);
+    });
+  });
+  assert.deepEqual(moved, []);
+  assert.ok(Math.max(...far) < TOLERANCE, `frame ${far.indexOf(Math.max(...far))} differs by ${Math.max(...far)}`);
+  // The comparison can tell: one frame too late would be farther away.
+  const late = painted.slice(1).reduce((sum, { grey }, i) => sum + difference(grey, pictures[i]), 0);
+  const right = painted.slice(1).reduce((sum, { grey }, i) => sum + difference(grey, pictures[i + 1]), 0);
+  assert.ok(1.2 * right < late, `${right} in place, ${late} one frame late`);
+  t.diagnostic(`${frames} frames; at most ${Math.max(...far).toFixed(2)} grey levels away; ${(late / right).toFixed(2)} times farther one frame late`);
+  assert.deepEqual(complaints, []);
+});
