@@ -69,6 +69,8 @@ def main():
         "paths": lambda: http_attacks.paths(target, report),
         "heads": lambda: http_attacks.heads(target, report),
         "bodies": lambda: http_attacks.bodies(target, report),
+        "queue": lambda: http_attacks.queue(target, report),
+        "downloads": lambda: http_attacks.downloads(target, report, memory, director.story),
         "words": lambda: line_attacks.words(target, report),
         "playback": lambda: line_attacks.playback(target, report),
         "frames": lambda: line_attacks.frames(target, report),

@@ -1,6 +1,8 @@
 """Requests no honest client sends: wrong keys, paths, heads and bodies."""
 
-from wire import everything, raw, request
+import time
+
+from wire import connect, everything, raw, request
 
 #: A page of the server's own machine that no request may ever show.
 SECRETS = (b"root:x:", b"[workspace]")
@@ -204,3 +206,36 @@ def bodies(target, report):
         report.note(area, "the largest seed is kept", 2**64 - 1, found.json().get("seed"), found.json().get("seed") == 2**64 - 1)
         report.status(area, "a story is forgotten", [200], request(target, "DELETE", f"/v1/stories/{id_}"))
         report.status(area, "and then it is gone", [404], request(target, "DELETE", f"/v1/stories/{id_}"))
+
+
+def queue(target, report, count=150):
+    """Videos that are asked for faster than they are made: a queue has an end."""
+    area = "a queue of videos"
+    answers = [request(target, "POST", "/v1/videos", {"prompt": f"the fox walks {number}", "seconds": 0.5}) for number in range(count)]
+    taken = [answer.json()["id"] for answer in answers if answer.status == 200]
+    refused = sorted({answer.status for answer in answers if answer.status != 200}, key=str)
+    report.note(area, f"of {count} some are refused, with 429 or 503", "[429] or [503]", f"{len(taken)} taken, {refused}", refused in ([429], [503]))
+    for id_ in taken:
+        request(target, "DELETE", f"/v1/videos/{id_}")
+    listed = request(target, "GET", "/v1/videos?limit=100").json()["data"]
+    report.note(area, "those that are forgotten are gone", 0, len(listed), not listed)
+
+
+def downloads(target, report, memory, story, count=200):
+    """Readers of the film who take nothing: its bytes are not kept once for each of them."""
+    area = "downloads"
+    size = len(request(target, "GET", f"/v1/stories/{story}/film.mp4", timeout=60).body)
+    head = f"GET /v1/stories/{story}/film.mp4 HTTP/1.1\r\nHost: {target.address}\r\n" + "".join(f"{it}\r\n" for it in target.bearer())
+    before, readers = memory.now(), []
+    for _ in range(count):
+        connection = connect(target, receive_buffer=4096)
+        connection.sendall(f"{head}\r\n".encode())
+        readers.append(connection)
+    until, most = time.monotonic() + 8, 0
+    while time.monotonic() < until:
+        most = max(most, memory.now() - before)
+        time.sleep(0.2)
+    report.status(area, "is the server well", [200], request(target, "GET", "/healthz"))
+    report.note(area, f"{count} who ask for {size >> 10} KiB and take nothing, MiB", "100 or less", most, most <= 100)
+    for connection in readers:
+        connection.close()
