@@ -72,8 +72,11 @@ class Director(threading.Thread):
             kind = said["type"]
             if kind == "session.created" and self.hashes:
                 self.troubles.append("the line fell behind")
-            elif kind == "error" or kind == "take.failed":
+            elif kind == "error":
                 self.troubles.append(message[:200])
+            elif kind == "take.failed":
+                self.troubles.append(message[:200])
+                self.finished += 1
             elif kind == "chunk.made":
                 came = said["frame"] + said["frames"]
                 self.hashes.append(said["rgb"])
