@@ -10,6 +10,10 @@ import { countedFrames, smallPictures } from "./film.js";
 import { Server, framesOf, until } from "./server.js";
 
 const SMALL = [32, 20];
+const FPS = 16;
+
+/** The share of frames that a browser on busy cores may show later than at their time. */
+const MOST_LEFT_OUT = 0.1;
 
 /** Half as fast as meant, so that a browser that is short of time does not leave frames out; 1 is as meant. */
 const PACE = Number(process.env.PACE ?? 0.5);
@@ -50,10 +54,9 @@ it("paints every frame of three shots once, in order, as it is in the film", asy
   for (const caption of CAPTIONS) await shoot(page, caption);
   const story = await server.told(id, 3);
   const frames = framesOf(story);
-  await until("the live film is at its end", () => page.evaluate((end) => {
-    const video = document.getElementById("live");
-    return end - 0.5 < video.currentTime * 16;
-  }, frames));
+  // Where nothing follows, the player stops somewhere within the last frame.
+  await until("the live film is at its last frame", () => page.evaluate(([last, fps]) => (
+    last <= document.getElementById("live").currentTime * fps), [frames - 1, FPS]));
   await page.waitForTimeout(500);
 
   const film = Buffer.from(await (await fetch(`http://${server.address}/v1/stories/${id}/film.mp4`)).arrayBuffer());
@@ -63,9 +66,20 @@ it("paints every frame of three shots once, in order, as it is in the film", asy
   const pictures = await smallPictures(path, SMALL);
   assert.equal(pictures.length, frames);
 
-  const painted = await page.evaluate(() => globalThis.painted);
-  const numbers = painted.map(({ mediaTime }) => Math.round(mediaTime * 16));
-  assert.deepEqual(numbers, Array.from({ length: frames }, (_, i) => i));
+  const painted = await page.evaluate(() => globalThis.painted.splice(0));
+  const numbers = painted.map(({ mediaTime }) => Math.round(mediaTime * FPS));
+  const rising = numbers.every((number, i) => i === 0 || numbers[i - 1] < number);
+  assert.ok(rising && numbers[0] === 0 && numbers.at(-1) === frames - 1, `painted: ${numbers}`);
+  // What a browser short of time left out must be there all the same, and in its place.
+  const leftOut = Array.from({ length: frames }, (_, i) => i).filter((i) => !numbers.includes(i));
+  assert.ok(leftOut.length <= frames * MOST_LEFT_OUT, `the browser left out ${leftOut}: this machine is too busy`);
+  for (const number of leftOut) {
+    await page.evaluate((at) => { document.getElementById("live").currentTime = at; }, (number + 0.1) / FPS);
+    const found = await until(`frame ${number} is painted`, () => page.evaluate(([number, fps]) => (
+      globalThis.painted.find(({ mediaTime }) => Math.round(mediaTime * fps) === number)), [number, FPS]), 10_000);
+    painted.splice(number, 0, found);
+  }
+  assert.deepEqual(painted.map(({ mediaTime }) => Math.round(mediaTime * FPS)), Array.from({ length: frames }, (_, i) => i));
 
   // A picture in another's place would be nearer to that other's frame than to its own.
   const far = [], moved = [];
@@ -83,6 +97,6 @@ it("paints every frame of three shots once, in order, as it is in the film", asy
   const late = painted.slice(1).reduce((sum, { grey }, i) => sum + difference(grey, pictures[i]), 0);
   const right = painted.slice(1).reduce((sum, { grey }, i) => sum + difference(grey, pictures[i + 1]), 0);
   assert.ok(1.2 * right < late, `${right} in place, ${late} one frame late`);
-  t.diagnostic(`${frames} frames; at most ${Math.max(...far).toFixed(2)} grey levels away; ${(late / right).toFixed(2)} times farther one frame late`);
+  t.diagnostic(`${frames} frames, ${leftOut.length} of them not at their time; at most ${Math.max(...far).toFixed(2)} grey levels away; ${(late / right).toFixed(2)} times farther one frame late`);
   assert.deepEqual(complaints, []);
 });

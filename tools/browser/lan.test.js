@@ -27,7 +27,7 @@ async function visit() {
     assert.match(await page.locator("#live").getAttribute("src"), /^blob:/);
     await until("the shot has played", () => page.evaluate((end) => {
       const video = document.getElementById("live");
-      return end - 0.5 < video.currentTime * 16 && end <= video.getVideoPlaybackQuality().totalVideoFrames;
+      return end - 1 <= video.currentTime * 16 && end <= video.getVideoPlaybackQuality().totalVideoFrames;
     }, frames));
 
     const asked = page.waitForEvent("dialog");
