@@ -4,7 +4,7 @@ import { basename, join } from "node:path";
 
 import { chromium } from "playwright-core";
 
-/** A folder whose scripts and styles stand in for those of the program, so that it need not be built again. */
+/** A folder whose page stands in for that of the program, so that it need not be built again. */
 const { STUDIO } = process.env;
 
 /** Start it; close it when the test is over. */
@@ -18,7 +18,12 @@ export const launch = () => chromium.launch({ executablePath: process.env.CHROMI
 export async function open(browser, options = {}) {
   const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, ...options });
   if (STUDIO) {
+    // A page that came from a folder must be allowed to talk to this machine.
+    await context.grantPermissions(["local-network-access"]);
     await context.route("**/studio/*", (route) => route.fulfill({ path: join(STUDIO, basename(new URL(route.request().url()).pathname)) }));
+    await context.route(({ pathname }) => pathname === "/" || pathname.startsWith("/watch/"), async (route) => {
+      await route.fulfill({ response: await route.fetch(), path: join(STUDIO, "index.html") });
+    });
   }
   const page = await context.newPage();
   const complaints = [];
@@ -68,3 +73,10 @@ export const CAPTIONS = [
   "Medium shot: the fox waves hello at sunset.",
   "Close-up of the red fox with a hat at night, the camera pans left.",
 ];
+
+/** The frame of the stream that the page shows: on its canvas, or where it may not decode by itself in its video. */
+export const shownFrame = (page) => page.evaluate(() => {
+  const canvas = document.getElementById("live-canvas");
+  if (canvas && !canvas.hidden) return Number(canvas.dataset.frame ?? -1);
+  return Math.floor(document.getElementById("live").currentTime * 16 + 0.001);
+});

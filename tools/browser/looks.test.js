@@ -6,7 +6,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 
-import { CAPTIONS, begin, launch, open, shoot } from "./browser.js";
+import { CAPTIONS, begin, launch, open, shoot, shownFrame } from "./browser.js";
 import { Server, until } from "./server.js";
 
 const SIZES = [[1440, 900], [820, 1180], [390, 844]];
@@ -87,7 +87,7 @@ describe("every page", () => {
         await server.told(story, 3);
         await page.locator("#candidates button").first().click();
         await page.locator("#pins button").waitFor();
-        await until("the film is at its end", () => page.evaluate(() => 98 / 16 < document.getElementById("live").currentTime));
+        await until("the film is at its end", async () => 98 <= await shownFrame(page));
         await keep(page, `told-${size}`);
         await page.locator("#pins button").click();
         await page.getByRole("button", { name: "Take shot 2 again" }).click();
