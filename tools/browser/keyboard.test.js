@@ -124,7 +124,7 @@ describe("the studio without a pointer", () => {
     await until("the first take is chosen", async () => `${await line()}` === "1,2,3");
     await press("ArrowLeft", "b");
     await until("the film is trimmed", async () => `${await line()}` === "1");
-    assert.match(await page.locator("#announce").textContent(), /The film ends after shot 1\./);
+    await page.locator("#announce", { hasText: "The film ends after shot 1." }).waitFor({ state: "attached" });
     await until("the caption has the focus", () => page.evaluate(() => document.activeElement.id === "caption"));
   });
 
