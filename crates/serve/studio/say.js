@@ -3,10 +3,15 @@
 import { $ } from "./views.js";
 
 const TOAST_MS = 6000;
+const SENTENCES = 4;
 let toastTimer = 0;
 
-/** For those who do not see the page. @param {string} words */
-export function announce(words) { $("announce").textContent = words; }
+/** For those who do not see the page; no sentence takes the place of one not yet read. @param {string} words */
+export function announce(words) {
+  const home = $("announce");
+  home.append(Object.assign(document.createElement("span"), { textContent: `${words} ` }));
+  while (SENTENCES < home.childElementCount) home.firstElementChild.remove();
+}
 
 /** For a moment, over the page. @param {string} words */
 export function toast(words) {

@@ -34,8 +34,8 @@ async function trying(work) {
   try {
     await work();
   } catch (error) {
-    if (error instanceof KeyNeeded) show("login");
-    toast(error.message);
+    if (error instanceof KeyNeeded) askForKey();
+    else toast(error.message);
   }
 }
 
@@ -47,6 +47,11 @@ function show(page) {
   $("tools").hidden = !inStudio || watchToken !== null;
   $("title").hidden = !inStudio || watchToken !== null;
   if (!inStudio) $("line-state").textContent = "";
+}
+
+function askForKey() {
+  show("login");
+  document.querySelector("#login input").focus();
 }
 
 async function openHome() {

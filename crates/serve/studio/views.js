@@ -156,7 +156,7 @@ export function drawMeter(list, state) {
     return [el("dt", {}, WORDS[name] ?? name), el("dd", { class: "trace", "aria-hidden": "true" }, far, near),
       el("dd", {}, `${millis(p50)} · ${millis(p95)}`)];
   }));
-  if (!rows.length) list.replaceChildren(el("dt", {}, "nothing was made yet"));
+  if (!rows.length) list.replaceChildren(el("dt", {}, "nothing was made yet"), el("dd"));
 }
 
 const millis = (value) => (value < 10 ? `${value.toFixed(1)} ms` : value < 1000 ? `${Math.round(value)} ms` : `${(value / 1000).toFixed(2)} s`);
