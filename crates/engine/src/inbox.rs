@@ -26,6 +26,19 @@ pub(crate) enum Next {
     Shot(Request),
     /// Go on from another state.
     GoTo(Box<StoryState>),
+    /// Say that words came when no shot was running.
+    TooLate(String),
+}
+
+/// What the client wants done at a chunk border.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Wish {
+    /// Nothing.
+    GoOn,
+    /// Other words.
+    Rewrite(String),
+    /// An end.
+    Cut,
 }
 
 /// A shot that was asked for.
@@ -43,6 +56,7 @@ pub(crate) struct Inbox<'a> {
     commands: &'a Receiver<Command>,
     waiting: VecDeque<Next>,
     cut: bool,
+    rewrite: Option<String>,
     closed: bool,
     looked: Instant,
 }
@@ -50,16 +64,20 @@ pub(crate) struct Inbox<'a> {
 impl<'a> Inbox<'a> {
     pub(crate) fn new(commands: &'a Receiver<Command>) -> Self {
         let looked = Instant::now();
-        Self { commands, waiting: VecDeque::new(), cut: false, closed: false, looked }
+        let waiting = VecDeque::new();
+        Self { commands, waiting, cut: false, rewrite: None, closed: false, looked }
     }
 
     /// The next step, waiting for one; nothing when the client has no more to ask. A cut that was
-    /// asked for before no longer has a shot to end.
+    /// asked for before no longer has a shot to end, nor have other words one to hold for.
     pub(crate) fn next(&mut self, events: &EventSender) -> Result<Option<Next>, ViewerLeft> {
         self.look();
         loop {
             events.check()?;
             self.cut = false;
+            if let Some(caption) = self.rewrite.take() {
+                return Ok(Some(Next::TooLate(caption)));
+            }
             if let Some(step) = self.waiting.pop_front() {
                 return Ok(Some(step));
             }
@@ -79,7 +97,7 @@ impl<'a> Inbox<'a> {
     pub(crate) fn peek(&self) -> Option<&ShotScript> {
         match self.waiting.front()? {
             Next::Shot(request) => Some(&request.shot),
-            Next::GoTo(_) => None,
+            Next::GoTo(_) | Next::TooLate(_) => None,
         }
     }
 
@@ -97,20 +115,24 @@ impl<'a> Inbox<'a> {
         Ok(())
     }
 
-    /// Wait until the session may have made `frames` frames or the running shot should end, and
-    /// say whether it should.
-    pub(crate) fn cut_before(
+    /// Wait until the session may have made `frames` frames, those of the next chunk among them, or
+    /// the running shot should end; then say what is wanted. `None` where no chunk follows.
+    pub(crate) fn wish_before(
         &mut self,
-        frames: usize,
+        frames: Option<usize>,
         events: &EventSender,
-    ) -> Result<bool, ViewerLeft> {
+    ) -> Result<Wish, ViewerLeft> {
         self.look();
-        while events.room() < frames && !self.cut {
+        while frames.is_some_and(|frames| events.room() < frames) && !self.cut {
             events.check()?;
             thread::sleep(FULL);
             self.look();
         }
-        Ok(std::mem::take(&mut self.cut))
+        if std::mem::take(&mut self.cut) {
+            return Ok(Wish::Cut);
+        }
+        let rewrite = self.rewrite.take_if(|_| frames.is_some());
+        Ok(rewrite.map_or(Wish::GoOn, Wish::Rewrite))
     }
 
     fn look(&mut self) {
@@ -132,6 +154,7 @@ impl<'a> Inbox<'a> {
             }
             Command::GoTo { story } => self.waiting.push_back(Next::GoTo(story)),
             Command::Cut => self.cut = true,
+            Command::Rewrite { caption } => self.rewrite = Some(caption),
             Command::Finish => self.closed = true,
         }
     }

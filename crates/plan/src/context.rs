@@ -115,13 +115,23 @@ pub fn select_context(memory: Memory, past: &Timeline) -> Vec<ContextFrame> {
     selected
 }
 
+/// What a shot is shown whatever the memory policy says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held<'a> {
+    /// Pictures that are no frames of the story.
+    pub pictures: usize,
+    /// Frames of earlier shots.
+    pub pins: &'a [ContextFrame],
+}
+
 /// The policy's selection with pins first: every pinned frame is in it, and those that were not
-/// take the place of others.
+/// take the place of others; so does every held picture, which is no frame of a shot.
 ///
 /// Places are given up by the shot with the most frames that nobody pinned, the oldest of several,
 /// each time the one in the middle of them: so its ends, and the shot just before, go last. A
 /// pinned frame that the policy chose anyway costs nothing. The order is the story's.
-pub fn pin_context(selected: Vec<ContextFrame>, pins: &[ContextFrame]) -> Vec<ContextFrame> {
+pub fn hold_context(selected: Vec<ContextFrame>, held: Held<'_>) -> Vec<ContextFrame> {
+    let Held { pictures, pins } = held;
     let (mut pinned, mut free) = (Vec::new(), Vec::new());
     for frame in selected {
         // A policy may choose a frame several times; the pin takes one of these places.
@@ -136,6 +146,10 @@ pub fn pin_context(selected: Vec<ContextFrame>, pins: &[ContextFrame]) -> Vec<Co
         let Some(place) = place_to_give_up(&free) else { break };
         free.remove(place);
         pinned.push(pin);
+    }
+    for _ in 0..pictures {
+        let Some(place) = place_to_give_up(&free) else { break };
+        free.remove(place);
     }
     pinned.append(&mut free);
     pinned.sort_unstable();
@@ -272,7 +286,8 @@ mod tests {
     #[test]
     fn pins_take_the_middle_places_of_the_most_crowded_shots() {
         let selected = select_context(paper(6), &timeline(&[33, 33, 33]));
-        let pinned = pin_context(selected, &[frame(0, 8), frame(1, 16)]);
+        let pins = [frame(0, 8), frame(1, 16)];
+        let pinned = hold_context(selected, Held { pictures: 0, pins: &pins });
         let expected = [(0, 0), (0, 8), (1, 0), (1, 16), (2, 0), (2, 32)];
         assert_eq!(pinned, expected.map(|(shot, at)| frame(shot, at)));
     }
@@ -281,7 +296,16 @@ mod tests {
     fn a_pin_that_is_chosen_anyway_costs_nothing() {
         let selected = select_context(paper(6), &timeline(&[33, 33]));
         let pin = selected[1];
-        assert_eq!(pin_context(selected.clone(), &[pin]), selected);
+        let held = Held { pictures: 0, pins: &[pin] };
+        assert_eq!(hold_context(selected.clone(), held), selected);
+    }
+
+    #[test]
+    fn pictures_take_places_after_the_pins_and_never_those_of_pins() {
+        let selected = select_context(paper(6), &timeline(&[33, 33, 33]));
+        let pins = [frame(0, 8)];
+        let left = hold_context(selected, Held { pictures: 3, pins: &pins });
+        assert_eq!(left, [(0, 8), (1, 0), (2, 0)].map(|(shot, at)| frame(shot, at)));
     }
 
     const POLICIES: [MemoryPolicy; 5] = [
@@ -333,7 +357,8 @@ mod tests {
             pins.sort_unstable();
             pins.dedup();
             pins.truncate(memory.frames - 1);
-            let selected = pin_context(select_context(memory, &story), &pins);
+            let held = Held { pictures: 0, pins: &pins };
+            let selected = hold_context(select_context(memory, &story), held);
             prop_assert_eq!(selected.len(), memory.frames);
             prop_assert!(selected.is_sorted());
             prop_assert!(pins.iter().all(|pin| selected.contains(pin)));

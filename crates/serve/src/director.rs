@@ -1,8 +1,10 @@
 //! The thread that directs a story: takes requests, drives the engine, saves every chunk and shows
 //! it.
 //!
-//! The thread owns the story. Requests come over a bounded channel, the engine's events over
+//! What directors ask is answered in `director/asks.rs`. The thread owns the story. Requests come over a bounded channel, the engine's events over
 //! another; everything a viewer sees goes out over the story's [`Stream`].
+
+mod asks;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,6 +19,7 @@ use shotstream_engine::meter::{Meter, Stage, StageReport};
 use shotstream_engine::story::StoryState;
 use shotstream_media::Frame;
 use shotstream_plan::geometry::PixelFrames;
+use shotstream_plan::script::Rewrite;
 use shotstream_story::StoryError;
 use shotstream_story::camera::Camera;
 use shotstream_story::memory::{context_of, state_before};
@@ -26,7 +29,7 @@ use shotstream_story::tree::{Story, Take};
 
 use crate::hub::Hub;
 use crate::live::{Letter, Live, Pace};
-use crate::protocol::{Ask, Said};
+use crate::protocol::Said;
 use crate::stream::{Place, Stream, text};
 use crate::view::{StageView, StoryView, Timings};
 
@@ -132,41 +135,6 @@ impl Director {
         self.stream.end();
     }
 
-    /// Do what a director asks.
-    fn take_ask(&mut self, ask: &Ask) -> Result<(), StoryError> {
-        let records = match ask {
-            Ask::Cut => {
-                let running = self.running.as_ref().map(|running| running.take);
-                let nothing = || StoryError::Edit("no take is being made".to_owned());
-                vec![self.story.cut(running.ok_or_else(nothing)?)?]
-            }
-            Ask::Title { title } => vec![Record::Titled { title: title.clone() }],
-            Ask::Playback { .. } | Ask::Ping => return Ok(()),
-            edit => match edit.edit() {
-                Some(edit) => self.story.edit(&edit, self.hub.recipe())?,
-                None => return Ok(()),
-            },
-        };
-        self.write(&records)?;
-        self.update();
-        self.cut_if_unwanted()
-    }
-
-    /// End the running take early if it should be, or is in the film no longer.
-    fn cut_if_unwanted(&mut self) -> Result<(), StoryError> {
-        let Some(id) = self.running.as_ref().map(|running| running.take) else { return Ok(()) };
-        if !self.story.line().contains(&id) {
-            let record = self.story.cut(id)?;
-            self.write(&[record])?;
-        }
-        let cut = self.story.take(id).is_some_and(|take| take.cut_asked);
-        if let (true, Some(engine)) = (cut, &self.engine) {
-            // An engine that is gone says why by its events.
-            let _ = engine.commands.try_send(Command::Cut);
-        }
-        Ok(())
-    }
-
     /// Begin the next take that waits; whether there was one.
     fn begin(&mut self) -> bool {
         let Some(take) = self.story.next_to_make().cloned() else { return false };
@@ -184,7 +152,6 @@ impl Director {
             true => take.chunks.len().max(1),
             false => recipe.chunks_from_shot(PixelFrames(take.asked.frames))?,
         };
-        let frames = recipe.geometry().shot_from_chunks(chunks).0;
         let camera = Camera::new(take, recipe)?;
         let at_hand = self.after.take().filter(|(last, story)| {
             Some(*last) == take.parent && story.pins.is_empty() && take.asked.pins.is_empty()
@@ -197,7 +164,7 @@ impl Director {
         let engine = self.engine.take().map_or_else(|| self.start_engine(), Ok)?;
         self.make_room(&engine);
         let goes_to = state.map(|story| Command::GoTo { story: Box::new(story) });
-        let shot = Command::AddShot { shot: script_of(take, frames) };
+        let shot = Command::AddShot { shot: script_of(take, chunks, recipe) };
         for command in goes_to.into_iter().chain([shot]) {
             engine.commands.try_send(command).map_err(|_| engine_gone())?;
         }
@@ -265,9 +232,26 @@ impl Director {
                 });
                 Ok(())
             }
+            Event::Rewritten { chunk, caption, prompt, unknown_words, dropped_tokens, .. } => {
+                self.keep_words(take, Rewrite { after_chunks: chunk, caption: caption.clone() })?;
+                self.stream.say(&Said::Rewritten {
+                    take,
+                    chunk,
+                    caption,
+                    prompt,
+                    unknown_words,
+                    dropped_tokens,
+                });
+                self.update();
+                Ok(())
+            }
             Event::Frames { frames, .. } => self.keep(&frames),
             Event::ShotFinished { story, frames, cut, .. } => {
                 let Some(running) = self.running.take() else { return Ok(()) };
+                let unused = self.story.take(take).and_then(|take| take.rewrite_asked.clone());
+                if let Some(caption) = unused {
+                    self.stream.say(&Said::NotRewritten { take, caption });
+                }
                 let record = running.camera.finish(&story, self.hub.store.blobs())?;
                 self.write(&[record])?;
                 self.after = Some((take, story));
@@ -277,8 +261,14 @@ impl Director {
             }
             Event::Refused { error, .. } => Err(StoryError::Edit(error.to_string())),
             Event::Failed { error } => Err(error.into()),
-            Event::Latents { .. } | Event::Finished => Ok(()),
+            Event::NotRewritten { .. } | Event::Latents { .. } | Event::Finished => Ok(()),
         }
+    }
+
+    /// Save that other words hold for a take, before any chunk that is made under them.
+    fn keep_words(&mut self, take: TakeId, rewrite: Rewrite) -> Result<(), StoryError> {
+        let known = self.story.take(take).is_some_and(|take| take.words().contains(&rewrite));
+        if known { Ok(()) } else { self.write(&[Record::Rewritten { take, rewrite }]) }
     }
 
     /// Save a chunk, then show it.

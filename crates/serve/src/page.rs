@@ -34,6 +34,7 @@ studio! {
     "index.html": HTML,
     "studio.css": CSS,
     "studio.js": SCRIPT,
+    "composer.js": SCRIPT,
     "line.js": SCRIPT,
     "player.js": SCRIPT,
     "say.js": SCRIPT,

@@ -75,6 +75,12 @@ pub enum Ask {
     /// End the running take with the chunk that is being made.
     #[serde(rename = "cut")]
     Cut,
+    /// Go on with the running take under other words from the next chunk on.
+    #[serde(rename = "prompt.update")]
+    Rewrite {
+        /// What it shows from then on.
+        caption: String,
+    },
     /// Give the story another title.
     #[serde(rename = "title")]
     Title {
@@ -106,7 +112,11 @@ impl Ask {
             Self::Unpin(pin) => Edit::Unpin(pin),
             Self::Undo => Edit::Undo,
             Self::Redo => Edit::Redo,
-            Self::Cut | Self::Title { .. } | Self::Playback { .. } | Self::Ping => return None,
+            Self::Cut
+            | Self::Rewrite { .. }
+            | Self::Title { .. }
+            | Self::Playback { .. }
+            | Self::Ping => return None,
         })
     }
 }
@@ -166,6 +176,30 @@ pub enum Said {
         picture: Hash,
         /// What it took.
         timings: Timings,
+    },
+    /// A take goes on under other words.
+    #[serde(rename = "prompt.updated")]
+    Rewritten {
+        /// The take.
+        take: TakeId,
+        /// The first chunk that is made under them, counted from 0.
+        chunk: usize,
+        /// The words.
+        caption: String,
+        /// What the text encoder reads.
+        prompt: String,
+        /// Words the model does not know.
+        unknown_words: Vec<String>,
+        /// Tokens at the end of the prompt the model does not read.
+        dropped_tokens: usize,
+    },
+    /// A take was over before the words that were asked for last could hold.
+    #[serde(rename = "prompt.unused")]
+    NotRewritten {
+        /// The take.
+        take: TakeId,
+        /// The words.
+        caption: String,
     },
     /// A take is complete.
     #[serde(rename = "take.finished")]

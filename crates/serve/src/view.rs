@@ -1,6 +1,7 @@
 //! A story, its stream and what it took, as messages tell them.
 
 use serde::{Deserialize, Serialize};
+use shotstream_plan::script::Rewrite;
 use shotstream_story::record::{Candidate, Chunk, Pin, TakeId};
 use shotstream_story::tree::{Story, Take, TakeState};
 
@@ -87,6 +88,9 @@ pub struct TakeView {
     pub shot: usize,
     /// What it shows.
     pub caption: String,
+    /// Words that took, or will take, the place of the caption, each after so many chunks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub then: Vec<Rewrite>,
     /// The seed of its noise.
     pub seed: u64,
     /// Frames asked for, or, once it is complete, frames it has.
@@ -114,6 +118,7 @@ impl StoryView {
             parent: take.parent,
             shot: take.shot,
             caption: take.asked.caption.clone(),
+            then: take.words(),
             seed: take.asked.seed,
             frames: if take.is_finished() { take.frames_made() } else { take.asked.frames },
             state: state_of(take).to_owned(),

@@ -78,6 +78,7 @@ function card(take, place, state, does) {
       isRunning ? el("span", { class: "fill" }, fill) : null,
     ),
     el("p", { class: "words", title: take.caption }, take.caption),
+    ...(take.then ?? []).map((it) => el("p", { class: "note then", title: it.caption }, `from chunk ${it.after_chunks + 1}: ${it.caption}`)),
   );
   if (stale) card.append(el("p", { class: "note" }, "rests on an older take"));
   if (failed) card.append(el("p", { class: "note bad" }, take.reason ?? "failed"));

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use shotstream_plan::geometry::PixelFrames;
 use shotstream_plan::recipe::Recipe;
-use shotstream_plan::script::check_caption;
+use shotstream_plan::script::{Rewrite, check_caption, check_rewrites};
 
 use crate::error::StoryError;
 use crate::record::{Asked, Pin, Record, TakeId};
@@ -27,6 +27,9 @@ pub struct Words {
     /// Its length in pixel frames; the recipe's where nothing is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub frames: Option<usize>,
+    /// Words that take the caption's place while the shot is made, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub then: Vec<Rewrite>,
 }
 
 impl Words {
@@ -171,7 +174,7 @@ impl Story {
         let fresh = fresh_seed(self.premise.seed, self.next_take());
         let asked = match words {
             Some(words) => self.asked(words, fresh, recipe)?,
-            None => Asked { seed: fresh, pins: self.pins().to_vec(), ..old.asked.clone() },
+            None => Asked { seed: fresh, pins: self.pins().to_vec(), ..again(old) },
         };
         let parent = shot.checked_sub(1).map(|before| draft.line[before]);
         draft.line[shot] = self.draw(draft, parent, asked);
@@ -183,7 +186,7 @@ impl Story {
             let old = self.of(draft.line[shot])?;
             let parent = shot.checked_sub(1).map(|before| draft.line[before]);
             if old.parent != parent {
-                draft.line[shot] = self.draw(draft, parent, old.asked.clone());
+                draft.line[shot] = self.draw(draft, parent, again(old));
             }
         }
         if draft.asked.is_empty() {
@@ -194,7 +197,10 @@ impl Story {
 
     fn pin(&self, pins: &mut Vec<Pin>, pin: Pin, recipe: &Recipe) -> Result<(), StoryError> {
         self.check_pin(pin).map_err(refusal)?;
-        let most = recipe.context_frames() - 1;
+        let most = recipe.context_frames().saturating_sub(1);
+        if most == 0 {
+            return Err(refusal("this model has no context frames to pin"));
+        }
         if pins.contains(&pin) {
             return Err(refusal("this frame is pinned already"));
         }
@@ -213,9 +219,10 @@ impl Story {
     fn asked(&self, words: &Words, seed: u64, recipe: &Recipe) -> Result<Asked, StoryError> {
         check_caption(&words.caption)?;
         let frames = words.frames.map_or(recipe.shot_frames(), PixelFrames);
-        recipe.chunks_from_shot(frames)?;
+        check_rewrites(&words.then, recipe.chunks_from_shot(frames)?)?;
         let (caption, seed) = (words.caption.trim().to_owned(), words.seed.unwrap_or(seed));
-        Ok(Asked { caption, seed, frames: frames.0, pins: self.pins().to_vec() })
+        let (pins, then) = (self.pins().to_vec(), words.then.clone());
+        Ok(Asked { caption, seed, frames: frames.0, pins, then })
     }
 
     /// Ask for one more take.
@@ -229,6 +236,20 @@ impl Story {
         self.take(take).ok_or_else(|| refusal(format!("there is no take {take}")))
     }
 
+    /// The record that gives a take other words from the next chunk on.
+    ///
+    /// # Errors
+    /// When it is over, or the words cannot be used.
+    pub fn rewrite(&self, take: TakeId, caption: &str) -> Result<Record, StoryError> {
+        check_caption(caption)?;
+        match self.of(take)?.state {
+            TakeState::Waiting => {
+                Ok(Record::RewriteAsked { take, caption: caption.trim().to_owned() })
+            }
+            _ => Err(refusal(format!("take {take} is over"))),
+        }
+    }
+
     /// The record that ends a take with the chunk that is being made.
     ///
     /// # Errors
@@ -239,6 +260,11 @@ impl Story {
             _ => Err(refusal(format!("take {take} is over"))),
         }
     }
+}
+
+/// What is asked for with a take like an old one: its words as they changed while it was made.
+fn again(old: &Take) -> Asked {
+    Asked { then: old.words(), ..old.asked.clone() }
 }
 
 /// A seed that no other take of the story is likely to have, by its address.

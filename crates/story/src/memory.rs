@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use shotstream_engine::network::Latents;
-use shotstream_engine::story::{PastShot, PinnedFrame, StoryState};
-use shotstream_plan::context::ContextFrame;
+use shotstream_engine::story::{PastShot, PinnedFrame, Rewritten, StoryState};
+use shotstream_plan::context::{ContextFrame, Held};
 use shotstream_plan::geometry::PixelFrames;
+use shotstream_plan::plan::plan_held_shot;
 use shotstream_plan::recipe::Recipe;
-use shotstream_plan::script::prompt;
 
 use crate::blobs::Blobs;
 use crate::error::StoryError;
@@ -60,9 +60,16 @@ fn unreadable(error: safetensors::SafeTensorError) -> StoryError {
     StoryError::Failed(format!("the latents of a shot cannot be laid out: {error}"))
 }
 
-/// What the text encoder reads for a take.
-pub fn prompt_of(story: &Story, take: &Take) -> String {
-    prompt(&story.premise.global, take.shot, &take.asked.caption)
+/// What is left of a complete take, and what the text encoder read for it.
+fn past_of(story: &Story, take: &Take, recipe: &Recipe, frames: Frames) -> PastShot {
+    let prompt = |caption: &str| recipe.prompt(&story.premise.global, take.shot, caption);
+    let rewrite = |(after_chunks, caption): (usize, &str)| Rewritten {
+        frame: take.chunks.iter().take(after_chunks).map(|chunk| chunk.frames).sum(),
+        prompt: prompt(caption),
+    };
+    let words = take.words();
+    let rewrites = words.iter().map(|it| (it.after_chunks, &*it.caption)).map(rewrite);
+    PastShot { prompt: prompt(&take.asked.caption), rewrites: rewrites.collect(), frames }
 }
 
 /// The state of the story from which `take` is made.
@@ -96,15 +103,16 @@ pub(crate) fn state_with(
     for (past, share) in past.iter().zip(shares) {
         state.timeline.push(PixelFrames(past.frames_made()));
         if 0 < share {
-            let shot = PastShot { prompt: prompt_of(story, past), frames: frames(past)? };
-            state.shots.insert(past.shot, shot);
+            state.shots.insert(past.shot, past_of(story, past, recipe, frames(past)?));
         }
     }
     for pin in &take.asked.pins {
         let Some(&pinned) = past.iter().find(|past| past.id == pin.take) else { continue };
         let at = ContextFrame { shot: pinned.shot, frame: pin.frame };
-        if let Some(latents) = frames(pinned)?.remove(&pin.frame) {
-            state.pins.insert(at, PinnedFrame { prompt: prompt_of(story, pinned), latents });
+        let past = past_of(story, pinned, recipe, frames(pinned)?);
+        if let Some(latents) = past.frames.get(&pin.frame).cloned() {
+            let prompt = past.prompt_of(pin.frame).to_owned();
+            state.pins.insert(at, PinnedFrame { prompt, latents });
         }
     }
     Ok(state)
@@ -126,9 +134,10 @@ pub fn context_of(
         let shot = line.iter().position(|&take| take == pin.take)?;
         Some(ContextFrame { shot, frame: pin.frame })
     });
-    let pins: Vec<_> = pins.take(recipe.context_frames() - 1).collect();
+    let pins: Vec<_> = pins.take(recipe.context_frames().saturating_sub(1)).collect();
     let frames = PixelFrames(take.asked.frames);
-    let plan = shotstream_plan::plan::plan_pinned_shot(recipe, &timeline, frames, &pins)?;
+    let held = Held { pictures: 0, pins: &pins };
+    let plan = plan_held_shot(recipe, &timeline, frames, held)?;
     Ok(plan.context.frames.iter().map(|it| (line[it.shot], it.frame)).collect())
 }
 

@@ -8,6 +8,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use shotstream_plan::script::Rewrite;
 
 /// The number of a take in its story, counted from 1 in the order they were asked for.
 pub type TakeId = u32;
@@ -120,6 +121,9 @@ pub struct Asked {
     /// Frames it is shown whatever the memory policy says.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pins: Vec<Pin>,
+    /// Words that take the caption's place while the shot is made, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub then: Vec<Rewrite>,
 }
 
 /// A chunk of a take.
@@ -193,6 +197,21 @@ pub enum Record {
         /// The take.
         take: TakeId,
     },
+    /// The director wants other words for a take from the next chunk on.
+    RewriteAsked {
+        /// The take.
+        take: TakeId,
+        /// What it shows from then on.
+        caption: String,
+    },
+    /// Other words hold for the chunks of a take that are made from now on.
+    Rewritten {
+        /// The take.
+        take: TakeId,
+        /// From where on, and what they are.
+        #[serde(flatten)]
+        rewrite: Rewrite,
+    },
     /// A take is complete.
     Finished {
         /// The take.
@@ -242,7 +261,8 @@ mod tests {
 
     #[test]
     fn a_record_is_one_line_that_says_what_happened() {
-        let asked = Asked { caption: "Go.\n".into(), seed: 7, frames: 33, pins: Vec::new() };
+        let (pins, then) = (Vec::new(), Vec::new());
+        let asked = Asked { caption: "Go.\n".into(), seed: 7, frames: 33, pins, then };
         let record = Record::Asked { take: 2, parent: Some(1), asked };
         let line = serde_json::to_string(&record).unwrap();
         let expected =

@@ -4,6 +4,10 @@
 //! one take for each shot. After a retake of shot 2, shot 3 still follows the older take; it keeps
 //! its place in the line and is said to be *stale* until it is made again.
 
+use std::collections::BTreeMap;
+
+use shotstream_plan::script::Rewrite;
+
 use crate::error::StoryError;
 use crate::record::{Asked, Candidate, Chunk, Hash, Pin, Premise, Record, TakeId};
 
@@ -34,6 +38,10 @@ pub struct Take {
     pub chunks: Vec<Chunk>,
     /// Whether it is to end with the chunk that is being made.
     pub cut_asked: bool,
+    /// The words that took the caption's place so far, in order.
+    pub rewrites: Vec<Rewrite>,
+    /// Words that are to take their place at the next chunk border.
+    pub rewrite_asked: Option<String>,
     /// How it stands.
     pub state: TakeState,
 }
@@ -72,6 +80,29 @@ impl Take {
     /// Pixel frames made so far.
     pub fn frames_made(&self) -> usize {
         self.chunks.iter().map(|chunk| chunk.frames).sum()
+    }
+
+    /// The words that are known to take the caption's place, in order: those asked for with the
+    /// take, but what the director changed while it was made holds over them.
+    pub fn words(&self) -> Vec<Rewrite> {
+        let all = self.asked.then.iter().chain(&self.rewrites);
+        let all: BTreeMap<_, _> = all.map(|it| (it.after_chunks, it)).collect();
+        all.into_values().cloned().collect()
+    }
+
+    /// The words of a take that is to have `chunks` chunks. Those that were asked for last, and did
+    /// not hold yet, begin with the first chunk that is not made.
+    pub fn words_to_make(&self, chunks: usize) -> Vec<Rewrite> {
+        let mut words = self.words();
+        if let Some(caption) = self.rewrite_asked.clone() {
+            let held = self.rewrites.last().map_or(1, |rewrite| rewrite.after_chunks);
+            let after_chunks = self.chunks.len().max(held);
+            words.retain(|rewrite| rewrite.after_chunks != after_chunks);
+            words.push(Rewrite { after_chunks, caption });
+            words.sort_by_key(|rewrite| rewrite.after_chunks);
+        }
+        words.retain(|rewrite| rewrite.after_chunks < chunks);
+        words
     }
 
     /// Whether it is complete.
@@ -223,6 +254,11 @@ impl Story {
                 self.waiting(*take)?.cut_asked = true;
                 Ok(())
             }
+            Record::RewriteAsked { take, caption } => {
+                self.waiting(*take)?.rewrite_asked = Some(caption.clone());
+                Ok(())
+            }
+            Record::Rewritten { take, rewrite } => self.change_words(*take, rewrite),
             Record::Finished { take, memory, candidates } => {
                 self.finish(*take, *memory, candidates)
             }
@@ -245,9 +281,31 @@ impl Story {
         for pin in &asked.pins {
             self.check_pin(*pin)?;
         }
-        let (chunks, state) = (Vec::new(), TakeState::Waiting);
-        let asked = asked.clone();
-        self.takes.push(Take { id, parent, shot, asked, chunks, cut_asked: false, state });
+        self.takes.push(Take {
+            id,
+            parent,
+            shot,
+            asked: asked.clone(),
+            chunks: Vec::new(),
+            cut_asked: false,
+            rewrites: Vec::new(),
+            rewrite_asked: None,
+            state: TakeState::Waiting,
+        });
+        Ok(())
+    }
+
+    fn change_words(&mut self, take: TakeId, rewrite: &Rewrite) -> Result<(), String> {
+        let take = self.waiting(take)?;
+        let first = take.rewrites.last().map_or(1, |last| last.after_chunks + 1);
+        let (first, found) = (first.max(take.chunks.len()), rewrite.after_chunks);
+        if found < first {
+            return Err(format!(
+                "words of a take changed after {found} chunks, not before {first}"
+            ));
+        }
+        take.rewrite_asked.take_if(|asked| *asked == rewrite.caption);
+        take.rewrites.push(rewrite.clone());
         Ok(())
     }
 
@@ -280,6 +338,7 @@ impl Story {
         if made == 0 || candidates.iter().any(|candidate| made <= candidate.frame) {
             return Err(format!("a take of {made} frames cannot leave those it names"));
         }
+        take.rewrite_asked = None;
         take.state = TakeState::Finished { memory, candidates: candidates.to_vec() };
         Ok(())
     }

@@ -29,6 +29,7 @@ fn types<T: Serialize + DeserializeOwned>(side: &str) -> Vec<String> {
 fn every_message_of_both_sides_is_described() {
     let client = [
         "shot.append",
+        "shot.append",
         "shot.retake",
         "film.remake",
         "film.trim",
@@ -38,6 +39,7 @@ fn every_message_of_both_sides_is_described() {
         "frame.unpin",
         "undo",
         "redo",
+        "prompt.update",
         "cut",
         "title",
         "playback",
@@ -49,6 +51,8 @@ fn every_message_of_both_sides_is_described() {
         "story.updated",
         "take.started",
         "chunk.made",
+        "prompt.updated",
+        "prompt.unused",
         "take.finished",
         "take.failed",
         "done",

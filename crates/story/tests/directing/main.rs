@@ -6,3 +6,4 @@ mod edits;
 mod fake;
 mod keeping;
 mod making;
+mod rewriting;
