@@ -11,7 +11,7 @@ use std::sync::mpsc::Receiver;
 use std::thread;
 use std::time::Instant;
 
-use shotstream_plan::context::Held;
+use shotstream_plan::held::Held;
 use shotstream_plan::plan::{PlanError, ShotPlan, plan_held_shot};
 use shotstream_plan::recipe::Recipe;
 use shotstream_plan::script::{Rewrite, ShotScript, check_caption, check_rewrites};

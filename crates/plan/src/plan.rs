@@ -7,8 +7,9 @@
 use thiserror::Error;
 
 use crate::{
-    context::{Held, candidates, hold_context, select_context},
+    context::{candidates, select_context},
     geometry::{LatentFrames, PixelFrames},
+    held::{Held, hold_context},
     layout::{ChunkLayout, ContextLayout, layout_chunk, layout_held_context},
     recipe::{Recipe, RecipeError},
     script::{CaptionError, RewriteError, Script, ShotScript, check_caption, check_rewrites},

@@ -22,8 +22,8 @@ use shotstream_plan::geometry::PixelFrames;
 use shotstream_plan::script::Rewrite;
 use shotstream_story::StoryError;
 use shotstream_story::camera::Camera;
-use shotstream_story::memory::{context_of, state_before};
-use shotstream_story::record::{Pin, Record, TakeId};
+use shotstream_story::memory::{Context, context_of, state_before};
+use shotstream_story::record::{Asked, Pin, Record, TakeId};
 use shotstream_story::replay::script_of;
 use shotstream_story::tree::{Story, Take};
 
@@ -70,7 +70,7 @@ pub(crate) struct Director {
     running: Option<Running>,
     meter: Arc<Meter>,
     /// What takes are conditioned on, once it cannot change any more.
-    contexts: BTreeMap<TakeId, Vec<Pin>>,
+    contexts: BTreeMap<TakeId, Context>,
     /// The take the engine made last, and the state it left.
     after: Option<(TakeId, StoryState)>,
 }
@@ -154,7 +154,10 @@ impl Director {
         };
         let camera = Camera::new(take, recipe)?;
         let at_hand = self.after.take().filter(|(last, story)| {
-            Some(*last) == take.parent && story.pins.is_empty() && take.asked.pins.is_empty()
+            let Asked { pins, pictures, cast, .. } = &take.asked;
+            let nothing = pins.is_empty() && pictures.is_empty() && cast.is_empty();
+            let held = !story.pins.is_empty() || !story.pictures.is_empty();
+            Some(*last) == take.parent && nothing && !held
         });
         let state = match at_hand {
             Some(_) if self.engine.is_some() => None,
@@ -220,13 +223,16 @@ impl Director {
         match event {
             Event::ShotStarted { plan, prompt, unknown_words, dropped_tokens, .. } => {
                 let context = self.story.take(take).map(|take| self.hub.context(&self.story, take));
+                let context = context.unwrap_or_default();
+                let pin = |(take, frame)| Pin { take, frame };
                 self.stream.say(&Said::Started {
                     take,
                     shot: plan.shot,
                     frame: self.stream.frame(),
                     prompt,
                     frames: plan.frames.0,
-                    context: context.unwrap_or_default(),
+                    context: context.frames.into_iter().map(pin).collect(),
+                    pictures: context.pictures,
                     unknown_words,
                     dropped_tokens,
                 });
@@ -364,9 +370,8 @@ impl Director {
 
 impl Hub {
     /// The frames a take is conditioned on.
-    pub(crate) fn context(&self, story: &Story, take: &Take) -> Vec<Pin> {
-        let context = context_of(story, take, self.recipe()).unwrap_or_default();
-        context.into_iter().map(|(take, frame)| Pin { take, frame }).collect()
+    pub(crate) fn context(&self, story: &Story, take: &Take) -> Context {
+        context_of(story, take, self.recipe()).unwrap_or_default()
     }
 }
 

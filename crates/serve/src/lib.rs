@@ -24,6 +24,8 @@ mod metrics;
 
 mod page;
 
+mod pictures;
+
 mod routes;
 
 mod socket;

@@ -3,8 +3,10 @@
 //! `docs/PROTOCOL.md` describes them; its examples are parsed by a test.
 
 use serde::{Deserialize, Serialize};
+use shotstream_plan::held::Shares;
 use shotstream_story::edit::{Edit, Words};
-use shotstream_story::record::{Hash, Pin, TakeId};
+use shotstream_story::picture::Developed;
+use shotstream_story::record::{Hash, Member, PictureId, PicturePin, Pin, TakeId};
 
 use crate::view::{StoryView, StreamView, Timings};
 
@@ -66,6 +68,40 @@ pub enum Ask {
     /// No longer.
     #[serde(rename = "frame.unpin")]
     Unpin(Pin),
+    /// Show a picture to every take asked for from now on.
+    #[serde(rename = "picture.pin")]
+    PinPicture(PicturePin),
+    /// No longer.
+    #[serde(rename = "picture.unpin")]
+    UnpinPicture(PicturePin),
+    /// Put somebody into the cast, or change who is in it under this name.
+    #[serde(rename = "cast.set")]
+    SetMember(Member),
+    /// Call somebody in the cast by another name.
+    #[serde(rename = "cast.rename")]
+    RenameMember {
+        /// The name so far.
+        name: String,
+        /// The new name.
+        to: String,
+    },
+    /// Take somebody out of the cast.
+    #[serde(rename = "cast.remove")]
+    RemoveMember {
+        /// The name.
+        name: String,
+    },
+    /// Let pins and cast take so many context frames at most.
+    #[serde(rename = "memory.share")]
+    Share(Shares),
+    /// A picture came over HTTP; nobody can say this on a line.
+    #[serde(skip)]
+    Bring {
+        /// What it shows.
+        caption: String,
+        /// Its blobs.
+        picture: Developed,
+    },
     /// Undo the last change.
     #[serde(rename = "undo")]
     Undo,
@@ -110,9 +146,16 @@ impl Ask {
             Self::Choose { take } => Edit::Choose { take },
             Self::Pin(pin) => Edit::Pin(pin),
             Self::Unpin(pin) => Edit::Unpin(pin),
+            Self::PinPicture(PicturePin { picture }) => Edit::PinPicture(picture),
+            Self::UnpinPicture(PicturePin { picture }) => Edit::UnpinPicture(picture),
+            Self::SetMember(member) => Edit::SetMember(member),
+            Self::RenameMember { name, to } => Edit::RenameMember { name, to },
+            Self::RemoveMember { name } => Edit::RemoveMember { name },
+            Self::Share(shares) => Edit::Share(shares),
             Self::Undo => Edit::Undo,
             Self::Redo => Edit::Redo,
             Self::Cut
+            | Self::Bring { .. }
             | Self::Rewrite { .. }
             | Self::Title { .. }
             | Self::Playback { .. }
@@ -154,6 +197,9 @@ pub enum Said {
         frames: usize,
         /// The frames it is conditioned on.
         context: Vec<Pin>,
+        /// The pictures it is conditioned on besides.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pictures: Vec<PictureId>,
         /// Words the model does not know.
         unknown_words: Vec<String>,
         /// Tokens at the end of the prompt the model does not read.

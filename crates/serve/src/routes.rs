@@ -9,10 +9,11 @@ use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
 use serde_json::{Value, json};
+use shotstream_story::picture::MAX_BYTES;
 
 use crate::error::ApiError;
 use crate::hub::Hub;
-use crate::{door, film, page, socket, stories, videos};
+use crate::{door, film, page, pictures, socket, stories, videos};
 
 /// Bytes of an ordinary request at most.
 const MAX_BODY_BYTES: usize = 1 << 20;
@@ -20,6 +21,8 @@ const MAX_BODY_BYTES: usize = 1 << 20;
 /// Addresses and what answers.
 pub(crate) fn router(hub: Arc<Hub>) -> Router {
     let import = post(stories::import).layer(DefaultBodyLimit::disable());
+    // One byte more than is taken, so that the answer says why.
+    let bring = post(pictures::bring).layer(DefaultBodyLimit::max(MAX_BYTES + 1));
     Router::new()
         .route("/", get(page::index))
         .route("/watch/{token}", get(page::index))
@@ -36,7 +39,8 @@ pub(crate) fn router(hub: Arc<Hub>) -> Router {
         .route("/v1/stories/{id}/film.mp4", get(film::film))
         .route("/v1/stories/{id}/live.mp4", get(film::live))
         .route("/v1/stories/{id}/takes/{take}/film.mp4", get(film::take))
-        .route("/v1/stories/{id}/pictures/{hash}", get(stories::picture))
+        .route("/v1/stories/{id}/pictures", bring)
+        .route("/v1/stories/{id}/pictures/{hash}", get(pictures::look))
         .route("/v1/stories/{id}/story.shotstory", get(stories::export))
         .route("/v1/stories/{id}/watch", post(stories::watch))
         .route("/v1/watch/{token}", get(socket::watch))

@@ -14,7 +14,6 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use shotstream_plan::script::MAX_CAPTION_CHARACTERS;
 use shotstream_story::StoryError;
-use shotstream_story::record::Hash;
 use shotstream_story::shotstory;
 use shotstream_story::store::fresh_name;
 
@@ -87,28 +86,6 @@ pub(crate) async fn remove(
 ) -> Result<Json<Value>, ApiError> {
     hub.remove(&id)?;
     Ok(Json(json!({ "id": id, "object": "story.deleted", "deleted": true })))
-}
-
-/// `GET /v1/stories/{id}/pictures/{hash}`
-pub(crate) async fn picture(
-    State(hub): State<Arc<Hub>>,
-    Path((id, hash)): Path<(String, String)>,
-) -> Result<Response, ApiError> {
-    // The story is asked for, so that who may see pictures is who may see the story.
-    hub.store.made(&id)?;
-    let hash: Hash = hash.parse().map_err(ApiError::invalid)?;
-    let png = hub.store.blobs().get(hash).map_err(|error| match error {
-        StoryError::Blob { reason, .. } => ApiError::not_found(reason),
-        error => error.into(),
-    })?;
-    if !png.starts_with(b"\x89PNG") {
-        return Err(ApiError::not_found("this is no picture"));
-    }
-    let kind = [
-        (header::CONTENT_TYPE, "image/png"),
-        (header::CACHE_CONTROL, "private, max-age=31536000, immutable"),
-    ];
-    Ok((kind, png).into_response())
 }
 
 /// `POST /v1/stories/{id}/watch`

@@ -11,9 +11,13 @@ pub mod tree;
 
 pub mod edit;
 
+pub mod held;
+
 pub mod memory;
 
 pub mod camera;
+
+pub mod picture;
 
 pub mod blobs;
 

@@ -6,14 +6,15 @@ use std::sync::Arc;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use shotstream_engine::network::Latents;
 use shotstream_engine::story::{PastShot, PinnedFrame, Rewritten, StoryState};
-use shotstream_plan::context::{ContextFrame, Held};
+use shotstream_plan::context::ContextFrame;
 use shotstream_plan::geometry::PixelFrames;
+use shotstream_plan::held::Places;
 use shotstream_plan::plan::plan_held_shot;
 use shotstream_plan::recipe::Recipe;
 
 use crate::blobs::Blobs;
 use crate::error::StoryError;
-use crate::record::{Hash, TakeId};
+use crate::record::{Hash, Kept, PictureId, PicturePin, TakeId};
 use crate::tree::{Story, Take, TakeState};
 
 /// Latents `[1, C, h, w]` of the frames a shot leaves behind, by their number.
@@ -86,7 +87,7 @@ pub fn state_before(
         TakeState::Finished { memory, .. } => from_blob(blobs, memory),
         _ => Err(StoryError::Edit(format!("take {} is not complete", take.id))),
     };
-    state_with(story, take, recipe, frames)
+    state_with(story, take, recipe, blobs, frames)
 }
 
 /// The same, with the latents of earlier takes from `frames`.
@@ -94,9 +95,10 @@ pub(crate) fn state_with(
     story: &Story,
     take: &Take,
     recipe: &Recipe,
+    blobs: &Blobs,
     mut frames: impl FnMut(&Take) -> Result<Frames, StoryError>,
 ) -> Result<StoryState, StoryError> {
-    let line = take.parent.map_or_else(Vec::new, |parent| story.ancestry(parent));
+    let line = line_before(story, take);
     let past: Vec<&Take> = line.iter().filter_map(|&take| story.take(take)).collect();
     let mut state = StoryState::new(story.premise.global.clone(), story.premise.seed);
     let shares = recipe.memory().shares(past.len());
@@ -106,39 +108,113 @@ pub(crate) fn state_with(
             state.shots.insert(past.shot, past_of(story, past, recipe, frames(past)?));
         }
     }
-    for pin in &take.asked.pins {
-        let Some(&pinned) = past.iter().find(|past| past.id == pin.take) else { continue };
-        let at = ContextFrame { shot: pinned.shot, frame: pin.frame };
+    let held = held_by(take, &line, recipe);
+    for at in held.frames {
+        let pinned = past[at.shot];
         let past = past_of(story, pinned, recipe, frames(pinned)?);
-        if let Some(latents) = past.frames.get(&pin.frame).cloned() {
-            let prompt = past.prompt_of(pin.frame).to_owned();
+        if let Some(latents) = past.frames.get(&at.frame).cloned() {
+            let prompt = past.prompt_of(at.frame).to_owned();
             state.pins.insert(at, PinnedFrame { prompt, latents });
         }
+    }
+    for picture in held.pictures.iter().filter_map(|&picture| story.picture(picture)) {
+        let missing = || StoryError::Blob {
+            reason: "it holds no latents of a picture".to_owned(),
+            hash: picture.memory,
+        };
+        let latents = from_blob(blobs, picture.memory)?.remove(&0).ok_or_else(missing)?;
+        // It is read as what a first shot shows.
+        let prompt = recipe.prompt(&story.premise.global, 0, &picture.caption);
+        state.pictures.push(PinnedFrame { prompt, latents });
     }
     Ok(state)
 }
 
-/// What a take shows the one who directs: which frames it is conditioned on, as takes and frames.
+/// The takes before a take, oldest first.
+fn line_before(story: &Story, take: &Take) -> Vec<TakeId> {
+    take.parent.map_or_else(Vec::new, |parent| story.ancestry(parent))
+}
+
+/// What a take is shown whatever the memory policy says.
+struct Held {
+    pictures: Vec<PictureId>,
+    /// In story order.
+    frames: Vec<ContextFrame>,
+    places: Places,
+}
+
+/// What finds room of what a take was asked for with: its pins first, then what the cast brings.
+/// Frames of takes that do not lie before it are passed over.
+fn held_by(take: &Take, line: &[TakeId], recipe: &Recipe) -> Held {
+    let there = |kept: &Kept| match kept {
+        Kept::Frame(pin) => line.contains(&pin.take),
+        Kept::Picture(_) => true,
+    };
+    let asked = &take.asked;
+    let pictures = asked.pictures.iter().map(|&picture| Kept::Picture(PicturePin { picture }));
+    let pins = pictures.chain(asked.pins.iter().copied().map(Kept::Frame));
+    let mut pins: Vec<Kept> = pins.filter(there).collect();
+    let cast = asked.cast.iter().copied().filter(|kept| there(kept) && !pins.contains(kept));
+    let mut cast: Vec<Kept> = cast.collect();
+    let shares = asked.shares.unwrap_or_default();
+    let places = shares.divide(recipe.context_frames(), pins.len(), cast.len());
+    pins.truncate(places.pins);
+    cast.truncate(places.cast);
+    let mut held = Held { pictures: Vec::new(), frames: Vec::new(), places };
+    for kept in pins.into_iter().chain(cast) {
+        match kept {
+            Kept::Picture(PicturePin { picture }) => held.pictures.push(picture),
+            Kept::Frame(pin) => {
+                let shot = line.iter().position(|&take| take == pin.take);
+                held.frames.extend(shot.map(|shot| ContextFrame { shot, frame: pin.frame }));
+            }
+        }
+    }
+    held.frames.sort_unstable();
+    held
+}
+
+/// What a take is conditioned on, as the one who directs sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Context {
+    /// Pictures, which stand before all frames.
+    pub pictures: Vec<PictureId>,
+    /// Frames of earlier takes, in story order.
+    pub frames: Vec<(TakeId, usize)>,
+    /// Who has how many of the places.
+    pub places: Places,
+}
+
+/// What a take is conditioned on.
 ///
 /// # Errors
 /// When it is longer than the network can place.
-pub fn context_of(
-    story: &Story,
-    take: &Take,
-    recipe: &Recipe,
-) -> Result<Vec<(TakeId, usize)>, StoryError> {
-    let line = take.parent.map_or_else(Vec::new, |parent| story.ancestry(parent));
-    let past: Vec<&Take> = line.iter().filter_map(|&take| story.take(take)).collect();
-    let timeline = past.iter().map(|past| PixelFrames(length_of(past))).collect();
-    let pins = take.asked.pins.iter().filter_map(|pin| {
-        let shot = line.iter().position(|&take| take == pin.take)?;
-        Some(ContextFrame { shot, frame: pin.frame })
-    });
-    let pins: Vec<_> = pins.take(recipe.context_frames().saturating_sub(1)).collect();
-    let frames = PixelFrames(take.asked.frames);
-    let held = Held { pictures: 0, pins: &pins };
-    let plan = plan_held_shot(recipe, &timeline, frames, held)?;
-    Ok(plan.context.frames.iter().map(|it| (line[it.shot], it.frame)).collect())
+pub fn context_of(story: &Story, take: &Take, recipe: &Recipe) -> Result<Context, StoryError> {
+    let line = line_before(story, take);
+    let past = line.iter().filter_map(|&take| story.take(take));
+    let timeline = past.map(|past| PixelFrames(length_of(past))).collect();
+    let Held { pictures, frames: pins, places } = held_by(take, &line, recipe);
+    let held = shotstream_plan::held::Held { pictures: pictures.len(), pins: &pins };
+    let plan = plan_held_shot(recipe, &timeline, PixelFrames(take.asked.frames), held)?;
+    let frames = plan.context.frames.iter().map(|it| (line[it.shot], it.frame)).collect();
+    Ok(Context { pictures, frames, places })
+}
+
+/// What a take is conditioned on, as text: who has which places, then every place.
+///
+/// # Errors
+/// When it is longer than the network can place.
+pub fn trace_of(story: &Story, take: &Take, recipe: &Recipe) -> Result<String, StoryError> {
+    let Context { pictures, frames, places } = context_of(story, take, recipe)?;
+    let mut text = format!("take {}, shot {}: {places}\n", take.id, take.shot);
+    for picture in pictures {
+        let caption = story.picture(picture).map_or("", |picture| &picture.caption);
+        text += &format!("  picture {picture}: {caption}\n");
+    }
+    for (take, frame) in frames {
+        text += &format!("  take {take}, frame {frame}\n");
+    }
+    Ok(text)
 }
 
 /// How long a take is, or will be unless it is cut.

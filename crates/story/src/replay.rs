@@ -11,6 +11,7 @@ use shotstream_engine::story::StoryState;
 use shotstream_plan::recipe::Recipe;
 use shotstream_plan::script::ShotScript;
 
+use crate::blobs::Blobs;
 use crate::camera::hash_of;
 use crate::error::StoryError;
 use crate::memory::{Frames, state_with};
@@ -39,11 +40,12 @@ pub fn script_of(take: &Take, chunks: usize, recipe: &Recipe) -> ShotScript {
     ShotScript { caption, frames, seed, then: take.words_to_make(chunks) }
 }
 
-/// Make every complete take again, after what was made again, and compare.
+/// Make every complete take again, after what was made again, and compare. Of what is kept only the
+/// latents of pictures are read from `blobs`, which nobody can make again.
 ///
 /// # Errors
 /// When the engine fails.
-pub fn replay(story: &Story, teller: &dyn Teller) -> Result<Replayed, StoryError> {
+pub fn replay(story: &Story, blobs: &Blobs, teller: &dyn Teller) -> Result<Replayed, StoryError> {
     let (commands, receiver) = sync_channel(2);
     let (sender, events) = channel(CHUNKS_AHEAD);
     thread::scope(|scope| {
@@ -60,7 +62,7 @@ pub fn replay(story: &Story, teller: &dyn Teller) -> Result<Replayed, StoryError
         let events = events;
         for take in story.takes().iter().filter(|take| take.is_finished()) {
             let frames = |take: &Take| Ok(remembered.get(&take.id).cloned().unwrap_or_default());
-            let state = Box::new(state_with(story, take, recipe, frames)?);
+            let state = Box::new(state_with(story, take, recipe, blobs, frames)?);
             let shot = script_of(take, take.chunks.len(), recipe);
             for command in [Command::GoTo { story: state }, Command::AddShot { shot }] {
                 commands.send(command).map_err(|_| ended())?;

@@ -9,13 +9,16 @@ use std::collections::BTreeMap;
 use shotstream_plan::script::Rewrite;
 
 use crate::error::StoryError;
-use crate::record::{Asked, Candidate, Chunk, Hash, Pin, Premise, Record, TakeId};
+use crate::record::{
+    Asked, Candidate, Chunk, Hash, Holding, Picture, PictureId, Pin, Premise, Record, TakeId,
+};
 
 /// A story so far.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Story {
     /// How it is made.
     pub premise: Premise,
+    pictures: Vec<Picture>,
     takes: Vec<Take>,
     revisions: Vec<Revision>,
     /// The revision that counts.
@@ -70,6 +73,7 @@ pub enum TakeState {
 struct Revision {
     line: Vec<TakeId>,
     pins: Vec<Pin>,
+    holding: Holding,
     /// The revision it changed.
     before: usize,
     /// The newest change to it.
@@ -123,7 +127,8 @@ impl Story {
     /// A story without shots.
     pub fn new(premise: Premise) -> Self {
         let revisions = vec![Revision::default()];
-        Self { premise, takes: Vec::new(), revisions, now: 0, records: 1 }
+        let (pictures, takes) = (Vec::new(), Vec::new());
+        Self { premise, pictures, takes, revisions, now: 0, records: 1 }
     }
 
     /// A story from its journal.
@@ -166,6 +171,21 @@ impl Story {
     /// The pins that takes asked for now are given.
     pub fn pins(&self) -> &[Pin] {
         &self.revisions[self.now].pins
+    }
+
+    /// What else they are given.
+    pub fn holding(&self) -> &Holding {
+        &self.revisions[self.now].holding
+    }
+
+    /// Every picture that was brought, in the order they came.
+    pub fn pictures(&self) -> &[Picture] {
+        &self.pictures
+    }
+
+    /// A picture by its number.
+    pub fn picture(&self, id: PictureId) -> Option<&Picture> {
+        self.pictures.get((id as usize).checked_sub(1)?)
     }
 
     /// Whether there is a change to undo.
@@ -234,7 +254,15 @@ impl Story {
                 Ok(())
             }
             Record::Asked { take, parent, asked } => self.ask(*take, *parent, asked),
-            Record::Edited { line, pins, .. } => self.revise(line, pins),
+            Record::Edited { line, pins, holding, .. } => self.revise(line, pins, holding),
+            Record::Pictured(picture) => {
+                let next = self.pictures.len() as PictureId + 1;
+                if picture.picture != next {
+                    return Err(format!("picture {next} was expected, {} came", picture.picture));
+                }
+                self.pictures.push(picture.clone());
+                Ok(())
+            }
             Record::Undone => {
                 let before = self.revisions[self.now].before;
                 let undone = self.can_undo().then_some(before);
@@ -281,6 +309,8 @@ impl Story {
         for pin in &asked.pins {
             self.check_pin(*pin)?;
         }
+        asked.pictures.iter().try_for_each(|&picture| self.check_picture(picture))?;
+        asked.cast.iter().try_for_each(|&kept| self.check_kept(kept))?;
         self.takes.push(Take {
             id,
             parent,
@@ -309,7 +339,7 @@ impl Story {
         Ok(())
     }
 
-    fn revise(&mut self, line: &[TakeId], pins: &[Pin]) -> Result<(), String> {
+    fn revise(&mut self, line: &[TakeId], pins: &[Pin], holding: &Holding) -> Result<(), String> {
         for (shot, &take) in line.iter().enumerate() {
             let found = self.known(take)?.shot;
             if found != shot {
@@ -319,10 +349,11 @@ impl Story {
         for &pin in pins {
             self.check_pin(pin)?;
         }
+        self.check_holding(holding)?;
         let next = self.revisions.len();
         self.revisions[self.now].after = Some(next);
-        let (line, pins) = (line.to_vec(), pins.to_vec());
-        self.revisions.push(Revision { line, pins, before: self.now, after: None });
+        let (line, pins, holding) = (line.to_vec(), pins.to_vec(), holding.clone());
+        self.revisions.push(Revision { line, pins, holding, before: self.now, after: None });
         self.now = next;
         Ok(())
     }

@@ -5,6 +5,7 @@ use shotstream_story::StoryError;
 use shotstream_story::record::{Record, TakeId};
 
 use super::Director;
+use crate::hub::picture_of;
 use crate::protocol::Ask;
 
 impl Director {
@@ -13,6 +14,7 @@ impl Director {
         let records = match ask {
             Ask::Cut => vec![self.story.cut(self.running_take()?)?],
             Ask::Rewrite { caption } => return self.rewrite(caption.trim()),
+            Ask::Bring { caption, picture } => vec![picture_of(&self.story, caption, *picture)?],
             Ask::Title { title } => vec![Record::Titled { title: title.clone() }],
             Ask::Playback { .. } | Ask::Ping => return Ok(()),
             edit => match edit.edit() {
@@ -28,9 +30,8 @@ impl Director {
     /// Give the running take other words.
     fn rewrite(&mut self, caption: &str) -> Result<(), StoryError> {
         let record = self.story.rewrite(self.running_take()?, caption)?;
-        self.write(&[record])?;
-        if let Some(engine) = &self.engine {
-            let caption = caption.to_owned();
+        self.write(std::slice::from_ref(&record))?;
+        if let (Some(engine), Record::RewriteAsked { caption, .. }) = (&self.engine, record) {
             // An engine that is gone says why by its events; the words are on the disk.
             let _ = engine.commands.try_send(Command::Rewrite { caption });
         }

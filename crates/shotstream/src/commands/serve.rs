@@ -5,6 +5,7 @@ use std::{fs, net::SocketAddr, path::Path, sync::Arc, sync::mpsc::Receiver, time
 use shotstream_engine::{
     event::{Command, EventSender},
     meter::Meter,
+    network::{FrameEncoder as _, Latents, NetworkError, Pixels},
     noise::Noise,
     session::{self, Ending, Networks, Settings},
     story::StoryState,
@@ -101,6 +102,10 @@ impl Teller for ModelTeller {
 
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn remember(&self, picture: &Pixels) -> Result<Latents, NetworkError> {
+        self.networks.encoder.encode(picture)
     }
 
     fn tell(

@@ -66,7 +66,7 @@ fn make_again(args: &ReplayArgs) -> anyhow::Result<()> {
     let store = Store::open(&args.folder.stories)?;
     let story = store.load(&args.story).map_err(blame)?;
     let teller = ModelTeller::open(&args.model, args.size)?;
-    let Replayed { takes, chunks, differing } = replay(&story, &teller)?;
+    let Replayed { takes, chunks, differing } = replay(&story, store.blobs(), &teller)?;
     match &differing[..] {
         [] => print(&format!("{takes} takes made again, {chunks} chunks, every one the same\n")),
         [(take, chunk), ..] => Err(anyhow!(

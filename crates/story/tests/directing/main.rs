@@ -4,6 +4,7 @@
 
 mod edits;
 mod fake;
+mod held;
 mod keeping;
 mod making;
 mod rewriting;

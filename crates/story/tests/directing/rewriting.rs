@@ -34,7 +34,7 @@ fn words_that_changed_make_the_film_that_was_asked_for_with_them_and_replay_to_t
     assert_eq!(live.film(), written.film());
     assert_eq!(written.story.take(1).unwrap().rewrites, []);
     for set in [&live, &written] {
-        let replayed = replay(&set.story, &set.teller).unwrap();
+        let replayed = replay(&set.story, set.store.blobs(), &set.teller).unwrap();
         assert_eq!((replayed.chunks, replayed.differing), (8, Vec::new()));
     }
     let mut plain = Set::new(&home.path().join("plain"));
@@ -82,7 +82,7 @@ fn words_that_were_asked_for_and_did_not_hold_yet_begin_with_the_first_chunk_tha
     assert_eq!(set.story.take(1).unwrap().words_to_make(3), []);
     set.make();
     assert_eq!(set.story.take(1).unwrap().rewrites, [then(3, "uno")]);
-    assert_eq!(replay(&set.story, &set.teller).unwrap().differing, []);
+    assert_eq!(replay(&set.story, set.store.blobs(), &set.teller).unwrap().differing, []);
 }
 
 #[test]
