@@ -37,6 +37,12 @@ fn every_message_of_both_sides_is_described() {
         "film.choose",
         "frame.pin",
         "frame.unpin",
+        "picture.pin",
+        "picture.unpin",
+        "cast.set",
+        "cast.rename",
+        "cast.remove",
+        "memory.share",
         "undo",
         "redo",
         "prompt.update",
@@ -48,6 +54,7 @@ fn every_message_of_both_sides_is_described() {
     assert_eq!(types::<Request>("client"), client);
     let server = [
         "session.created",
+        "story.updated",
         "story.updated",
         "take.started",
         "chunk.made",

@@ -104,7 +104,8 @@ fn pictures_and_the_cast_take_their_places_in_the_memory() {
           take 2, frame 0
           take 3, frame 0
           take 3, frame 32
-    "#]].assert_eq(&traces(&set));
+    "#]]
+    .assert_eq(&traces(&set));
     assert_eq!(replay(&set.story, set.store.blobs(), &set.teller).unwrap().differing, []);
 }
 
