@@ -36,6 +36,7 @@ studio! {
     "studio.js": SCRIPT,
     "composer.js": SCRIPT,
     "line.js": SCRIPT,
+    "memory.js": SCRIPT,
     "player.js": SCRIPT,
     "say.js": SCRIPT,
     "store.js": SCRIPT,

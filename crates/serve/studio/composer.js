@@ -21,7 +21,7 @@ export class Composer {
   /** Take a shot again. @param {number} place @param {any} take */
   retake(place, take) {
     this.retaking = place;
-    $("caption").value = take.caption;
+    $("caption").value = take.typed ?? take.caption;
     $("chunks").value = this.chunksFrom(take.frames);
     $("seed").value = "";
     this.tellLength();

@@ -2,9 +2,10 @@
 
 import { Composer } from "./composer.js";
 import { Line } from "./line.js";
+import { drawMemory, heldBy, useMemory } from "./memory.js";
 import { Player } from "./player.js";
 import { drawTree } from "./tree.js";
-import { $, drawBoard, drawMemory, drawMeter, drawPrompt, drawShelf } from "./views.js";
+import { $, drawBoard, drawMeter, drawPrompt, drawShelf } from "./views.js";
 import { KeyNeeded, announce, fetched, toast } from "./say.js";
 import { filmOf, keep, nothing, reduce, takesOfShot } from "./store.js";
 
@@ -217,7 +218,28 @@ const does = {
   retake: (place) => composer.retake(place, filmOf(state.story)[place]),
   pin: (at) => ask({ type: "frame.pin", take: at.take, frame: at.frame }),
   unpin: (at) => ask({ type: "frame.unpin", take: at.take, frame: at.frame }),
+  pinPicture: (picture) => ask({ type: "picture.pin", picture }),
+  unpinPicture: (picture) => ask({ type: "picture.unpin", picture }),
+  setMember: (member) => ask({ type: "cast.set", ...member }),
+  addMember: (name, caption) => ask({ type: "cast.set", name, caption, frames: heldBy(state.story) }),
+  renameMember: (name) => {
+    const to = prompt(`What is @${name} called from now on?`, name);
+    if (to && to.trim() !== name) ask({ type: "cast.rename", name, to: to.trim() });
+  },
+  removeMember: (name) => ask({ type: "cast.remove", name }),
+  share: (pins, cast) => ask({ type: "memory.share", pins, cast }),
+  say: (words) => { $("caption").setRangeText(words, $("caption").selectionStart, $("caption").selectionEnd, "end"); $("caption").focus(); },
+  toast,
+  bring: async (file, caption) => {
+    let done = false;
+    await trying(async () => {
+      await fetched(`/v1/stories/${storyId}/pictures?caption=${encodeURIComponent(caption)}`, { method: "POST", body: file });
+      done = true;
+    });
+    return done;
+  },
 };
+useMemory(does);
 
 async function send(cutting) {
   if (!state.stream) return;
