@@ -12,7 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use self::draft::{DraftArgs, Words};
 pub(crate) use self::exports::{ExportName, ExportsArgs};
 pub(crate) use self::serve::{
-    ExportStoryArgs, FolderArgs, ImportStoryArgs, ReplayArgs, ServeArgs, StoryCommand,
+    ExportStoryArgs, FolderArgs, ImportStoryArgs, MemoryArgs, ReplayArgs, ServeArgs, StoryCommand,
 };
 pub(crate) use self::world::{
     DrawArgs, JudgeArgs, MemoryName, PastName, PicturesArgs, SheetArgs, StoryArgs, WorldCommand,

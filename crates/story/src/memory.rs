@@ -6,7 +6,7 @@ use std::sync::Arc;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use shotstream_engine::network::Latents;
 use shotstream_engine::story::{PastShot, PinnedFrame, Rewritten, StoryState};
-use shotstream_plan::context::ContextFrame;
+use shotstream_plan::context::{ContextFrame, share_budget};
 use shotstream_plan::geometry::PixelFrames;
 use shotstream_plan::held::Places;
 use shotstream_plan::plan::plan_held_shot;
@@ -171,6 +171,13 @@ fn held_by(take: &Take, line: &[TakeId], recipe: &Recipe) -> Held {
         }
     }
     held.frames.sort_unstable();
+    if line.is_empty() && !held.pictures.is_empty() {
+        // Without a past the pictures have all places, pins before the cast.
+        let places = share_budget(recipe.context_frames(), held.pictures.len());
+        let (pins, cast) = places.split_at(held.places.pins);
+        let [pins, cast] = [pins, cast].map(|places| places.iter().sum());
+        held.places = Places { pins, cast, policy: 0 };
+    }
     held
 }
 

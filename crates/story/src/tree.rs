@@ -86,8 +86,7 @@ impl Take {
         self.chunks.iter().map(|chunk| chunk.frames).sum()
     }
 
-    /// The words that are known to take the caption's place, in order: those asked for with the
-    /// take, but what the director changed while it was made holds over them.
+    /// The words known to take the caption's place, in order; those of the director hold first.
     pub fn words(&self) -> Vec<Rewrite> {
         let all = self.asked.then.iter().chain(&self.rewrites);
         let all: BTreeMap<_, _> = all.map(|it| (it.after_chunks, it)).collect();

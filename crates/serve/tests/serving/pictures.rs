@@ -51,7 +51,7 @@ fn a_picture_is_brought_pinned_named_and_shown() {
     assert_eq!(started, Some(("Rain. shot0:a fox waves", vec![1])));
     let take = &server.get(&format!("/v1/stories/{story}")).json()["takes"][0];
     assert_eq!((&take["typed"], &take["pictures"]), (&json!("@mara waves"), &json!([1])));
-    assert_eq!(take["places"], json!({ "pins": 0, "cast": 1, "policy": 5 }));
+    assert_eq!(take["places"], json!({ "pins": 0, "cast": 6, "policy": 0 }));
     let film = hashes(&heard);
     // The same without the picture is another film.
     let mut other = server.direct("?format=none");

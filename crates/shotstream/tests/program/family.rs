@@ -3,6 +3,7 @@
 use std::fs;
 
 use crate::fixture::{Home, root};
+use crate::road;
 
 /// One shot of three chunks whose words change after the second.
 const REWRITTEN: &str = r#"
@@ -65,6 +66,27 @@ fn every_recipe_of_the_family_makes_a_film() {
     }
     let committed = root().join("recipes/generation");
     assert_eq!(fs::read_dir(committed).unwrap().count(), 3, "every recipe is tried above");
+}
+
+#[test]
+fn a_model_without_context_frames_is_not_trained_to_remember() {
+    let home = road::home();
+    let fresh = fs::read_to_string(home.path("fresh.toml")).unwrap();
+    let lines = fresh.lines().map(|line| match line.starts_with("context_frames") {
+        true => "context_frames = 0\n".to_owned(),
+        false => line.to_owned() + "\n",
+    });
+    home.write("fresh.toml", lines.collect::<String>());
+    home.done(&["train", "fresh", "--recipe", "fresh.toml", "--dir", "fresh"]);
+    let from = ["--from", "fresh/model.safetensors", "--dir", "teacher"];
+    let run = home.run(&[&["train", "teacher", "--recipe", "teacher.toml"], &from[..]].concat());
+    let expected = "error: the recipe asks for what cannot be done: teacher needs context frames, \
+                    the model's recipe has none\n";
+    assert_eq!((run.code, run.stderr.ends_with(expected)), (Some(2), true), "{}", run.stderr);
+    let asked = ["prepare", "--world", "1", "-o", "shards", "--model", "fresh/model.safetensors"];
+    let refused = home.refused(2, &asked);
+    let expected = "stories are prepared for context frames, the model's recipe has none";
+    assert_eq!(refused, format!("error: {expected}"));
 }
 
 #[test]

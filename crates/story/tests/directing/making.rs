@@ -119,9 +119,9 @@ impl Set {
                     match event {
                         Event::Rewritten { chunk, caption, .. } => {
                             let rewrite = Rewrite { after_chunks: chunk, caption };
-                            let known = story.take(take.id).unwrap();
-                            if !known.words().contains(&rewrite) {
-                                let record = Record::Rewritten { take: take.id, rewrite };
+                            let record =
+                                Record::Rewritten { take: take.id, rewrite: rewrite.clone() };
+                            if !story.take(take.id).unwrap().words().contains(&rewrite) {
                                 store.write(id, story, &[record]).unwrap();
                             }
                         }
