@@ -57,6 +57,10 @@ pub(crate) struct Inbox<'a> {
     waiting: VecDeque<Next>,
     cut: bool,
     rewrite: Option<String>,
+    /// Whether the words are for a shot that was asked for before them and has not begun.
+    rewrites_next: bool,
+    /// Whether a shot is being made.
+    running: bool,
     closed: bool,
     looked: Instant,
 }
@@ -64,21 +68,32 @@ pub(crate) struct Inbox<'a> {
 impl<'a> Inbox<'a> {
     pub(crate) fn new(commands: &'a Receiver<Command>) -> Self {
         let looked = Instant::now();
-        let waiting = VecDeque::new();
-        Self { commands, waiting, cut: false, rewrite: None, closed: false, looked }
+        Self {
+            commands,
+            waiting: VecDeque::new(),
+            cut: false,
+            rewrite: None,
+            rewrites_next: false,
+            running: false,
+            closed: false,
+            looked,
+        }
     }
 
     /// The next step, waiting for one; nothing when the client has no more to ask. A cut that was
     /// asked for before no longer has a shot to end, nor have other words one to hold for.
     pub(crate) fn next(&mut self, events: &EventSender) -> Result<Option<Next>, ViewerLeft> {
         self.look();
+        self.running = false;
         loop {
             events.check()?;
             self.cut = false;
-            if let Some(caption) = self.rewrite.take() {
+            if let Some(caption) = self.rewrite.take_if(|_| !self.rewrites_next) {
                 return Ok(Some(Next::TooLate(caption)));
             }
             if let Some(step) = self.waiting.pop_front() {
+                self.running = matches!(step, Next::Shot(_));
+                self.rewrites_next &= !self.running;
                 return Ok(Some(step));
             }
             if self.closed {
@@ -154,7 +169,11 @@ impl<'a> Inbox<'a> {
             }
             Command::GoTo { story } => self.waiting.push_back(Next::GoTo(story)),
             Command::Cut => self.cut = true,
-            Command::Rewrite { caption } => self.rewrite = Some(caption),
+            Command::Rewrite { caption } => {
+                let waits = || self.waiting.iter().any(|step| matches!(step, Next::Shot(_)));
+                self.rewrites_next = !self.running && waits();
+                self.rewrite = Some(caption);
+            }
             Command::Finish => self.closed = true,
         }
     }

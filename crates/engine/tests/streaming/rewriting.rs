@@ -147,6 +147,20 @@ fn words_from_the_director_hold_from_the_next_chunk_on_and_are_the_film_of_a_scr
 }
 
 #[test]
+fn words_for_a_shot_that_was_asked_for_and_has_not_begun_hold_from_its_second_chunk_on() {
+    let (fake, gate) = gated();
+    let running = Running::start(&fake, settings(), StoryState::new("Rain. ", 0));
+    // Both are there before the session looks, or the first begins meanwhile.
+    running.ask(&["a cat"]);
+    running.commands.send(Command::Rewrite { caption: "a dog".into() }).unwrap();
+    running.commands.send(Command::Finish).unwrap();
+    open(&gate, 12);
+    let told = summary(&running.finish().0);
+    assert!(told.contains("shot 0 from chunk 1: \"Rain. shot0:a dog\""), "{told}");
+    assert!(!told.contains("not rewritten"), "{told}");
+}
+
+#[test]
 fn words_that_come_too_late_or_are_blank_are_said_to_change_nothing() {
     let (fake, gate) = gated();
     let running = Running::start(&fake, settings(), StoryState::default());
