@@ -175,7 +175,7 @@ fn an_answer_of_another_kind_is_refused_with_its_first_words() {
     );
     assert_eq!(
         refused(completion(r#"{"global": "A fox.", "shots": [{"text": "It waves."}]}"#)),
-        "the model's answer is no story, unknown key, expected one of caption, frames, seed: \
+        "the model's answer is no story, unknown key, expected one of caption, frames, seed, then: \
          shots[0].text, line 1; it begins with \
          '{\"global\": \"A fox.\", \"shots\": [{\"text\": \"It waves.\"}]}'"
     );

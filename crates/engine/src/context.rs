@@ -1,7 +1,7 @@
 //! From the plan's selection to what the context pass reads.
 
 use shotstream_plan::context::{ContextFrame, candidates};
-use shotstream_plan::layout::ContextLayout;
+use shotstream_plan::layout::{ContextLayout, FrameSlot};
 use shotstream_plan::recipe::Recipe;
 use shotstream_plan::timeline::Timeline;
 
@@ -20,7 +20,11 @@ pub(crate) fn context_latents(
     if layout.is_null() {
         return Ok(null());
     }
-    let mut frames = Vec::with_capacity(layout.frames.len());
+    let mut frames = Vec::with_capacity(layout.slots.len());
+    for &picture in &layout.pictures {
+        let held = story.pictures.get(picture).ok_or(SessionError::NoPicture { picture })?;
+        frames.push(&*held.latents);
+    }
     for &it in &layout.frames {
         let ContextFrame { shot, frame } = it;
         let what = || format!("frame {frame}");
@@ -30,21 +34,40 @@ pub(crate) fn context_latents(
     Ok(Latents::concat(frames).unwrap_or_else(null))
 }
 
-/// The prompts the context pass reads, in the order its slots index them. `prompt` is that of the
-/// shot to come, which stands in where there is no past.
+/// The prompts the context pass reads, each once, and its slots with the captions that index them.
+/// `prompt` is that of the shot to come, which stands in where there is no past.
+///
+/// A frame reads the words it was made under, which may have changed within its shot.
 pub(crate) fn context_prompts(
     layout: &ContextLayout,
     story: &StoryState,
     prompt: &str,
-) -> Result<Vec<String>, SessionError> {
-    let prompt_of = |&shot: &usize| {
-        if shot == story.next_shot() {
-            return Ok(prompt.to_owned());
+) -> Result<(Vec<String>, Vec<FrameSlot>), SessionError> {
+    let own = layout.captions == [story.next_shot()];
+    let read_by = |place: usize| {
+        if own {
+            return Ok(prompt);
         }
-        let past = story.past_prompt(shot).map(str::to_owned);
-        past.ok_or(SessionError::Forgotten { what: "the prompt".to_owned(), shot })
+        if let Some(&picture) = layout.pictures.get(place) {
+            let held = story.pictures.get(picture).ok_or(SessionError::NoPicture { picture })?;
+            return Ok(&*held.prompt);
+        }
+        let at = layout.frames[place - layout.pictures.len()];
+        let what = || "the prompt".to_owned();
+        let past = story.past_prompt(at);
+        past.ok_or_else(|| SessionError::Forgotten { what: what(), shot: at.shot })
     };
-    layout.captions.iter().map(prompt_of).collect()
+    let mut prompts: Vec<String> = Vec::new();
+    let mut slots = layout.slots.clone();
+    for (place, slot) in slots.iter_mut().enumerate() {
+        let read = read_by(place)?;
+        let known = prompts.iter().position(|known| known == read);
+        slot.caption = known.unwrap_or_else(|| {
+            prompts.push(read.to_owned());
+            prompts.len() - 1
+        });
+    }
+    Ok((prompts, slots))
 }
 
 /// For every number of chunks a shot might end after, from one to `chunks`: the frames of it that

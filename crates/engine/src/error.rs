@@ -34,6 +34,12 @@ pub enum SessionError {
         /// The shot, counted from 0.
         shot: usize,
     },
+    /// The state of the story lacks a picture that the next shot is to be shown.
+    #[error("the story has no picture {picture}")]
+    NoPicture {
+        /// Which, counted from 0.
+        picture: usize,
+    },
     /// The decoder's thread could not be started.
     #[error("cannot start the decoder's thread: {0}")]
     Thread(#[source] io::Error),

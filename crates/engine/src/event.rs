@@ -34,6 +34,13 @@ pub enum Command {
     },
     /// End the running shot after the chunk that is being made. Without a running shot, nothing.
     Cut,
+    /// Go on with the running shot under other words from the next chunk on. The chunks that are
+    /// made are committed again under them; those to come are made under them. What is asked last
+    /// before a chunk border holds. [`Event::Rewritten`] or [`Event::NotRewritten`] is the answer.
+    Rewrite {
+        /// What the shot shows from then on.
+        caption: String,
+    },
     /// End the story after the shots asked for; so does closing the channel.
     Finish,
 }
@@ -60,6 +67,29 @@ pub enum Event {
         unknown_words: Vec<String>,
         /// Tokens at the end of the prompt the text encoder did not read.
         dropped_tokens: usize,
+    },
+    /// A shot goes on under other words. Said before any frame that is made under them; frames of
+    /// chunks before may still come.
+    Rewritten {
+        /// The shot, counted from 0.
+        shot: usize,
+        /// The first chunk that is made under the new words, counted from the start of its shot.
+        chunk: usize,
+        /// What it shows from here on.
+        caption: String,
+        /// What the text encoder reads.
+        prompt: String,
+        /// Words of the prompt the text encoder does not know.
+        unknown_words: Vec<String>,
+        /// Tokens at the end of the prompt the text encoder did not read.
+        dropped_tokens: usize,
+    },
+    /// Words for a running shot that came too late or cannot be used. Nothing changes.
+    NotRewritten {
+        /// The words.
+        caption: String,
+        /// Why.
+        error: PlanError,
     },
     /// A chunk can be shown.
     Frames {

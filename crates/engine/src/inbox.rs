@@ -26,6 +26,19 @@ pub(crate) enum Next {
     Shot(Request),
     /// Go on from another state.
     GoTo(Box<StoryState>),
+    /// Say that words came when no shot was running.
+    TooLate(String),
+}
+
+/// What the client wants done at a chunk border.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Wish {
+    /// Nothing.
+    GoOn,
+    /// Other words.
+    Rewrite(String),
+    /// An end.
+    Cut,
 }
 
 /// A shot that was asked for.
@@ -43,6 +56,11 @@ pub(crate) struct Inbox<'a> {
     commands: &'a Receiver<Command>,
     waiting: VecDeque<Next>,
     cut: bool,
+    rewrite: Option<String>,
+    /// Whether the words are for a shot that was asked for before them and has not begun.
+    rewrites_next: bool,
+    /// Whether a shot is being made.
+    running: bool,
     closed: bool,
     looked: Instant,
 }
@@ -50,17 +68,32 @@ pub(crate) struct Inbox<'a> {
 impl<'a> Inbox<'a> {
     pub(crate) fn new(commands: &'a Receiver<Command>) -> Self {
         let looked = Instant::now();
-        Self { commands, waiting: VecDeque::new(), cut: false, closed: false, looked }
+        Self {
+            commands,
+            waiting: VecDeque::new(),
+            cut: false,
+            rewrite: None,
+            rewrites_next: false,
+            running: false,
+            closed: false,
+            looked,
+        }
     }
 
     /// The next step, waiting for one; nothing when the client has no more to ask. A cut that was
-    /// asked for before no longer has a shot to end.
+    /// asked for before no longer has a shot to end, nor have other words one to hold for.
     pub(crate) fn next(&mut self, events: &EventSender) -> Result<Option<Next>, ViewerLeft> {
         self.look();
+        self.running = false;
         loop {
             events.check()?;
             self.cut = false;
+            if let Some(caption) = self.rewrite.take_if(|_| !self.rewrites_next) {
+                return Ok(Some(Next::TooLate(caption)));
+            }
             if let Some(step) = self.waiting.pop_front() {
+                self.running = matches!(step, Next::Shot(_));
+                self.rewrites_next &= !self.running;
                 return Ok(Some(step));
             }
             if self.closed {
@@ -79,7 +112,7 @@ impl<'a> Inbox<'a> {
     pub(crate) fn peek(&self) -> Option<&ShotScript> {
         match self.waiting.front()? {
             Next::Shot(request) => Some(&request.shot),
-            Next::GoTo(_) => None,
+            Next::GoTo(_) | Next::TooLate(_) => None,
         }
     }
 
@@ -97,20 +130,24 @@ impl<'a> Inbox<'a> {
         Ok(())
     }
 
-    /// Wait until the session may have made `frames` frames or the running shot should end, and
-    /// say whether it should.
-    pub(crate) fn cut_before(
+    /// Wait until the session may have made `frames` frames, those of the next chunk among them, or
+    /// the running shot should end; then say what is wanted. `None` where no chunk follows.
+    pub(crate) fn wish_before(
         &mut self,
-        frames: usize,
+        frames: Option<usize>,
         events: &EventSender,
-    ) -> Result<bool, ViewerLeft> {
+    ) -> Result<Wish, ViewerLeft> {
         self.look();
-        while events.room() < frames && !self.cut {
+        while frames.is_some_and(|frames| events.room() < frames) && !self.cut {
             events.check()?;
             thread::sleep(FULL);
             self.look();
         }
-        Ok(std::mem::take(&mut self.cut))
+        if std::mem::take(&mut self.cut) {
+            return Ok(Wish::Cut);
+        }
+        let rewrite = self.rewrite.take_if(|_| frames.is_some());
+        Ok(rewrite.map_or(Wish::GoOn, Wish::Rewrite))
     }
 
     fn look(&mut self) {
@@ -132,6 +169,11 @@ impl<'a> Inbox<'a> {
             }
             Command::GoTo { story } => self.waiting.push_back(Next::GoTo(story)),
             Command::Cut => self.cut = true,
+            Command::Rewrite { caption } => {
+                let waits = || self.waiting.iter().any(|step| matches!(step, Next::Shot(_)));
+                self.rewrites_next = !self.running && waits();
+                self.rewrite = Some(caption);
+            }
             Command::Finish => self.closed = true,
         }
     }

@@ -180,8 +180,8 @@ impl<D: Denoiser> Denoiser for Metered<'_, D> {
         self.inner.empty_local()
     }
 
-    fn forget(&self, local: &mut D::LocalCache, latents: LatentFrames) {
-        self.inner.forget(local, latents);
+    fn forget(&self, local: &mut D::LocalCache, sink: LatentFrames, latents: LatentFrames) {
+        self.inner.forget(local, sink, latents);
     }
 
     fn velocity(
@@ -221,6 +221,10 @@ impl<D: StoryDenoiser> StoryDenoiser for Metered<'_, D> {
 
     fn cache_text(&self, embedding: &D::Embedding) -> Result<D::TextCache, NetworkError> {
         self.inner.cache_text(embedding)
+    }
+
+    fn empty_context(&self) -> D::ContextCache {
+        self.inner.empty_context()
     }
 
     fn encode_context(

@@ -163,8 +163,9 @@ pub trait Denoiser {
     /// The local cache of a shot with no committed chunk.
     fn empty_local(&self) -> Self::LocalCache;
 
-    /// Forget the oldest of the committed chunks, so that `latents` latent frames are left.
-    fn forget(&self, local: &mut Self::LocalCache, latents: LatentFrames);
+    /// Forget the oldest of the committed chunks behind the first `sink` latent frames, so that
+    /// `latents` are left, the sink among them.
+    fn forget(&self, local: &mut Self::LocalCache, sink: LatentFrames, latents: LatentFrames);
 
     /// The denoising pass: the velocity of one noisy chunk.
     ///
@@ -209,6 +210,9 @@ pub trait StoryDenoiser: Denoiser {
     /// # Errors
     /// When the network fails.
     fn cache_text(&self, embedding: &Self::Embedding) -> Result<Self::TextCache, NetworkError>;
+
+    /// The context of a shot without context frames: nothing is seen in it.
+    fn empty_context(&self) -> Self::ContextCache;
 
     /// The context pass: timestep 0, all context frames at once; a slot's caption indexes `texts`.
     ///

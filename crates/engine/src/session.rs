@@ -6,28 +6,28 @@
 //! Method: ShotStream, arXiv 2603.25746, inference.
 
 use std::any::Any;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::thread;
 use std::time::Instant;
 
-use shotstream_plan::plan::{PlanError, ShotPlan, plan_pinned_shot};
+use shotstream_plan::held::Held;
+use shotstream_plan::plan::{PlanError, ShotPlan, plan_held_shot};
 use shotstream_plan::recipe::Recipe;
-use shotstream_plan::script::{ShotScript, check_caption};
+use shotstream_plan::script::{Rewrite, ShotScript, check_caption, check_rewrites};
 
 use crate::context::{context_latents, context_prompts, endings};
 use crate::decode::{DecoderLine, DecoderWork, Job, Remembered, ShotStart, line};
 use crate::error::{SessionError, Stop};
 use crate::event::{Command, Event, EventSender, ViewerLeft};
-use crate::inbox::{Inbox, Next};
+use crate::inbox::{Inbox, Next, Wish};
 use crate::meter::{Meter, Metered};
 use crate::network::{Decoder, Denoiser, FrameEncoder, Latents, StoryDenoiser, TextEncoder};
 use crate::noise::{Noise, NoiseAddress};
 use crate::prompt::{Prompt, PromptCache};
-use crate::rollout::{ShotInput, rollout};
+use crate::rollout::{Border, ShotInput, rollout};
 use crate::schedule::Schedule;
-use crate::story::{PastShot, StoryState};
+use crate::story::{PastShot, Rewritten, StoryState};
 
 /// The networks a story is told with.
 #[derive(Debug)]
@@ -125,6 +125,50 @@ struct Shot {
     plan: Arc<ShotPlan>,
     prompt: String,
     seed: u64,
+    /// Words that take its caption's place, as they were asked for with it.
+    then: Vec<Rewrite>,
+}
+
+impl Shot {
+    /// The words that were asked for with the shot from a chunk on.
+    fn words_from(&self, chunk: usize) -> Option<String> {
+        let rewrite = self.then.iter().find(|rewrite| rewrite.after_chunks == chunk);
+        rewrite.map(|rewrite| rewrite.caption.clone())
+    }
+}
+
+/// Other words for the rest of a shot.
+struct Words {
+    shot: usize,
+    /// The first chunk they hold for.
+    chunk: usize,
+    caption: String,
+    prompt: String,
+}
+
+impl Words {
+    /// Read them and tell the viewer; nothing where they cannot be used.
+    fn read<T, D>(
+        self,
+        prompts: &mut PromptCache<'_, T, D>,
+        events: &EventSender,
+    ) -> Result<Option<D::TextCache>, Stop>
+    where
+        T: TextEncoder<Embedding = D::Embedding>,
+        D: StoryDenoiser,
+    {
+        let Self { shot, chunk, caption, prompt } = self;
+        if let Err(error) = check_caption(&caption) {
+            let error = PlanError::Caption { error, shot };
+            events.send(Event::NotRewritten { caption, error })?;
+            return Ok(None);
+        }
+        let Prompt { cache, unknown_words, dropped_tokens } = prompts.get(&prompt)?;
+        let rewritten =
+            Event::Rewritten { shot, chunk, caption, prompt, unknown_words, dropped_tokens };
+        events.send(rewritten)?;
+        Ok(Some(cache))
+    }
 }
 
 /// What the denoiser made of a shot.
@@ -133,6 +177,8 @@ struct Footage {
     chunks: usize,
     /// The clean latents of every chunk, where they are asked for.
     latents: Vec<Latents>,
+    /// The prompts that took the place of the first one.
+    rewrites: Vec<Rewritten>,
 }
 
 /// Everything a story needs while it is told.
@@ -163,6 +209,11 @@ where
                     *story = *state;
                     continue;
                 }
+                Next::TooLate(caption) => {
+                    let error = PlanError::NothingToRewrite;
+                    self.events.send(Event::NotRewritten { caption, error })?;
+                    continue;
+                }
             };
             let shot = match self.plan(story, &request.shot) {
                 Ok(shot) => shot,
@@ -174,7 +225,7 @@ where
             let text = self.announce(&shot)?;
             let (context, seen) = self.recall(story, &shot)?;
             self.start_decoding(story, &shot, request.known.max(free))?;
-            let footage = self.shoot(&shot, &text, &context)?;
+            let footage = self.shoot(story, &shot, &text, &context)?;
             free = Instant::now();
             self.decoding.send(Job::End { chunks: footage.chunks })?;
             self.read_ahead(story)?;
@@ -190,11 +241,15 @@ where
         check_caption(&asked.caption).map_err(|error| PlanError::Caption { error, shot })?;
         let recipe = &self.settings.recipe;
         let frames = asked.frames.unwrap_or(recipe.shot_frames());
-        let pins = story.pinned(recipe.memory());
-        let plan = plan_pinned_shot(recipe, &story.timeline, frames, &pins)
+        let (pictures, pins) = story.held(recipe.memory());
+        let held = Held { pictures, pins: &pins };
+        let plan = plan_held_shot(recipe, &story.timeline, frames, held)
             .map_err(|error| PlanError::Frames { error, shot })?;
-        let prompt = story.prompt(0, &asked.caption);
-        Ok(Shot { plan: Arc::new(plan), prompt, seed: asked.seed.unwrap_or(story.seed) })
+        check_rewrites(&asked.then, plan.chunks.len())
+            .map_err(|error| PlanError::Rewrite { error, shot })?;
+        let (plan, prompt) = (Arc::new(plan), story.prompt(recipe, 0, &asked.caption));
+        let seed = asked.seed.unwrap_or(story.seed);
+        Ok(Shot { plan, prompt, seed, then: asked.then.clone() })
     }
 
     /// Read the shot's prompt and tell the viewer what comes.
@@ -214,12 +269,16 @@ where
     ) -> Result<(D::ContextCache, Latents), Stop> {
         let layout = &shot.plan.context;
         let seen = context_latents(layout, story, self.chunk_shape())?;
-        let mut texts = Vec::with_capacity(layout.captions.len());
-        for prompt in context_prompts(layout, story, &shot.prompt)? {
+        if layout.slots.is_empty() {
+            return Ok((self.denoiser.empty_context(), seen));
+        }
+        let (prompts, slots) = context_prompts(layout, story, &shot.prompt)?;
+        let mut texts = Vec::with_capacity(prompts.len());
+        for prompt in prompts {
             texts.push(self.prompts.get(&prompt)?.cache);
         }
         let latents = self.denoiser.upload(&seen);
-        Ok((self.denoiser.encode_context(&latents, &layout.slots, &texts)?, seen))
+        Ok((self.denoiser.encode_context(&latents, &slots, &texts)?, seen))
     }
 
     fn start_decoding(&self, story: &StoryState, shot: &Shot, asked: Instant) -> Result<(), Stop> {
@@ -231,6 +290,7 @@ where
     /// Denoise the shot's chunks and pass them on, until it is complete or cut.
     fn shoot(
         &mut self,
+        story: &StoryState,
         shot: &Shot,
         text: &D::TextCache,
         context: &D::ContextCache,
@@ -239,8 +299,8 @@ where
         let shape = self.chunk_shape();
         let mut footage = Footage::default();
         let (made, chunks) = (self.made, &shot.plan.chunks);
-        let wanted = |chunk: usize| chunks.get(chunk).map_or(0, |chunk| made + chunk.frames.end);
-        self.inbox.wait_for_room(wanted(0), events)?;
+        let wanted = |chunk: usize| chunks.get(chunk).map(|chunk| made + chunk.frames.end);
+        self.inbox.wait_for_room(wanted(0).unwrap_or_default(), events)?;
         let noise = |chunk, step| {
             events.check()?;
             let address = NoiseAddress { shot: shot.plan.shot, chunk, step };
@@ -252,8 +312,21 @@ where
             }
             footage.chunks += 1;
             self.decoding.send(Job::Chunk { chunk, latents: clean.clone() })?;
-            let cut = self.inbox.cut_before(wanted(chunk + 1), events)?;
-            Ok(if cut { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+            let chunk = chunk + 1;
+            let caption = match self.inbox.wish_before(wanted(chunk), events)? {
+                Wish::Cut => return Ok(Border::End),
+                Wish::Rewrite(caption) => Some(caption),
+                Wish::GoOn => shot.words_from(chunk),
+            };
+            let Some(caption) = caption else { return Ok(Border::GoOn) };
+            let prompt = story.prompt(&settings.recipe, 0, &caption);
+            let words = Words { shot: shot.plan.shot, chunk, caption, prompt: prompt.clone() };
+            let Some(text) = words.read(&mut self.prompts, events)? else {
+                return Ok(Border::GoOn);
+            };
+            let frame = settings.recipe.geometry().chunk_frames(chunk).start;
+            footage.rewrites.push(Rewritten { frame, prompt });
+            Ok(Border::Rewrite(text))
         };
         let input = ShotInput { chunks: &shot.plan.chunks, text, context };
         rollout::<_, Stop>(denoiser, &input, &self.schedule, noise, emit)?;
@@ -266,7 +339,7 @@ where
         if let Some(next) = self.inbox.peek()
             && check_caption(&next.caption).is_ok()
         {
-            self.prompts.get(&story.prompt(1, &next.caption))?;
+            self.prompts.get(&story.prompt(&self.settings.recipe, 1, &next.caption))?;
         }
         Ok(())
     }
@@ -282,7 +355,7 @@ where
     ) -> Result<(), Stop> {
         let recipe = &self.settings.recipe;
         let length = recipe.geometry().shot_from_chunks(footage.chunks);
-        let past = PastShot { prompt: shot.prompt, frames };
+        let past = PastShot { prompt: shot.prompt, rewrites: footage.rewrites, frames };
         story.remember(past, length, recipe.memory());
         let (number, planned) = (shot.plan.shot, shot.plan.chunks.len());
         if let Some(latents) = Latents::concat(&footage.latents) {

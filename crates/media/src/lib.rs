@@ -10,6 +10,7 @@ pub mod film;
 pub mod frame;
 pub mod gif;
 pub mod mux;
+pub mod picture;
 pub mod png;
 pub mod remux;
 pub mod sheet;

@@ -31,6 +31,16 @@ pub fn encode_png(frame: &Frame) -> Result<Vec<u8>, MediaError> {
     Ok(bytes)
 }
 
+/// Width and height of a PNG picture, from its header alone.
+///
+/// # Errors
+/// When the bytes do not begin like a PNG picture.
+pub(crate) fn png_size(bytes: &[u8]) -> Result<[usize; 2], MediaError> {
+    let mut decoder = Decoder::new(Cursor::new(bytes));
+    let header = decoder.read_header_info().map_err(MediaError::codec("read a PNG picture"))?;
+    Ok([header.width as usize, header.height as usize])
+}
+
 /// A frame from the bytes of a PNG file of any kind; transparency is dropped.
 ///
 /// # Errors

@@ -153,8 +153,8 @@ impl Denoiser for BurnDenoiser {
         LocalCache::default()
     }
 
-    fn forget(&self, local: &mut LocalCache, LatentFrames(latents): LatentFrames) {
-        local.keep(latents);
+    fn forget(&self, local: &mut LocalCache, sink: LatentFrames, latents: LatentFrames) {
+        local.keep(sink.0, latents.0);
     }
 
     fn velocity(
@@ -208,6 +208,10 @@ impl StoryDenoiser for BurnDenoiser {
         let [_, tokens, _] = found;
         check_shape("an embedding", &[1, tokens, self.dit.config().text_dim], &found)?;
         Ok(self.dit.text_cache(embedding.0.clone().unsqueeze_dim(1)))
+    }
+
+    fn empty_context(&self) -> ContextCache {
+        ContextCache::default()
     }
 
     fn encode_context(

@@ -267,6 +267,93 @@ fn a_batch_of_two_is_two_singles() {
     assert!(distance(both, Tensor::cat(vec![single, other], 0)) < 1e-5);
 }
 
+/// Latent frames of a longer shot: five chunks behind the context.
+const LONG: usize = CONTEXT + CHUNK * 5;
+
+/// The slots of a longer shot, all of it under the last caption.
+fn long_slots() -> Vec<FrameSlot> {
+    let shot = (0..(LONG - CONTEXT) as u32).map(|i| FrameSlot {
+        position: 6 + i,
+        phase: CONTEXT as u32,
+        caption: CONTEXT,
+    });
+    slots().into_iter().take(CONTEXT).chain(shot).collect()
+}
+
+/// Velocity of the last chunk of a longer shot whose past is a sink of one chunk and a window.
+fn last_chunk_over_a_sink(dit: &Dit, clip: &Tensor<5>, text: &TextCache) -> Tensor<5> {
+    let slots = long_slots();
+    let context = dit.encode_context(frames(clip, 0, CONTEXT), &slots[..CONTEXT], text);
+    let mut local = LocalCache::default();
+    for from in (CONTEXT..LONG).step_by(CHUNK) {
+        // The window of three chunks holds the sink, one chunk more, and the chunk itself.
+        local.keep(CHUNK, 2 * CHUNK);
+        let (chunk, own) = (frames(clip, from, CHUNK), &slots[from..from + CHUNK]);
+        if from + CHUNK == LONG {
+            let times = timesteps(&[600.0; CHUNK]);
+            return dit.denoise(chunk, times, own, text, &context, &local);
+        }
+        dit.commit(chunk, own, text, &context, &mut local);
+    }
+    unreachable!("the last chunk returns")
+}
+
+#[test]
+fn a_chunk_over_a_sink_and_a_window_equals_the_end_of_a_clip_under_their_mask() {
+    let dit = network();
+    let (clip, text) = (latents(1, LONG), captions(&dit, 2));
+    let mut times = vec![0.0; LONG - CHUNK];
+    times.extend([600.0; CHUNK]);
+    let whole = |mask: FrameMask| {
+        let whole =
+            dit.parallel(clip.clone(), timesteps(&times), &long_slots(), &text, Some(&mask));
+        frames(&whole, LONG - CHUNK, CHUNK)
+    };
+    let causal = || FrameMask::block_causal(CONTEXT, LONG - CONTEXT, CHUNK);
+    let streamed = last_chunk_over_a_sink(&dit, &clip, &text);
+    let same = distance(streamed.clone(), whole(causal().with_window(CHUNK, 3 * CHUNK)));
+    assert!(same < TOLERANCE, "{same:e}");
+    assert!(distance(streamed.clone(), whole(causal().with_window(0, 3 * CHUNK))) > 1e-3);
+    assert!(distance(streamed, whole(causal())) > 1e-3);
+}
+
+#[test]
+fn a_mask_with_a_window_that_holds_everything_is_the_mask_without_one() {
+    let dit = network();
+    let (clip, text) = (latents(1, FRAMES), captions(&dit, 2));
+    let causal = || FrameMask::block_causal(CONTEXT, CHUNK * CHUNKS, CHUNK);
+    let run = |mask: FrameMask| {
+        dit.parallel(clip.clone(), timesteps(&[300.0; FRAMES]), &slots(), &text, Some(&mask))
+    };
+    let whole = run(causal());
+    for sink in [0, CHUNK] {
+        let windowed = run(causal().with_window(sink, CHUNK * CHUNKS));
+        assert!(distance(windowed, whole.clone()) < TOLERANCE);
+    }
+}
+
+#[test]
+fn without_context_a_chunk_over_caches_equals_a_causal_clip() {
+    let dit = network();
+    let (clip, text) = (latents(1, FRAMES), captions(&dit, 2));
+    let slot = |position: usize| FrameSlot { position: position as u32, phase: 0, caption: 0 };
+    let slots: Vec<_> = (0..CHUNK * CHUNKS).map(slot).collect();
+    let clip = frames(&clip, 0, CHUNK * CHUNKS);
+    let (context, mut local) = (ContextCache::default(), LocalCache::default());
+    let last = CHUNK * (CHUNKS - 1);
+    for from in (0..last).step_by(CHUNK) {
+        let own = &slots[from..from + CHUNK];
+        dit.commit(frames(&clip, from, CHUNK), own, &text, &context, &mut local);
+    }
+    let (noisy, times) = (frames(&clip, last, CHUNK), timesteps(&[700.0; CHUNK]));
+    let chunk = dit.denoise(noisy, times, &slots[last..], &text, &context, &local);
+    let mut times = vec![0.0; last];
+    times.extend([700.0; CHUNK]);
+    let mask = FrameMask::block_causal(0, CHUNK * CHUNKS, CHUNK);
+    let whole = dit.parallel(clip, timesteps(&times), &slots, &text, Some(&mask));
+    assert!(distance(chunk, frames(&whole, last, CHUNK)) < TOLERANCE);
+}
+
 #[test]
 fn a_cache_counts_its_tokens() {
     let dit = network();
@@ -293,7 +380,7 @@ fn chunks_that_are_forgotten_are_not_attended_to() {
     let tokens = local.tokens();
     let from = FRAMES - CHUNK;
     let mut seen_with = |latents| {
-        local.keep(latents);
+        local.keep(0, latents);
         let noisy = (frames(&clip, from, CHUNK), timesteps(&[500.0; CHUNK]));
         let velocity = dit.denoise(noisy.0, noisy.1, &slots[from..], &text, &context, &local);
         (velocity, local.tokens())

@@ -174,7 +174,8 @@ fn heard(mut shots: Vec<Shot>, event: Event) -> Vec<Shot> {
             shots[shot].context = Some(context);
         }
         Event::ShotFinished { cut, .. } => assert!(!cut),
-        Event::Refused { error, .. } => panic!("{error}"),
+        Event::Refused { error, .. } | Event::NotRewritten { error, .. } => panic!("{error}"),
+        Event::Rewritten { .. } => panic!("nobody asked for other words"),
         Event::Failed { error } => panic!("{error}"),
         Event::Finished => {}
     }

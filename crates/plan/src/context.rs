@@ -115,46 +115,6 @@ pub fn select_context(memory: Memory, past: &Timeline) -> Vec<ContextFrame> {
     selected
 }
 
-/// The policy's selection with pins first: every pinned frame is in it, and those that were not
-/// take the place of others.
-///
-/// Places are given up by the shot with the most frames that nobody pinned, the oldest of several,
-/// each time the one in the middle of them: so its ends, and the shot just before, go last. A
-/// pinned frame that the policy chose anyway costs nothing. The order is the story's.
-pub fn pin_context(selected: Vec<ContextFrame>, pins: &[ContextFrame]) -> Vec<ContextFrame> {
-    let (mut pinned, mut free) = (Vec::new(), Vec::new());
-    for frame in selected {
-        // A policy may choose a frame several times; the pin takes one of these places.
-        let places =
-            if pins.contains(&frame) && !pinned.contains(&frame) { &mut pinned } else { &mut free };
-        places.push(frame);
-    }
-    for &pin in pins {
-        if pinned.contains(&pin) {
-            continue;
-        }
-        let Some(place) = place_to_give_up(&free) else { break };
-        free.remove(place);
-        pinned.push(pin);
-    }
-    pinned.append(&mut free);
-    pinned.sort_unstable();
-    pinned
-}
-
-/// Of frames in story order, which goes first: the middle one of the most crowded shot.
-fn place_to_give_up(free: &[ContextFrame]) -> Option<usize> {
-    let mut best: Option<(usize, usize)> = None;
-    let mut start = 0;
-    for frames in free.chunk_by(|a, b| a.shot == b.shot) {
-        if best.is_none_or(|(_, most)| most < frames.len()) {
-            best = Some((start + frames.len() / 2, frames.len()));
-        }
-        start += frames.len();
-    }
-    best.map(|(place, _)| place)
-}
-
 /// Every frame of the newest shot of `story` that some later selection will ask for, ascending.
 ///
 /// Their latents are the only thing a shot leaves behind, so they can be encoded as soon as the
@@ -265,25 +225,6 @@ mod tests {
         }
     }
 
-    fn frame(shot: usize, frame: usize) -> ContextFrame {
-        ContextFrame { shot, frame }
-    }
-
-    #[test]
-    fn pins_take_the_middle_places_of_the_most_crowded_shots() {
-        let selected = select_context(paper(6), &timeline(&[33, 33, 33]));
-        let pinned = pin_context(selected, &[frame(0, 8), frame(1, 16)]);
-        let expected = [(0, 0), (0, 8), (1, 0), (1, 16), (2, 0), (2, 32)];
-        assert_eq!(pinned, expected.map(|(shot, at)| frame(shot, at)));
-    }
-
-    #[test]
-    fn a_pin_that_is_chosen_anyway_costs_nothing() {
-        let selected = select_context(paper(6), &timeline(&[33, 33]));
-        let pin = selected[1];
-        assert_eq!(pin_context(selected.clone(), &[pin]), selected);
-    }
-
     const POLICIES: [MemoryPolicy; 5] = [
         MemoryPolicy::Spread,
         MemoryPolicy::First,
@@ -318,25 +259,6 @@ mod tests {
             prop_assert_eq!(selected.len(), memory.frames);
             prop_assert!(selected.is_sorted());
             prop_assert!(selected.iter().all(|it| it.frame < lengths[it.shot]));
-            prop_assert_eq!(selected[memory.frames - 1].shot, lengths.len() - 1);
-        }
-
-        #[test]
-        fn pins_are_all_in_and_the_newest_shot_keeps_a_frame(
-            lengths in stories(), memory in memories(), picks in prop::collection::vec(any::<prop::sample::Index>(), 0..15),
-        ) {
-            let story = timeline(&lengths);
-            let every: Vec<_> = lengths.iter().enumerate()
-                .flat_map(|(shot, &length)| (0..length).map(move |at| frame(shot, at)))
-                .collect();
-            let mut pins: Vec<_> = picks.iter().map(|pick| *pick.get(&every)).collect();
-            pins.sort_unstable();
-            pins.dedup();
-            pins.truncate(memory.frames - 1);
-            let selected = pin_context(select_context(memory, &story), &pins);
-            prop_assert_eq!(selected.len(), memory.frames);
-            prop_assert!(selected.is_sorted());
-            prop_assert!(pins.iter().all(|pin| selected.contains(pin)));
             prop_assert_eq!(selected[memory.frames - 1].shot, lengths.len() - 1);
         }
 

@@ -14,6 +14,8 @@ pub mod timeline;
 
 pub mod context;
 
+pub mod held;
+
 pub mod layout;
 
 pub mod recipe;

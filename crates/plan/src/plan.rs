@@ -7,11 +7,12 @@
 use thiserror::Error;
 
 use crate::{
-    context::{ContextFrame, candidates, pin_context, select_context},
+    context::{candidates, select_context},
     geometry::{LatentFrames, PixelFrames},
-    layout::{ChunkLayout, ContextLayout, layout_chunk, layout_context},
+    held::{Held, hold_context},
+    layout::{ChunkLayout, ContextLayout, layout_chunk, layout_held_context},
     recipe::{Recipe, RecipeError},
-    script::{CaptionError, Script, ShotScript, check_caption},
+    script::{CaptionError, RewriteError, Script, ShotScript, check_caption, check_rewrites},
     timeline::Timeline,
 };
 
@@ -64,6 +65,18 @@ pub enum PlanError {
         /// The shot, counted from 0.
         shot: usize,
     },
+    /// Its words cannot change where they should.
+    #[error("{error}: shot {shot}")]
+    Rewrite {
+        /// What is wrong.
+        #[source]
+        error: RewriteError,
+        /// The shot, counted from 0.
+        shot: usize,
+    },
+    /// Words came when no chunk of a shot followed that they could hold for.
+    #[error("no chunk of a shot followed, so the words change nothing")]
+    NothingToRewrite,
     /// The newest shot has fewer chunks than it should be cut to.
     #[error("a shot of {chunks} chunks cannot be cut to {keep}: shot {shot}")]
     Cut {
@@ -107,6 +120,8 @@ impl Plan {
         let frames = script.frames.unwrap_or(self.recipe.shot_frames());
         let planned = plan_shot(&self.recipe, &self.timeline, frames);
         let planned = planned.map_err(|error| PlanError::Frames { error, shot })?;
+        check_rewrites(&script.then, planned.chunks.len())
+            .map_err(|error| PlanError::Rewrite { error, shot })?;
         self.timeline.push(frames);
         self.shots.push(planned);
         Ok(&self.shots[shot])
@@ -155,24 +170,25 @@ pub fn plan_shot(
     past: &Timeline,
     frames: PixelFrames,
 ) -> Result<ShotPlan, RecipeError> {
-    plan_pinned_shot(recipe, past, frames, &[])
+    plan_held_shot(recipe, past, frames, Held::default())
 }
 
-/// Plan the shot of `frames` frames that follows `past`, with `pins` among its context frames.
+/// Plan the shot of `frames` frames that follows `past`, with what is `held` among its context
+/// frames.
 ///
 /// # Errors
 /// When the shot would not end at a chunk border, or is longer than the network can place.
-pub fn plan_pinned_shot(
+pub fn plan_held_shot(
     recipe: &Recipe,
     past: &Timeline,
     frames: PixelFrames,
-    pins: &[ContextFrame],
+    held: Held<'_>,
 ) -> Result<ShotPlan, RecipeError> {
     let num_chunks = recipe.chunks_from_shot(frames)?;
     let shot = past.num_shots();
     let memory = recipe.memory();
-    let selected = pin_context(select_context(memory, past), pins);
-    let context = layout_context(recipe, shot, selected);
+    let selected = hold_context(select_context(memory, past), held);
+    let context = layout_held_context(recipe, shot, held.pictures, selected);
     let chunks = (0..num_chunks).map(|chunk| layout_chunk(recipe, &context, chunk)).collect();
     let mut story = past.clone();
     story.push(frames);
@@ -190,6 +206,7 @@ pub fn plan_pinned_shot(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::script::Rewrite;
 
     fn shot(caption: &str, frames: Option<usize>) -> ShotScript {
         ShotScript { frames: frames.map(PixelFrames), ..ShotScript::new(caption) }
@@ -236,6 +253,17 @@ mod tests {
         assert!(plan.cut(0).is_err());
         let error = plan.cut(4).expect_err("the shot has three chunks");
         assert_eq!(error.to_string(), "a shot of 3 chunks cannot be cut to 4: shot 0");
+    }
+
+    #[test]
+    fn words_change_between_two_chunks_and_not_at_the_end() {
+        let then = |after_chunks| vec![Rewrite { after_chunks, caption: "b".to_owned() }];
+        let mut plan = Plan::new(Recipe::tiny());
+        plan.push(&ShotScript { then: then(2), ..shot("a", None) }).unwrap();
+        let error = plan.push(&ShotScript { then: then(2), ..shot("a", Some(21)) }).unwrap_err();
+        let expected = "words change between two chunks of a shot, not after 2 of 2: shot 1";
+        assert_eq!(error.to_string(), expected);
+        assert_eq!(plan.shots().len(), 1);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::{
     context::{Memory, MemoryPolicy},
     geometry::{Geometry, GeometryError, LatentFrames, PixelFrames},
     layout::MAX_POSITIONS,
+    script::prompt,
 };
 
 /// Entries of the table of noise levels; also the nominal timestep of pure noise.
@@ -29,7 +30,7 @@ pub struct RecipeFile {
     pub denoising_steps: Vec<u32>,
     /// Flow-matching shift applied to every nominal timestep.
     pub shift: f32,
-    /// Context frames shared by all past shots.
+    /// Context frames shared by all past shots; 0 for models that know single shots only.
     pub context_frames: usize,
     /// Which frames those are; `spread`, the paper's policy, where nothing is said.
     #[serde(default, skip_serializing_if = "is_default")]
@@ -39,6 +40,14 @@ pub struct RecipeFile {
     pub context_captions: ContextCaptions,
     /// Latent frames of the current shot that a chunk may attend to, itself included.
     pub window_latent_frames: usize,
+    /// First latent frames of a shot that stay in the window for ever; 0, as in the paper, where
+    /// nothing is said.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub sink_latent_frames: usize,
+    /// What stands before a shot's caption in its prompt; `numbered`, as in the paper, where nothing
+    /// is said.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub shot_label: ShotLabel,
     /// Length of a shot that does not say otherwise.
     pub shot_frames: usize,
     /// Playback speed.
@@ -58,6 +67,17 @@ pub enum ContextCaptions {
     Own,
     /// All that of the shot to come.
     Target,
+}
+
+/// What stands before a shot's caption in its prompt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ShotLabel {
+    /// `shot0:`, `shot1:` and so on.
+    #[default]
+    Numbered,
+    /// Nothing, for models that know single shots only.
+    None,
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -106,6 +126,19 @@ pub enum RecipeError {
     /// The window would cut a chunk in two.
     #[error("window_latent_frames must be a whole number of chunks: {0}")]
     Window(#[source] GeometryError),
+    /// The sink would cut a chunk in two, or leave nothing of the window.
+    #[error(
+        "sink_latent_frames must be whole chunks of {chunk} and leave at least one of the \
+         window's {window}, found {found}"
+    )]
+    Sink {
+        /// What was written.
+        found: usize,
+        /// Latent frames of a chunk.
+        chunk: usize,
+        /// Latent frames of the window.
+        window: usize,
+    },
     /// The picture or the shot does not fit the networks.
     #[error(transparent)]
     Geometry(#[from] GeometryError),
@@ -128,6 +161,10 @@ impl RecipeFile {
         self.check_ranges()?;
         let window = LatentFrames(self.window_latent_frames);
         self.geometry.chunks_in(window).map_err(RecipeError::Window)?;
+        let (found, chunk, window) = (self.sink_latent_frames, self.geometry.chunk.0, window.0);
+        if !found.is_multiple_of(chunk) || window <= found {
+            return Err(RecipeError::Sink { found, chunk, window });
+        }
         let table = shifted_sigmas(self.shift);
         let entry = |&step: &u32| table[(TABLE_LEN - step) as usize];
         let sigmas: Vec<f32> = self.denoising_steps.iter().map(entry).collect();
@@ -159,7 +196,7 @@ impl RecipeFile {
         let (shift, context) = (self.shift, self.context_frames);
         let (angle, fps) = (self.shot_phase_radians, self.frames_per_second);
         check("shift", shift.is_finite() && 0.0 < shift, "above 0", shift.into())?;
-        check("context_frames", (1..=64).contains(&context), "from 1 to 64", context as f64)?;
+        check("context_frames", context <= 64, "from 0 to 64", context as f64)?;
         let anchored = self.memory == MemoryPolicy::Anchor;
         let expected = "at least 2 beside an anchor";
         check("context_frames", !anchored || 2 <= context, expected, context as f64)?;
@@ -178,6 +215,8 @@ impl Recipe {
             memory: MemoryPolicy::Spread,
             context_captions: ContextCaptions::Own,
             window_latent_frames: 21,
+            sink_latent_frames: 0,
+            shot_label: ShotLabel::Numbered,
             shot_frames: 81,
             frames_per_second: 16,
             shot_phase_radians: 1.0 / 6.0,
@@ -253,6 +292,19 @@ impl Recipe {
     /// Latent frames of the current shot that a chunk may attend to, itself included.
     pub const fn window(&self) -> LatentFrames {
         LatentFrames(self.file.window_latent_frames)
+    }
+
+    /// First latent frames of a shot that stay in its window for ever.
+    pub const fn sink(&self) -> LatentFrames {
+        LatentFrames(self.file.sink_latent_frames)
+    }
+
+    /// What the text encoder reads for a shot, counted from 0.
+    pub fn prompt(&self, global: &str, shot: usize, caption: &str) -> String {
+        match self.file.shot_label {
+            ShotLabel::Numbered => prompt(global, shot, caption),
+            ShotLabel::None => format!("{global}{caption}"),
+        }
     }
 
     /// Length of a shot that does not say otherwise.

@@ -6,6 +6,7 @@
 use std::{fmt::Write, ops::Range};
 
 use crate::{
+    context::ContextFrame,
     geometry::LatentFrames,
     layout::{ChunkLayout, ContextLayout},
     plan::{Plan, ShotPlan},
@@ -38,7 +39,7 @@ fn write_trace(out: &mut String, script: &Script, plan: &Plan) -> std::fmt::Resu
     write_recipe(out, recipe)?;
     for (shot, asked) in plan.shots().iter().zip(&script.shots) {
         writeln!(out)?;
-        write_shot(out, recipe, shot, asked)?;
+        write_shot(out, recipe, shot, asked, script)?;
     }
     Ok(())
 }
@@ -59,6 +60,7 @@ fn write_shot(
     recipe: &Recipe,
     shot: &ShotPlan,
     asked: &ShotScript,
+    script: &Script,
 ) -> std::fmt::Result {
     let fps = recipe.frames_per_second();
     let (start, end) = (shot.start, shot.start + shot.frames.0);
@@ -73,13 +75,24 @@ fn write_shot(
         clock(end, fps),
     )?;
     writeln!(out, "  {}", quoted(&asked.caption))?;
-    write_context(out, &shot.context)?;
-    let rows: Vec<_> = shot.chunks.iter().map(chunk_row).collect();
-    write_table(out, &rows)?;
+    let words_of = |it: &ContextFrame| {
+        let rewrite = script.shots[it.shot].rewrite_of(it.frame, recipe.geometry());
+        rewrite.map(|rewrite| rewrite.after_chunks)
+    };
+    write_context(out, &shot.context, words_of)?;
+    write_chunks(out, shot, asked)?;
     write_memory(out, recipe, shot)
 }
 
-fn write_context(out: &mut String, context: &ContextLayout) -> std::fmt::Result {
+/// `words_of` says after which chunk of its shot the words of a frame were changed.
+fn write_context(
+    out: &mut String,
+    context: &ContextLayout,
+    words_of: impl Fn(&ContextFrame) -> Option<usize>,
+) -> std::fmt::Result {
+    if context.slots.is_empty() {
+        return writeln!(out, "  remembers nothing: there are no context frames");
+    }
     if context.is_null() {
         let positions = span(&(0..context.slots.len()));
         let frames = context.slots.len();
@@ -88,14 +101,25 @@ fn write_context(out: &mut String, context: &ContextLayout) -> std::fmt::Result 
             "  remembers nothing: {frames} null frames at positions {positions}, phase 0, own caption"
         );
     }
-    let pairs: Vec<_> = context.frames.iter().zip(&context.slots).collect();
-    for group in pairs.chunk_by(|(a, _), (b, _)| a.shot == b.shot) {
+    for group in context.pictures.chunk_by(usize::eq) {
+        let first = context.pictures.partition_point(|picture| *picture < group[0]);
+        let slot = &context.slots[first];
+        let positions = slot.position as usize..slot.position as usize + group.len();
+        let at = at_positions(&positions);
+        writeln!(out, "  is shown picture {} at {at}, phase {}", group[0], slot.phase)?;
+    }
+    let slots = &context.slots[context.pictures.len()..];
+    let pairs: Vec<_> = context.frames.iter().zip(slots).collect();
+    for group in pairs.chunk_by(|(a, _), (b, _)| a.shot == b.shot && words_of(a) == words_of(b)) {
         let (frame, slot) = group[0];
         let frames: Vec<_> = group.iter().map(|(frame, _)| frame.frame.to_string()).collect();
         let positions = slot.position as usize..slot.position as usize + group.len();
+        let own = context.captions[slot.caption] == frame.shot;
+        let words = words_of(frame).filter(|_| own);
+        let words = words.map_or(String::new(), |chunk| format!(" from chunk {chunk}"));
         writeln!(
             out,
-            "  remembers shot {}: {} {} at {}, phase {}, caption {}",
+            "  remembers shot {}: {} {} at {}, phase {}, caption {}{words}",
             frame.shot,
             plural(group.len(), "frame"),
             frames.join(" "),
@@ -110,19 +134,30 @@ fn write_context(out: &mut String, context: &ContextLayout) -> std::fmt::Result 
 fn chunk_row(chunk: &ChunkLayout) -> [String; 5] {
     let slots = &chunk.slots;
     let positions = slots[0].position as usize..slots[slots.len() - 1].position as usize + 1;
+    let sink = match chunk.sink.len() {
+        0 => String::new(),
+        _ => format!(", latent {} among them", span(&chunk.sink)),
+    };
     [
         format!("chunk {}:", chunk.chunk),
         format!("latent {},", span(&chunk.latents)),
         format!("frames {},", span(&chunk.frames)),
         format!("{},", at_positions(&positions)),
-        format!("phase {}, attends to {} tokens", slots[0].phase, chunk.attended.0),
+        format!("phase {}, attends to {} tokens{sink}", slots[0].phase, chunk.attended.0),
     ]
 }
 
-fn write_table(out: &mut String, rows: &[[String; 5]]) -> std::fmt::Result {
+fn write_chunks(out: &mut String, shot: &ShotPlan, asked: &ShotScript) -> std::fmt::Result {
+    let rows: Vec<_> = shot.chunks.iter().map(chunk_row).collect();
     let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or_default();
     let [a, b, c, d] = [0, 1, 2, 3].map(width);
-    for [chunk, latents, frames, positions, rest] in rows {
+    for (number, [chunk, latents, frames, positions, rest]) in rows.iter().enumerate() {
+        if let Some(rewrite) = asked.then.iter().find(|it| it.after_chunks == number) {
+            let last = &shot.chunks[number - 1];
+            let kept = shot.chunks[..number].iter().filter(|chunk| last.sees(chunk)).count();
+            writeln!(out, "  {}", quoted(&rewrite.caption))?;
+            writeln!(out, "  {} committed again", counted(kept, "chunk"))?;
+        }
         writeln!(out, "  {chunk:a$} {latents:b$} {frames:c$} {positions:d$} {rest}")?;
     }
     Ok(())
@@ -133,6 +168,9 @@ fn write_memory(out: &mut String, recipe: &Recipe, shot: &ShotPlan) -> std::fmt:
     let context = geometry.tokens_from_latent(LatentFrames(shot.context.slots.len()));
     let local = geometry.tokens_from_latent(shot.latents.min(recipe.window()));
     writeln!(out, "  memory: {} tokens of context, up to {} of its own", context.0, local.0)?;
+    if shot.candidates.is_empty() {
+        return writeln!(out, "  leaves nothing");
+    }
     let candidates: Vec<_> = shot.candidates.iter().map(usize::to_string).collect();
     writeln!(out, "  leaves frames {}", candidates.join(" "))
 }

@@ -1,8 +1,10 @@
 //! The thread that directs a story: takes requests, drives the engine, saves every chunk and shows
 //! it.
 //!
-//! The thread owns the story. Requests come over a bounded channel, the engine's events over
+//! What directors ask is answered in `director/asks.rs`. The thread owns the story. Requests come over a bounded channel, the engine's events over
 //! another; everything a viewer sees goes out over the story's [`Stream`].
+
+mod asks;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,18 +19,18 @@ use shotstream_engine::meter::{Meter, Stage, StageReport};
 use shotstream_engine::story::StoryState;
 use shotstream_media::Frame;
 use shotstream_plan::geometry::PixelFrames;
+use shotstream_plan::script::Rewrite;
 use shotstream_story::StoryError;
 use shotstream_story::camera::Camera;
-use shotstream_story::check::check_title;
-use shotstream_story::memory::{context_of, state_before};
-use shotstream_story::record::{Pin, Record, TakeId};
+use shotstream_story::memory::{Context, context_of, state_before};
+use shotstream_story::record::{Asked, Pin, Record, TakeId};
 use shotstream_story::replay::script_of;
 use shotstream_story::tree::{Story, Take};
 
 use crate::error::ApiError;
 use crate::hub::Hub;
 use crate::live::{Letter, Live, Pace};
-use crate::protocol::{Ask, Said};
+use crate::protocol::Said;
 use crate::strain::Strain;
 use crate::stream::{Place, Stream, text};
 use crate::view::{StageView, StoryView, Timings};
@@ -71,7 +73,7 @@ pub(crate) struct Director {
     meter: Arc<Meter>,
     strain: Strain,
     /// What takes are conditioned on, once it cannot change any more.
-    contexts: BTreeMap<TakeId, Vec<Pin>>,
+    contexts: BTreeMap<TakeId, Context>,
     /// The take the engine made last, and the state it left.
     after: Option<(TakeId, StoryState)>,
 }
@@ -134,44 +136,6 @@ impl Director {
         }
     }
 
-    /// Do what a director asks.
-    fn take_ask(&mut self, ask: &Ask) -> Result<(), StoryError> {
-        let records = match ask {
-            Ask::Cut => {
-                let running = self.running.as_ref().map(|running| running.take);
-                let nothing = || StoryError::Edit("no take is being made".to_owned());
-                vec![self.story.cut(running.ok_or_else(nothing)?)?]
-            }
-            Ask::Title { title } => {
-                check_title(title)?;
-                vec![Record::Titled { title: title.clone() }]
-            }
-            Ask::Playback { .. } | Ask::Ping => return Ok(()),
-            edit => match edit.edit() {
-                Some(edit) => self.story.edit(&edit, self.hub.recipe())?,
-                None => return Ok(()),
-            },
-        };
-        self.write(&records)?;
-        self.update();
-        self.cut_if_unwanted()
-    }
-
-    /// End the running take early if it should be, or is in the film no longer.
-    fn cut_if_unwanted(&mut self) -> Result<(), StoryError> {
-        let Some(id) = self.running.as_ref().map(|running| running.take) else { return Ok(()) };
-        if !self.story.line().contains(&id) {
-            let record = self.story.cut(id)?;
-            self.write(&[record])?;
-        }
-        let cut = self.story.take(id).is_some_and(|take| take.cut_asked);
-        if let (true, Some(engine)) = (cut, &self.engine) {
-            // An engine that is gone says why by its events.
-            let _ = engine.commands.try_send(Command::Cut);
-        }
-        Ok(())
-    }
-
     /// Begin the next take that waits; whether there was one.
     fn begin(&mut self) -> bool {
         let Some(take) = self.story.next_to_make().cloned() else { return false };
@@ -189,10 +153,12 @@ impl Director {
             true => take.chunks.len().max(1),
             false => recipe.chunks_from_shot(PixelFrames(take.asked.frames))?,
         };
-        let frames = recipe.geometry().shot_from_chunks(chunks).0;
         let camera = Camera::new(take, recipe)?;
         let at_hand = self.after.take().filter(|(last, story)| {
-            Some(*last) == take.parent && story.pins.is_empty() && take.asked.pins.is_empty()
+            let Asked { pins, pictures, cast, .. } = &take.asked;
+            let nothing = pins.is_empty() && pictures.is_empty() && cast.is_empty();
+            let held = !story.pins.is_empty() || !story.pictures.is_empty();
+            Some(*last) == take.parent && nothing && !held
         });
         let state = match at_hand {
             Some(_) if self.engine.is_some() => None,
@@ -203,7 +169,7 @@ impl Director {
         self.make_room(&engine);
         self.strain.room_since = None;
         let goes_to = state.map(|story| Command::GoTo { story: Box::new(story) });
-        let shot = Command::AddShot { shot: script_of(take, frames) };
+        let shot = Command::AddShot { shot: script_of(take, chunks, recipe) };
         for command in goes_to.into_iter().chain([shot]) {
             engine.commands.try_send(command).map_err(|_| engine_gone())?;
         }
@@ -265,21 +231,41 @@ impl Director {
         match event {
             Event::ShotStarted { plan, prompt, unknown_words, dropped_tokens, .. } => {
                 let context = self.story.take(take).map(|take| self.hub.context(&self.story, take));
+                let context = context.unwrap_or_default();
+                let pin = |(take, frame)| Pin { take, frame };
                 self.stream.say(&Said::Started {
                     take,
                     shot: plan.shot,
                     frame: self.stream.frame(),
                     prompt,
                     frames: plan.frames.0,
-                    context: context.unwrap_or_default(),
+                    context: context.frames.into_iter().map(pin).collect(),
+                    pictures: context.pictures,
                     unknown_words,
                     dropped_tokens,
                 });
                 Ok(())
             }
+            Event::Rewritten { chunk, caption, prompt, unknown_words, dropped_tokens, .. } => {
+                self.keep_words(take, Rewrite { after_chunks: chunk, caption: caption.clone() })?;
+                self.stream.say(&Said::Rewritten {
+                    take,
+                    chunk,
+                    caption,
+                    prompt,
+                    unknown_words,
+                    dropped_tokens,
+                });
+                self.update();
+                Ok(())
+            }
             Event::Frames { frames, .. } => self.keep(&frames),
             Event::ShotFinished { story, frames, cut, .. } => {
                 let Some(running) = self.running.take() else { return Ok(()) };
+                let unused = self.story.take(take).and_then(|take| take.rewrite_asked.clone());
+                if let Some(caption) = unused {
+                    self.stream.say(&Said::NotRewritten { take, caption });
+                }
                 let record = running.camera.finish(&story, self.hub.store.blobs())?;
                 self.write(&[record])?;
                 self.after = Some((take, story));
@@ -289,8 +275,14 @@ impl Director {
             }
             Event::Refused { error, .. } => Err(StoryError::Edit(error.to_string())),
             Event::Failed { error } => Err(error.into()),
-            Event::Latents { .. } | Event::Finished => Ok(()),
+            Event::NotRewritten { .. } | Event::Latents { .. } | Event::Finished => Ok(()),
         }
+    }
+
+    /// Save that other words hold for a take, before any chunk that is made under them.
+    fn keep_words(&mut self, take: TakeId, rewrite: Rewrite) -> Result<(), StoryError> {
+        let known = self.story.take(take).is_some_and(|take| take.words().contains(&rewrite));
+        if known { Ok(()) } else { self.write(&[Record::Rewritten { take, rewrite }]) }
     }
 
     /// Save a chunk, then show it.
@@ -396,9 +388,8 @@ impl Director {
 
 impl Hub {
     /// The frames a take is conditioned on.
-    pub(crate) fn context(&self, story: &Story, take: &Take) -> Vec<Pin> {
-        let context = context_of(story, take, self.recipe()).unwrap_or_default();
-        context.into_iter().map(|(take, frame)| Pin { take, frame }).collect()
+    pub(crate) fn context(&self, story: &Story, take: &Take) -> Context {
+        context_of(story, take, self.recipe()).unwrap_or_default()
     }
 }
 

@@ -14,7 +14,8 @@ use shotstream_plan::recipe::Recipe;
 use shotstream_story::StoryError;
 use shotstream_story::camera::film_size;
 use shotstream_story::check::check_title;
-use shotstream_story::record::Premise;
+use shotstream_story::picture::Developed;
+use shotstream_story::record::{Picture, PictureId, Premise, Record};
 use shotstream_story::store::Store;
 use shotstream_story::teller::Teller;
 use shotstream_story::tree::Story;
@@ -27,6 +28,7 @@ use crate::error::ApiError;
 use crate::films::Films;
 use crate::live::{Live, Pace};
 use crate::metrics::Metrics;
+use crate::protocol::Ask;
 use crate::view::StreamView;
 
 /// The share of the machine that sessions may plan on using.
@@ -234,6 +236,34 @@ impl Hub {
         drop(video_slot);
     }
 
+    /// Add a picture to a story, whether it is directed now or not; its number.
+    pub(crate) async fn bring(
+        &self,
+        id: &str,
+        caption: String,
+        picture: Developed,
+    ) -> Result<PictureId, ApiError> {
+        let asked = {
+            let lives = self.lives();
+            match lives.get(id).filter(|live| !live.is_over()) {
+                Some(live) => Some(live.clone()),
+                None => {
+                    // Nobody can begin to direct it meanwhile.
+                    let mut story = self.store.load(id)?;
+                    let record = picture_of(&story, &caption, picture)?;
+                    self.store.write(id, &mut story, &[record])?;
+                    None
+                }
+            }
+        };
+        if let Some(live) = asked {
+            live.ask(Ask::Bring { caption, picture }).await?;
+        }
+        let story = self.store.load(id)?;
+        let brought = story.pictures().iter().rfind(|it| it.memory == picture.memory);
+        brought.map(|picture| picture.picture).ok_or_else(ApiError::defect)
+    }
+
     /// Let every session end after the chunk it is saving.
     pub(crate) fn drain(&self) {
         self.draining.store(true, Ordering::Release);
@@ -256,6 +286,16 @@ impl Hub {
     fn lives(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Live>>> {
         self.lives.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The record of a picture that was brought.
+pub(crate) fn picture_of(
+    story: &Story,
+    caption: &str,
+    Developed { image, small, memory }: Developed,
+) -> Result<Record, StoryError> {
+    let (picture, caption) = (story.next_picture(caption)?, caption.trim().to_owned());
+    Ok(Record::Pictured(Picture { picture, caption, image, small, memory }))
 }
 
 /// Seconds since 1970.

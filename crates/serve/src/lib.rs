@@ -36,6 +36,8 @@ mod openapi;
 
 mod page;
 
+mod pictures;
+
 mod routes;
 
 mod shapes;

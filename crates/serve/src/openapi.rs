@@ -116,3 +116,51 @@ pub(crate) struct CandidateSchema {
     /// SHA-256 of a small picture of it.
     picture: String,
 }
+
+/// Somebody or something that captions call by name.
+#[derive(ToSchema)]
+#[schema(as = Member)]
+#[expect(dead_code, reason = "describes a record of another crate")]
+pub(crate) struct MemberSchema {
+    /// The name, without the sign before it.
+    name: String,
+    /// The words that stand in captions in place of the name.
+    caption: String,
+    /// What a shot that names the member is shown: a frame of a take, or a picture.
+    frames: Option<Vec<serde_json::Value>>,
+}
+
+/// How many context frames may be held at most, by whom.
+#[derive(ToSchema)]
+#[schema(as = Shares)]
+#[expect(dead_code, reason = "describes a record of another crate")]
+pub(crate) struct SharesSchema {
+    /// By pins, pictures among them.
+    pins: usize,
+    /// By the members of the cast that a shot names.
+    cast: usize,
+}
+
+/// Other words for a shot from one of its chunk borders on.
+#[derive(ToSchema)]
+#[schema(as = Rewrite)]
+#[expect(dead_code, reason = "describes a record of another crate")]
+pub(crate) struct RewriteSchema {
+    /// How many chunks are made before.
+    after_chunks: usize,
+    /// What the shot shows from then on.
+    caption: String,
+}
+
+/// Who has the context frames of a shot.
+#[derive(ToSchema)]
+#[schema(as = Places)]
+#[expect(dead_code, reason = "describes a record of another crate")]
+pub(crate) struct PlacesSchema {
+    /// The director's pins.
+    pins: usize,
+    /// The cast.
+    cast: usize,
+    /// The memory policy.
+    policy: usize,
+}

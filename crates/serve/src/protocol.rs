@@ -4,8 +4,10 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use shotstream_plan::held::Shares;
 use shotstream_story::edit::{Edit, Words};
-use shotstream_story::record::{Hash, Pin, TakeId};
+use shotstream_story::picture::Developed;
+use shotstream_story::record::{Hash, Member, PictureId, PicturePin, Pin, TakeId};
 use utoipa::ToSchema;
 
 use crate::view::{StoryView, StreamView, Timings};
@@ -30,7 +32,9 @@ impl Request {
         let asked: Map<String, Value> = serde_json::from_str(message).map_err(|e| e.to_string())?;
         let request = Self::deserialize(Value::Object(asked.clone())).map_err(|e| e.to_string())?;
         let read = serde_json::to_value(&request).map_err(|e| e.to_string())?;
-        match asked.iter().find(|(name, value)| read.get(name).is_none() && !value.is_null()) {
+        // What says nothing may be left out when it is written.
+        let says = |value: &Value| !value.is_null() && value.as_array().is_none_or(|it| !it.is_empty());
+        match asked.iter().find(|(name, value)| read.get(name).is_none() && says(value)) {
             Some((name, _)) => Err(format!("unknown field `{name}`")),
             None => Ok(request),
         }
@@ -84,6 +88,40 @@ pub enum Ask {
     /// No longer.
     #[serde(rename = "frame.unpin")]
     Unpin(Pin),
+    /// Show a picture to every take asked for from now on.
+    #[serde(rename = "picture.pin")]
+    PinPicture(PicturePin),
+    /// No longer.
+    #[serde(rename = "picture.unpin")]
+    UnpinPicture(PicturePin),
+    /// Put somebody into the cast, or change who is in it under this name.
+    #[serde(rename = "cast.set")]
+    SetMember(Member),
+    /// Call somebody in the cast by another name.
+    #[serde(rename = "cast.rename")]
+    RenameMember {
+        /// The name so far.
+        name: String,
+        /// The new name.
+        to: String,
+    },
+    /// Take somebody out of the cast.
+    #[serde(rename = "cast.remove")]
+    RemoveMember {
+        /// The name.
+        name: String,
+    },
+    /// Let pins and cast take so many context frames at most.
+    #[serde(rename = "memory.share")]
+    Share(Shares),
+    /// A picture came over HTTP; nobody can say this on a line.
+    #[serde(skip)]
+    Bring {
+        /// What it shows.
+        caption: String,
+        /// Its blobs.
+        picture: Developed,
+    },
     /// Undo the last change.
     #[serde(rename = "undo")]
     Undo,
@@ -93,6 +131,12 @@ pub enum Ask {
     /// End the running take with the chunk that is being made.
     #[serde(rename = "cut")]
     Cut,
+    /// Go on with the running take under other words from the next chunk on.
+    #[serde(rename = "prompt.update")]
+    Rewrite {
+        /// What it shows from then on.
+        caption: String,
+    },
     /// Give the story another title.
     #[serde(rename = "title")]
     Title {
@@ -122,9 +166,20 @@ impl Ask {
             Self::Choose { take } => Edit::Choose { take },
             Self::Pin(pin) => Edit::Pin(pin),
             Self::Unpin(pin) => Edit::Unpin(pin),
+            Self::PinPicture(PicturePin { picture }) => Edit::PinPicture(picture),
+            Self::UnpinPicture(PicturePin { picture }) => Edit::UnpinPicture(picture),
+            Self::SetMember(member) => Edit::SetMember(member),
+            Self::RenameMember { name, to } => Edit::RenameMember { name, to },
+            Self::RemoveMember { name } => Edit::RemoveMember { name },
+            Self::Share(shares) => Edit::Share(shares),
             Self::Undo => Edit::Undo,
             Self::Redo => Edit::Redo,
-            Self::Cut | Self::Title { .. } | Self::Playback { .. } | Self::Ping => return None,
+            Self::Cut
+            | Self::Bring { .. }
+            | Self::Rewrite { .. }
+            | Self::Title { .. }
+            | Self::Playback { .. }
+            | Self::Ping => return None,
         })
     }
 }
@@ -162,6 +217,9 @@ pub enum Said {
         frames: usize,
         /// The frames it is conditioned on.
         context: Vec<Pin>,
+        /// The pictures it is conditioned on besides.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pictures: Vec<PictureId>,
         /// Words the model does not know.
         unknown_words: Vec<String>,
         /// Tokens at the end of the prompt the model does not read.
@@ -184,6 +242,30 @@ pub enum Said {
         picture: Hash,
         /// What it took.
         timings: Timings,
+    },
+    /// A take goes on under other words.
+    #[serde(rename = "prompt.updated")]
+    Rewritten {
+        /// The take.
+        take: TakeId,
+        /// The first chunk that is made under them, counted from 0.
+        chunk: usize,
+        /// The words.
+        caption: String,
+        /// What the text encoder reads.
+        prompt: String,
+        /// Words the model does not know.
+        unknown_words: Vec<String>,
+        /// Tokens at the end of the prompt the model does not read.
+        dropped_tokens: usize,
+    },
+    /// A take was over before the words that were asked for last could hold.
+    #[serde(rename = "prompt.unused")]
+    NotRewritten {
+        /// The take.
+        take: TakeId,
+        /// The words.
+        caption: String,
     },
     /// A take is complete.
     #[serde(rename = "take.finished")]

@@ -10,6 +10,7 @@ use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use axum::{Router, middleware};
 use serde::Serialize;
+use shotstream_story::picture::MAX_BYTES;
 use tower_http::timeout::RequestBodyTimeoutLayer;
 use utoipa::{OpenApi as _, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -19,7 +20,7 @@ use crate::error::ApiError;
 use crate::extract::Json;
 use crate::hub::Hub;
 use crate::openapi::{Document, Refusals};
-use crate::{door, exports, film, page, socket, stories, videos};
+use crate::{door, exports, film, page, pictures, socket, stories, videos};
 
 /// Bytes of an ordinary request at most.
 const MAX_BODY_BYTES: usize = 1 << 20;
@@ -51,6 +52,8 @@ pub(crate) fn router(hub: Arc<Hub>) -> Router {
 /// What the document describes; the rest is pages and WebSockets.
 fn described() -> OpenApiRouter<Arc<Hub>> {
     let import = OpenApiRouter::new().routes(routes!(stories::import));
+    // One byte more than is taken, so that the answer says why.
+    let bring = OpenApiRouter::new().routes(routes!(pictures::bring));
     OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(stories::list, stories::begin))
         .merge(import.layer(DefaultBodyLimit::disable()))
@@ -58,7 +61,8 @@ fn described() -> OpenApiRouter<Arc<Hub>> {
         .routes(routes!(film::film))
         .routes(routes!(film::live))
         .routes(routes!(film::take))
-        .routes(routes!(stories::picture))
+        .merge(bring.layer(DefaultBodyLimit::max(MAX_BYTES + 1)))
+        .routes(routes!(pictures::look))
         .routes(routes!(stories::export))
         .routes(routes!(exports::export))
         .routes(routes!(stories::watch))

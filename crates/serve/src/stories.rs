@@ -11,7 +11,6 @@ use axum::response::{IntoResponse as _, Response};
 use futures_util::StreamExt as _;
 use serde::{Deserialize, Serialize};
 use shotstream_story::StoryError;
-use shotstream_story::record::Hash;
 use shotstream_story::shotstory;
 use shotstream_story::store::fresh_name;
 use utoipa::ToSchema;
@@ -147,33 +146,6 @@ pub(crate) async fn remove(
 ) -> Result<Json<Deleted>, ApiError> {
     hub.remove(&id)?;
     Ok(Json(Deleted { id, object: "story.deleted", deleted: true }))
-}
-
-/// A small picture of a frame.
-#[utoipa::path(
-    get, path = "/v1/stories/{id}/pictures/{hash}", tag = "stories",
-    params(("id" = String, Path), ("hash" = String, Path, description = "As the story names it")),
-    responses((status = 200, description = "The picture", body = Vec<u8>, content_type = "image/png"), Refusals)
-)]
-pub(crate) async fn picture(
-    State(hub): State<Arc<Hub>>,
-    Path((id, hash)): Path<(String, String)>,
-) -> Result<Response, ApiError> {
-    // The story is asked for, so that who may see pictures is who may see the story.
-    hub.store.made(&id)?;
-    let hash: Hash = hash.parse().map_err(ApiError::invalid)?;
-    let png = hub.store.blobs().get(hash).map_err(|error| match error {
-        StoryError::Blob { reason, .. } => ApiError::not_found(reason),
-        error => error.into(),
-    })?;
-    if !png.starts_with(b"\x89PNG") {
-        return Err(ApiError::not_found("this is no picture"));
-    }
-    let kind = [
-        (header::CONTENT_TYPE, "image/png"),
-        (header::CACHE_CONTROL, "private, max-age=31536000, immutable"),
-    ];
-    Ok((kind, png).into_response())
 }
 
 /// A link with which others may watch.

@@ -94,6 +94,7 @@ pub(crate) async fn remix(
             frames: Some(take.asked.frames),
             seed: Some(take.asked.seed),
             caption: take.asked.caption.clone(),
+            then: take.words(),
         });
     }
     if let Some(first) = shots.first_mut() {

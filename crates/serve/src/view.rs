@@ -1,11 +1,19 @@
 //! A story, its stream and what it took, as messages tell them.
 
 use serde::{Deserialize, Serialize};
-use shotstream_story::record::{Candidate, Chunk, Pin, TakeId};
+use shotstream_plan::held::{Places, Shares};
+use shotstream_plan::script::Rewrite;
+use shotstream_story::memory::Context;
+use shotstream_story::record::{
+    Candidate, Chunk, Hash, Holding, Member, Picture, PictureId, Pin, TakeId,
+};
 use shotstream_story::tree::{Story, Take, TakeState};
 use utoipa::ToSchema;
 
-use crate::openapi::{CandidateSchema, ChunkSchema, PinSchema};
+use crate::openapi::{
+    CandidateSchema, ChunkSchema, MemberSchema, PinSchema, PlacesSchema, RewriteSchema,
+    SharesSchema,
+};
 
 /// What a chunk took, in milliseconds.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -72,12 +80,41 @@ pub struct StoryView {
     /// The pins that takes asked for now are given.
     #[schema(value_type = Vec<PinSchema>)]
     pub pins: Vec<Pin>,
+    /// Every picture that was brought.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pictures: Vec<PictureView>,
+    /// Those of them that takes asked for now are shown.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pinned: Vec<PictureId>,
+    /// Who can be called by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<MemberSchema>)]
+    pub cast: Vec<Member>,
+    /// How many context frames pins and cast may take, where it was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<SharesSchema>)]
+    pub shares: Option<Shares>,
     /// Whether there is a change to undo.
     pub can_undo: bool,
     /// Whether there is a change to do again.
     pub can_redo: bool,
     /// Every take.
     pub takes: Vec<TakeView>,
+}
+
+/// A picture that was brought.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PictureView {
+    /// Its number.
+    pub picture: PictureId,
+    /// What it shows.
+    pub caption: String,
+    /// The picture as the model sees it.
+    #[schema(value_type = String)]
+    pub image: Hash,
+    /// A smaller one.
+    #[schema(value_type = String)]
+    pub small: Hash,
 }
 
 /// A take for a user interface.
@@ -91,6 +128,13 @@ pub struct TakeView {
     pub shot: usize,
     /// What it shows.
     pub caption: String,
+    /// What was typed, where it called members of the cast by name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub typed: Option<String>,
+    /// Words that took, or will take, the place of the caption, each after so many chunks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<RewriteSchema>)]
+    pub then: Vec<Rewrite>,
     /// The seed of its noise.
     pub seed: u64,
     /// Frames asked for, or, once it is complete, frames it has.
@@ -106,6 +150,13 @@ pub struct TakeView {
     /// The frames it is conditioned on, pins among them.
     #[schema(value_type = Vec<PinSchema>)]
     pub context: Vec<Pin>,
+    /// The pictures it is conditioned on besides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pictures: Vec<PictureId>,
+    /// Who has how many of its context frames, where anything is held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<PlacesSchema>)]
+    pub places: Option<Places>,
     /// The chunks it has.
     #[schema(value_type = Vec<ChunkSchema>)]
     pub chunks: Vec<Chunk>,
@@ -116,25 +167,20 @@ pub struct TakeView {
 
 impl StoryView {
     /// A story under its name; `context` says what a take is conditioned on.
-    pub fn new(id: &str, story: &Story, context: impl Fn(&Take) -> Vec<Pin>) -> Self {
-        let view = |take: &Take| TakeView {
-            take: take.id,
-            parent: take.parent,
-            shot: take.shot,
-            caption: take.asked.caption.clone(),
-            seed: take.asked.seed,
-            frames: if take.is_finished() { take.frames_made() } else { take.asked.frames },
-            state: state_of(take).to_owned(),
-            reason: match &take.state {
-                TakeState::Failed { reason } => Some(reason.clone()),
-                _ => None,
-            },
-            pins: take.asked.pins.clone(),
-            context: context(take),
-            chunks: take.chunks.clone(),
-            candidates: take.candidates().to_vec(),
+    pub fn new(id: &str, story: &Story, context: impl Fn(&Take) -> Context) -> Self {
+        let view = |take: &Take| {
+            let Context { pictures, frames, places } = context(take);
+            let frames = frames.into_iter().map(|(take, frame)| Pin { take, frame });
+            TakeView { context: frames.collect(), pictures, places: held(places), ..of_take(take) }
+        };
+        let picture = |picture: &Picture| PictureView {
+            picture: picture.picture,
+            caption: picture.caption.clone(),
+            image: picture.image,
+            small: picture.small,
         };
         let line = story.line().to_vec();
+        let Holding { pictures: pinned, cast, shares } = story.holding().clone();
         Self {
             id: id.to_owned(),
             title: story.premise.title.clone(),
@@ -143,10 +189,44 @@ impl StoryView {
             stale: (0..line.len()).filter(|&shot| story.is_stale(shot)).collect(),
             line,
             pins: story.pins().to_vec(),
+            pictures: story.pictures().iter().map(picture).collect(),
+            pinned,
+            cast,
+            shares,
             can_undo: story.can_undo(),
             can_redo: story.can_redo(),
             takes: story.takes().iter().map(view).collect(),
         }
+    }
+}
+
+/// Who has the context frames, where not all are the policy's.
+fn held(places: Places) -> Option<Places> {
+    (0 < places.pins + places.cast).then_some(places)
+}
+
+/// A take, but for what it is conditioned on.
+fn of_take(take: &Take) -> TakeView {
+    TakeView {
+        take: take.id,
+        parent: take.parent,
+        shot: take.shot,
+        caption: take.asked.caption.clone(),
+        typed: take.asked.typed.clone(),
+        then: take.words(),
+        seed: take.asked.seed,
+        frames: if take.is_finished() { take.frames_made() } else { take.asked.frames },
+        state: state_of(take).to_owned(),
+        reason: match &take.state {
+            TakeState::Failed { reason } => Some(reason.clone()),
+            _ => None,
+        },
+        pins: take.asked.pins.clone(),
+        context: Vec::new(),
+        pictures: Vec::new(),
+        places: None,
+        chunks: take.chunks.clone(),
+        candidates: take.candidates().to_vec(),
     }
 }
 

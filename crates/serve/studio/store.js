@@ -29,6 +29,15 @@ export function reduce(state, event) {
       const first = timings.first_frame_ms === undefined ? state.first : keep(state.first, timings.first_frame_ms);
       return { ...state, story, running, first, save: keep(state.save, timings.save_ms), stages: timings.stages };
     }
+    case "prompt.updated": {
+      const { take, chunk: after_chunks, caption } = event;
+      const rewrite = { after_chunks, caption };
+      const story = withTake(state.story, take, (it) => {
+        const before = (it.then ?? []).filter((other) => other.after_chunks !== after_chunks);
+        return { ...it, then: [...before, rewrite] };
+      });
+      return { ...state, story };
+    }
     case "take.finished":
     case "take.failed":
       return { ...state, running: state.running?.take === event.take ? null : state.running };

@@ -1,9 +1,11 @@
 // The studio: what is typed goes out, what is made comes in, everything else is drawn from it.
 
+import { Composer } from "./composer.js";
 import { Line } from "./line.js";
+import { drawMemory, heldBy, useMemory } from "./memory.js";
 import { format, playerFor } from "./player.js";
 import { drawTree } from "./tree.js";
-import { $, drawBoard, drawMemory, drawMeter, drawPrompt, drawShelf } from "./views.js";
+import { $, drawBoard, drawMeter, drawPrompt, drawShelf } from "./views.js";
 import { KeyNeeded, announce, fetched, toast } from "./say.js";
 import { filmOf, keep, nothing, reduce, takesOfShot } from "./store.js";
 
@@ -15,7 +17,7 @@ let state = nothing();
 /** @type {ReturnType<typeof playerFor> | null} */ let player = null;
 let storyId = null;
 let viewed = null;
-let retaking = null;
+const composer = new Composer(() => state.stream);
 let jumpToNext = false;
 let cutAt = null;
 
@@ -76,7 +78,8 @@ function removeStory(story) {
 function leave() {
   if (line) { line.closed = true; line.socket.close(); }
   player?.close();
-  line = player = storyId = viewed = retaking = null;
+  line = player = storyId = viewed = null;
+  if (composer.retaking !== null) composer.stopRetake();
   state = nothing();
 }
 
@@ -128,6 +131,14 @@ function said(event) {
     case "take.failed":
       toast(event.reason);
       break;
+    case "prompt.updated":
+      drawPrompt($("prompted"), event, state.story.global);
+      announce(`Other words from chunk ${event.chunk + 1} on.`);
+      if (event.unknown_words.length) announce(`The model does not know ${event.unknown_words.join(", ")}.`);
+      break;
+    case "prompt.unused":
+      toast(`The shot was over before it could go on as “${event.caption}”.`);
+      break;
     case "error":
       toast(event.error.message);
       break;
@@ -145,8 +156,7 @@ function begin({ stream, story }) {
   // What was made before this page came will not be shown on it.
   if (!watchToken) line?.tell({ type: "playback", frame: stream.frame });
   $("title").value = story.title;
-  $("chunks").value = chunksFrom(stream.shot_frames);
-  lengthSays();
+  composer.begin();
   storyId = story.id;
   $("export-film").href = `/v1/stories/${story.id}/film.mp4`;
   $("export-film").download = `${story.title || "film"}.mp4`;
@@ -179,6 +189,7 @@ function drawNow() {
   $("undo").disabled = !story.can_undo;
   $("redo").disabled = !story.can_redo;
   $("cut").disabled = !running;
+  composer.offerRewrite(running !== null);
   $("slate-live").hidden = !running || viewed !== null;
   $("slate-shot").textContent = viewed ? `shot ${story.takes[viewed - 1].shot + 1}` : running ? `shot ${running.shot + 1}` : "";
   $("stage-empty").hidden = story.line.length !== 0 || running !== null;
@@ -209,77 +220,54 @@ const does = {
   branch: (place) => ask({ type: "film.trim", shots: place + 1 }).then((done) => {
     if (done) { announce(`The film ends after shot ${place + 1}. What you type next goes on from there.`); $("caption").focus(); }
   }),
-  retake: (place) => {
-    const take = filmOf(state.story)[place];
-    retaking = place;
-    $("caption").value = take.caption;
-    $("chunks").value = chunksFrom(take.frames);
-    $("seed").value = "";
-    lengthSays();
-    composerSays();
-    $("caption").focus();
-    $("caption").select();
-  },
+  retake: (place) => composer.retake(place, filmOf(state.story)[place]),
   pin: (at) => ask({ type: "frame.pin", take: at.take, frame: at.frame }),
   unpin: (at) => ask({ type: "frame.unpin", take: at.take, frame: at.frame }),
+  pinPicture: (picture) => ask({ type: "picture.pin", picture }),
+  unpinPicture: (picture) => ask({ type: "picture.unpin", picture }),
+  setMember: (member) => ask({ type: "cast.set", ...member }),
+  addMember: (name, caption) => ask({ type: "cast.set", name, caption, frames: heldBy(state.story) }),
+  renameMember: (name) => {
+    const to = prompt(`What is @${name} called from now on?`, name);
+    if (to && to.trim() !== name) ask({ type: "cast.rename", name, to: to.trim() });
+  },
+  removeMember: (name) => ask({ type: "cast.remove", name }),
+  share: (pins, cast) => ask({ type: "memory.share", pins, cast }),
+  say: (words) => { $("caption").setRangeText(words, $("caption").selectionStart, $("caption").selectionEnd, "end"); $("caption").focus(); },
+  toast,
+  bring: async (file, caption) => {
+    let done = false;
+    await trying(async () => {
+      await fetched(`/v1/stories/${storyId}/pictures?caption=${encodeURIComponent(caption)}`, { method: "POST", body: file });
+      done = true;
+    });
+    return done;
+  },
 };
-
-function composerSays() {
-  const again = retaking !== null;
-  $("composer-label").textContent = again ? `Shot ${retaking + 1}, once more` : "Next shot";
-  $("composer").classList.toggle("retaking", again);
-  $("cancel-retake").hidden = !again;
-  $("send").textContent = again ? "Retake" : "Shoot";
-}
-
-function stopRetake() {
-  retaking = null;
-  $("caption").value = "";
-  $("seed").value = "";
-  if (state.stream) $("chunks").value = chunksFrom(state.stream.shot_frames);
-  lengthSays();
-  composerSays();
-}
-
-const chunksFrom = (frames) => {
-  const [first, later] = state.stream.chunk_frames;
-  return Math.round((frames - first) / later) + 1;
-};
-
-const framesFrom = (chunks) => {
-  const [first, later] = state.stream.chunk_frames;
-  return first + (chunks - 1) * later;
-};
-
-function lengthSays() {
-  if (!state.stream) return;
-  const frames = framesFrom(Math.max(1, Number($("chunks").value) || 1));
-  $("length").textContent = `${frames} frames, ${(frames / state.stream.fps).toFixed(1)} s`;
-}
-
-function words() {
-  const caption = $("caption").value.trim();
-  const asked = { caption };
-  const frames = framesFrom(Math.max(1, Number($("chunks").value) || 1));
-  if (frames !== state.stream.shot_frames) asked.frames = frames;
-  if ($("seed").value !== "") asked.seed = Number($("seed").value);
-  return asked;
-}
+useMemory(does);
 
 async function send(cutting) {
   if (!state.stream) return;
-  const asked = words();
+  const asked = composer.words();
   if (!asked.caption) { if (cutting) cut(); return; }
   backToLive();
-  const what = retaking !== null ? { type: "shot.retake", shot: retaking, words: asked } : { type: "shot.append", ...asked };
+  const again = composer.retaking;
+  const what = again !== null ? { type: "shot.retake", shot: again, words: asked } : { type: "shot.append", ...asked };
   const written = $("caption").value;
   $("caption").value = "";
-  const again = retaking;
   const sent = ask(what);
   if (cutting && state.running) cut();
   if (!await sent) $("caption").value ||= written;
-  else if (again !== null) stopRetake();
+  else if (again !== null) composer.stopRetake();
   else $("seed").value = "";
+}
+
+/** Other words for the shot that is being made, from its next chunk on. */
+async function rewrite() {
+  const caption = $("caption").value.trim();
+  if (!caption || $("rewrite").disabled) { $("caption").focus(); return; }
+  backToLive();
+  if (await ask({ type: "prompt.update", caption })) $("caption").value = "";
 }
 
 function cut() {
@@ -333,11 +321,11 @@ $("composer").addEventListener("submit", (event) => { event.preventDefault(); se
 $("caption").addEventListener("keydown", (event) => {
   if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
   event.preventDefault();
-  send(event.ctrlKey || event.metaKey);
+  if (event.altKey) rewrite();
+  else send(event.ctrlKey || event.metaKey);
 });
 $("cut").addEventListener("click", () => ($("caption").value.trim() ? send(true) : cut()));
-$("cancel-retake").addEventListener("click", stopRetake);
-$("chunks").addEventListener("input", lengthSays);
+$("rewrite").addEventListener("click", rewrite);
 $("undo").addEventListener("click", () => ask({ type: "undo" }));
 $("redo").addEventListener("click", () => ask({ type: "redo" }));
 $("remake").addEventListener("click", () => ask({ type: "film.remake" }));
@@ -363,7 +351,7 @@ document.addEventListener("keydown", (event) => {
     return;
   }
   if (event.key === "Escape") {
-    if (retaking !== null) stopRetake();
+    if (composer.retaking !== null) composer.stopRetake();
     backToLive();
     return;
   }

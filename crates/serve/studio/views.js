@@ -1,6 +1,6 @@
 // Parts of the page, each drawn from the state it is given.
 
-import { filmOf, madeOf, percentile, pictureOf, takesOfShot } from "./store.js";
+import { filmOf, madeOf, percentile, takesOfShot } from "./store.js";
 
 /** An element with attributes and children. */
 export function el(name, attributes = {}, ...children) {
@@ -78,6 +78,7 @@ function card(take, place, state, does) {
       isRunning ? el("span", { class: "fill" }, fill) : null,
     ),
     el("p", { class: "words", title: take.caption }, take.caption),
+    ...(take.then ?? []).map((it) => el("p", { class: "note then", title: it.caption }, `from chunk ${it.after_chunks + 1}: ${it.caption}`)),
   );
   if (stale) card.append(el("p", { class: "note" }, "rests on an older take"));
   if (failed) card.append(el("p", { class: "note bad" }, take.reason ?? "failed"));
@@ -102,34 +103,6 @@ const letter = (index) => (index < 26 ? String.fromCharCode(65 + index) : `${ind
 function stateWords(take, isRunning) {
   if (isRunning) return "being made";
   return take.state === "finished" ? `${take.frames} frames` : "waiting";
-}
-
-/** The memory tray: what conditioned the newest take, what is pinned, what could be. */
-export function drawMemory(state, does, viewed) {
-  const { story, running, stream } = state;
-  const film = filmOf(story);
-  const newest = viewed ? story.takes[viewed - 1] : running ? story.takes[running.take - 1] : film[film.length - 1];
-  const context = newest?.context ?? [];
-  const place = newest ? newest.shot + 1 : 0;
-  $("memory-says").textContent = !newest ? "What a shot is shown of the shots before it appears here."
-    : context.length ? `What shot ${place} was shown of the shots before it.` : `Shot ${place} is the first: nothing lies before it.`;
-  $("memory-sum").textContent = context.length ? `${context.length} of ${stream.context_frames}` : "";
-  const isPinned = (at) => story.pins.some((pin) => pin.take === at.take && pin.frame === at.frame);
-  const wasPinned = (at) => newest?.pins.some((pin) => pin.take === at.take && pin.frame === at.frame);
-  const toggle = (at, framed = isPinned(at)) => {
-    const [what, act] = isPinned(at) ? ["Unpin", () => does.unpin(at)] : ["Pin", () => does.pin(at)];
-    const shot = story.takes[at.take - 1].shot + 1;
-    const picture = pictureOf(story, at);
-    return el("li", {}, el("button", {
-      class: framed ? "pinned" : "", "aria-label": `${what}: frame ${at.frame} of shot ${shot}`, title: what, onclick: act,
-    }, picture ? el("img", { src: does.picture(picture), alt: "", loading: "lazy" }) : null,
-    el("span", {}, `shot ${shot} · ${at.frame}`)));
-  };
-  $("memory").replaceChildren(...context.map((at) => toggle(at, wasPinned(at))));
-  $("pins").replaceChildren(...story.pins.map((at) => toggle(at)));
-  const from = viewed ? story.takes[viewed - 1] : [...film].reverse().find((take) => take.state === "finished");
-  $("keep-title").textContent = from ? `Frames of shot ${from.shot + 1} to pin` : "Frames to pin";
-  $("candidates").replaceChildren(...(from?.candidates ?? []).map(({ frame: at }) => toggle({ take: from.take, frame: at })));
 }
 
 const WORDS = {

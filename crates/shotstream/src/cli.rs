@@ -12,7 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use self::draft::{DraftArgs, Words};
 pub(crate) use self::exports::{ExportName, ExportsArgs};
 pub(crate) use self::serve::{
-    ExportStoryArgs, FolderArgs, ImportStoryArgs, ReplayArgs, ServeArgs, StoryCommand,
+    ExportStoryArgs, FolderArgs, ImportStoryArgs, MemoryArgs, ReplayArgs, ServeArgs, StoryCommand,
 };
 pub(crate) use self::world::{
     DrawArgs, JudgeArgs, MemoryName, PastName, PicturesArgs, SheetArgs, StoryArgs, WorldCommand,
@@ -36,8 +36,9 @@ pub(crate) enum Command {
     /// Make a film of the lines that come on standard input, while they come.
     ///
     /// Every line is the caption of a shot. It is accepted at any moment and takes effect at the
-    /// next shot. `/cut` ends the running shot with the chunk that is being made; `/quit`, or the
-    /// end of the input, ends the film after the shots asked for.
+    /// next shot. `/now WORDS` changes the words of the running shot at the next chunk; `/cut` ends it
+    /// with the chunk that is being made; `/quit`, or the end of the input, ends the film after the
+    /// shots asked for.
     Play(PlayArgs),
     /// Direct stories in the browser while they play, and serve them to programs.
     ///
@@ -83,6 +84,10 @@ pub(crate) struct ModelArgs {
     pub(crate) model: String,
     #[command(flatten)]
     pub(crate) loras: LoraArgs,
+    /// Follow this recipe instead of the model's own, TOML: models of other makers on the same
+    /// networks are in recipes/generation.
+    #[arg(long, value_name = "R.toml")]
+    pub(crate) recipe: Option<PathBuf>,
     /// Where the networks run.
     #[arg(long, value_enum, default_value_t = DeviceName::Auto)]
     pub(crate) device: DeviceName,
@@ -187,6 +192,9 @@ pub(crate) struct PlanArgs {
     /// The model file whose recipe is followed, or `tiny`. Its weights are not read.
     #[arg(long, value_name = "PATH|tiny", default_value = "tiny")]
     pub(crate) model: String,
+    /// Follow this recipe instead of the model's own, TOML.
+    #[arg(long, value_name = "R.toml")]
+    pub(crate) recipe: Option<PathBuf>,
     /// Generate pictures of another size than the model was made for.
     #[arg(long, value_name = "WxH", value_parser = size)]
     pub(crate) size: Option<[usize; 2]>,

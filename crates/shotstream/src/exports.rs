@@ -23,7 +23,7 @@ use shotstream_media::{
     remux::{Chapter, remux},
     storyboard::{Card, storyboard},
 };
-use shotstream_plan::{script::prompt, timeline::clock};
+use shotstream_plan::{recipe::Recipe, script::Rewrite, timeline::clock};
 
 use crate::{
     cli::{ExportName, ExportsArgs},
@@ -54,6 +54,7 @@ struct ToldShot {
     prompt: String,
     seed: u64,
     frames: usize,
+    then: Vec<Rewrite>,
 }
 
 impl Told {
@@ -62,7 +63,12 @@ impl Told {
         match event {
             Event::ShotStarted { prompt, seed, .. } => {
                 let (prompt, seed) = (prompt.clone(), *seed);
-                self.shots.push(ToldShot { prompt, seed, frames: 0 });
+                self.shots.push(ToldShot { prompt, seed, frames: 0, then: Vec::new() });
+            }
+            Event::Rewritten { chunk, caption, .. } => {
+                if let Some(shot) = self.shots.last_mut() {
+                    shot.then.push(Rewrite { after_chunks: *chunk, caption: caption.clone() });
+                }
             }
             Event::ShotFinished { frames, .. } => {
                 if let Some(shot) = self.shots.last_mut() {
@@ -74,12 +80,13 @@ impl Told {
     }
 
     /// The story, as a file of ours: with all that the model was told.
-    fn story(self, global: &str) -> StoryFile {
+    fn story(self, global: &str, recipe: &Recipe) -> StoryFile {
         let shots = self.shots.into_iter().enumerate();
         let shots = shots.map(|(number, shot)| {
-            let start = prompt(global, number, "");
+            let start = recipe.prompt(global, number, "");
             let caption = shot.prompt.strip_prefix(&start).unwrap_or(&shot.prompt).to_owned();
-            ShotEntry { caption, frames: Some(shot.frames), seed: Some(shot.seed) }
+            let (frames, seed) = (Some(shot.frames), Some(shot.seed));
+            ShotEntry { caption, frames, seed, then: shot.then }
         });
         StoryFile { global: global.to_owned(), shots: shots.collect() }
     }
@@ -137,9 +144,9 @@ impl Exports {
     /// # Errors
     /// When the film is not as long as what was told, or the system refuses; the film stays where
     /// it is then.
-    pub(crate) fn finish(self, told: Told, global: &str, fps: u32) -> anyhow::Result<()> {
-        let film = Film::open(&self.film())?;
-        let story = told.story(global);
+    pub(crate) fn finish(self, told: Told, global: &str, recipe: &Recipe) -> anyhow::Result<()> {
+        let (film, fps) = (Film::open(&self.film())?, recipe.frames_per_second());
+        let story = told.story(global, recipe);
         let shots = story.shots.iter();
         let shots = shots.map(|shot| Shot {
             caption: shot.caption.clone(),

@@ -86,6 +86,11 @@ impl Making {
                     self.progress.say(&format!("warning: shot {}: {text}", plan.shot + 1));
                 }
             }
+            Event::Rewritten { shot, unknown_words, dropped_tokens, .. } => {
+                if let Some(text) = telling::unread(&unknown_words, dropped_tokens) {
+                    self.progress.say(&format!("warning: shot {}: {text}", shot + 1));
+                }
+            }
             Event::Frames { shot, frames, .. } => {
                 let go_on = self.output.write(&frames, meter)?;
                 let (done, all) = (self.output.frames(), self.frames);
@@ -98,7 +103,9 @@ impl Making {
                 self.latents.insert(format!("shot{shot}.latents"), latents);
                 self.latents.insert(format!("shot{shot}.context"), context);
             }
-            Event::Refused { error, .. } => return Err(error).wrong_use(),
+            Event::Refused { error, .. } | Event::NotRewritten { error, .. } => {
+                return Err(error).wrong_use();
+            }
             Event::ShotFinished { .. } | Event::Finished | Event::Failed { .. } => {}
         }
         Ok(ControlFlow::Continue(()))

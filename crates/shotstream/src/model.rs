@@ -1,9 +1,12 @@
 //! The model a film is made with: the one this program carries, a file, or a folder.
 
-use std::path::Path;
+use std::{fs, path::Path};
 
 use burn::tensor::Device;
-use shotstream_models::{bundle::Bundle, stored::StoredModel};
+use shotstream_models::{
+    bundle::{Bundle, BundleConfig},
+    stored::StoredModel,
+};
 use shotstream_plan::recipe::{Recipe, RecipeFile};
 
 use crate::{
@@ -24,6 +27,8 @@ pub(crate) struct ModelFile {
     /// What the user calls it, adapters included.
     pub(crate) name: String,
     loras: Vec<LoraArg>,
+    /// What the user wants it to follow in place of its own.
+    recipe: Option<Recipe>,
     pub(crate) stored: StoredModel<'static>,
 }
 
@@ -38,15 +43,33 @@ impl ModelFile {
             TINY_NAME => StoredModel::parse(TINY, path),
             _ => StoredModel::open(path),
         };
-        Ok(Self { name: name.to_owned(), loras: Vec::new(), stored: stored.wrong_use()? })
+        let (name, loras) = (name.to_owned(), Vec::new());
+        Ok(Self { name, loras, recipe: None, stored: stored.wrong_use()? })
     }
 
-    /// The model's recipe, for pictures of another `size` (width, height) if one is asked for.
+    /// The same model by the recipe of a file, if one is named.
+    ///
+    /// # Errors
+    /// When the file is no recipe, or none that the networks can follow.
+    pub(crate) fn by_recipe(mut self, path: Option<&Path>) -> anyhow::Result<Self> {
+        let Some(path) = path else { return Ok(self) };
+        let place = path.display();
+        let text = fs::read_to_string(path);
+        let text =
+            text.map_err(|e| format!("cannot read the recipe ({e}): {place}")).wrong_use()?;
+        let recipe = Recipe::from_toml(&text).map_err(|e| format!("{e}: {place}")).wrong_use()?;
+        let config = BundleConfig { recipe, ..self.stored.config().clone() };
+        config.check().map_err(|reason| format!("{reason}: {place}")).wrong_use()?;
+        self.recipe = Some(config.recipe);
+        Ok(self)
+    }
+
+    /// The model's recipe or the one it is to follow, for pictures of another `size` (width, height) if one is asked for.
     ///
     /// # Errors
     /// When the networks cannot make pictures of this size.
     pub(crate) fn recipe(&self, size: Option<[usize; 2]>) -> anyhow::Result<Recipe> {
-        let recipe = self.stored.config().recipe.clone();
+        let recipe = self.recipe.as_ref().unwrap_or(&self.stored.config().recipe).clone();
         let Some([width, height]) = size else { return Ok(recipe) };
         let geometry = recipe.geometry().with_pixels([height, width]).wrong_use()?;
         RecipeFile { geometry, ..recipe.into() }.resolve().wrong_use()
@@ -88,5 +111,6 @@ pub(crate) fn open(args: &ModelArgs) -> anyhow::Result<ModelFile> {
     if let Some(threads) = args.threads {
         rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global()?;
     }
-    Ok(ModelFile::open(&args.model)?.with_loras(&args.loras.loras))
+    let model = ModelFile::open(&args.model)?.with_loras(&args.loras.loras);
+    model.by_recipe(args.recipe.as_deref())
 }

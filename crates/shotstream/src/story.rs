@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use serde::Serialize;
 use shotstream_plan::{
     recipe::Recipe,
-    script::{Format, Script},
+    script::{Format, Rewrite, Script},
 };
 use shotstream_world::{Story, Wording, captions};
 
@@ -52,6 +52,16 @@ pub(crate) struct ShotEntry {
     /// Its seed, where it is not the story's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) seed: Option<u64>,
+    /// Words that take the caption's place, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) then: Vec<Rewrite>,
+}
+
+impl ShotEntry {
+    /// A shot of the recipe's length and the story's seed.
+    pub(crate) fn new(caption: String) -> Self {
+        Self { caption, frames: None, seed: None, then: Vec::new() }
+    }
 }
 
 impl StoryFile {
@@ -73,6 +83,6 @@ impl StoryFile {
 pub(crate) fn to_json(story: &Story, seed: u64) -> anyhow::Result<String> {
     let told = captions(story, seed, &Wording::default());
     let shots = told.shots.into_iter();
-    let shots = shots.map(|caption| ShotEntry { caption, frames: None, seed: None }).collect();
+    let shots = shots.map(ShotEntry::new).collect();
     StoryFile { global: told.global, shots }.to_json()
 }

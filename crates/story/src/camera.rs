@@ -118,7 +118,8 @@ pub fn hash_of(frames: &[Frame]) -> Hash {
     Hash::of_all(frames.iter().map(|frame| &frame.rgb[..]))
 }
 
-fn small(frame: &Frame) -> Result<Frame, MediaError> {
+/// A picture small enough for a page.
+pub(crate) fn small(frame: &Frame) -> Result<Frame, MediaError> {
     let width = frame.width.min(PICTURE_WIDTH);
     frame.resized(width, (frame.height * width / frame.width.max(1)).max(1))
 }

@@ -4,13 +4,13 @@
 
 use shotstream_media::mux::Muxer;
 use shotstream_plan::recipe::Recipe;
-use shotstream_plan::script::{MAX_CAPTION_CHARACTERS, check_caption};
+use shotstream_plan::script::{MAX_CAPTION_CHARACTERS, Rewrite, check_caption};
 
 use crate::blobs::Blobs;
 use crate::camera::packets_of;
 use crate::error::StoryError;
 use crate::memory;
-use crate::record::{Premise, Record};
+use crate::record::{Asked, Picture, Premise, Record};
 use crate::tree::{Story, TakeState};
 
 /// The longest journal that is taken in.
@@ -54,9 +54,10 @@ pub(crate) fn check_journal(records: &[Record]) -> Result<Story, StoryError> {
     for (number, record) in (1..).zip(records) {
         let checked = match record {
             Record::Titled { title } => check_title(title),
-            Record::Asked { asked, .. } => check_caption(&asked.caption)
-                .map_err(StoryError::from)
-                .and_then(|()| Ok(recipe.chunks_from_shot(frames(asked.frames)).map(|_| ())?)),
+            Record::Asked { asked, .. } => check_asked(asked, &recipe),
+            Record::RewriteAsked { caption, .. }
+            | Record::Rewritten { rewrite: Rewrite { caption, .. }, .. }
+            | Record::Pictured(Picture { caption, .. }) => Ok(check_caption(caption)?),
             Record::Failed { reason, .. } => check_title(reason),
             // Exactly how many is known where its place in the take is; here it is kept countable.
             Record::Made { chunk, .. } if MAX_CHUNK_FRAMES < chunk.frames => {
@@ -91,6 +92,15 @@ const fn frames(count: usize) -> shotstream_plan::geometry::PixelFrames {
     shotstream_plan::geometry::PixelFrames(count)
 }
 
+fn check_asked(asked: &Asked, recipe: &Recipe) -> Result<(), StoryError> {
+    let captions = asked.then.iter().map(|rewrite| &rewrite.caption);
+    for caption in captions.chain(&asked.typed).chain([&asked.caption]) {
+        check_caption(caption)?;
+    }
+    recipe.chunks_from_shot(frames(asked.frames))?;
+    Ok(())
+}
+
 fn check_premise(premise: &Premise) -> Result<Recipe, StoryError> {
     for text in [&premise.title, &premise.global, &premise.model] {
         check_title(text)?;
@@ -113,6 +123,11 @@ pub(crate) fn check_blobs(story: &Story, blobs: &Blobs) -> Result<(), StoryError
         true => Ok(()),
         false => Err(StoryError::Blob { reason: "it is no picture".to_owned(), hash }),
     };
+    for brought in story.pictures() {
+        picture(brought.image)?;
+        picture(brought.small)?;
+        memory::from_blob(blobs, brought.memory)?;
+    }
     for take in story.takes() {
         for chunk in &take.chunks {
             picture(chunk.picture)?;

@@ -5,11 +5,13 @@
 
 use serde::{Deserialize, Serialize};
 use shotstream_plan::geometry::PixelFrames;
+use shotstream_plan::held::Shares;
 use shotstream_plan::recipe::Recipe;
-use shotstream_plan::script::check_caption;
+use shotstream_plan::script::{Rewrite, check_caption, check_rewrites};
 
 use crate::error::StoryError;
-use crate::record::{Asked, Pin, Record, TakeId};
+use crate::held::no_room;
+use crate::record::{Asked, Holding, Member, PictureId, Pin, Record, TakeId};
 use crate::tree::{Story, Take, TakeState};
 
 /// More shots than this are refused, so that a story can be shown as a whole.
@@ -27,6 +29,9 @@ pub struct Words {
     /// Its length in pixel frames; the recipe's where nothing is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub frames: Option<usize>,
+    /// Words that take the caption's place while the shot is made, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub then: Vec<Rewrite>,
 }
 
 impl Words {
@@ -69,6 +74,26 @@ pub enum Edit {
     Pin(Pin),
     /// No longer.
     Unpin(Pin),
+    /// Show a picture to every take asked for from now on.
+    PinPicture(PictureId),
+    /// No longer.
+    UnpinPicture(PictureId),
+    /// Put somebody into the cast, or change who is in it under this name.
+    SetMember(Member),
+    /// Call somebody in the cast by another name.
+    RenameMember {
+        /// The name so far.
+        name: String,
+        /// The new name.
+        to: String,
+    },
+    /// Take somebody out of the cast.
+    RemoveMember {
+        /// The name.
+        name: String,
+    },
+    /// Let pins and cast take so many context frames at most.
+    Share(Shares),
     /// Undo the last change.
     Undo,
     /// Do it again.
@@ -87,6 +112,12 @@ impl Edit {
             Self::Choose { .. } => "choose",
             Self::Pin(_) => "pin",
             Self::Unpin(_) => "unpin",
+            Self::PinPicture(_) => "pin-picture",
+            Self::UnpinPicture(_) => "unpin-picture",
+            Self::SetMember(_) => "set-member",
+            Self::RenameMember { .. } => "rename-member",
+            Self::RemoveMember { .. } => "remove-member",
+            Self::Share(_) => "share",
             Self::Undo => "undo",
             Self::Redo => "redo",
         }
@@ -98,6 +129,7 @@ struct Draft {
     asked: Vec<Record>,
     line: Vec<TakeId>,
     pins: Vec<Pin>,
+    holding: Holding,
 }
 
 impl Story {
@@ -107,8 +139,10 @@ impl Story {
     /// When the story as it stands has no such shot, take or frame, or words cannot be used.
     pub fn edit(&self, edit: &Edit, recipe: &Recipe) -> Result<Vec<Record>, StoryError> {
         let (line, pins) = (self.line().to_vec(), self.pins().to_vec());
-        let mut draft = Draft { asked: Vec::new(), line, pins };
+        let holding = self.holding().clone();
+        let mut draft = Draft { asked: Vec::new(), line, pins, holding };
         match edit {
+            edit if self.hold(&mut draft.holding, edit, recipe)? => {}
             Edit::Append(words) => self.append(&mut draft, words, recipe)?,
             Edit::Retake { shot, words } => {
                 self.retake(&mut draft, *shot, words.as_ref(), recipe)?;
@@ -140,9 +174,11 @@ impl Story {
             Edit::Redo if self.can_redo() => return Ok(vec![Record::Redone]),
             Edit::Undo => return Err(refusal("there is no change to undo")),
             Edit::Redo => return Err(refusal("there is no change to do again")),
+            // What changes what is held was done above.
+            _ => {}
         }
-        let Draft { mut asked, line, pins } = draft;
-        asked.push(Record::Edited { edit: edit.name().to_owned(), line, pins });
+        let Draft { mut asked, line, pins, holding } = draft;
+        asked.push(Record::Edited { edit: edit.name().to_owned(), line, pins, holding });
         Ok(asked)
     }
 
@@ -171,7 +207,11 @@ impl Story {
         let fresh = fresh_seed(self.premise.seed, self.next_take());
         let asked = match words {
             Some(words) => self.asked(words, fresh, recipe)?,
-            None => Asked { seed: fresh, pins: self.pins().to_vec(), ..old.asked.clone() },
+            None => {
+                let (pins, pictures) = (self.pins().to_vec(), self.holding().pictures.clone());
+                let shares = self.holding().shares;
+                Asked { seed: fresh, pins, pictures, shares, ..again(old) }
+            }
         };
         let parent = shot.checked_sub(1).map(|before| draft.line[before]);
         draft.line[shot] = self.draw(draft, parent, asked);
@@ -183,7 +223,7 @@ impl Story {
             let old = self.of(draft.line[shot])?;
             let parent = shot.checked_sub(1).map(|before| draft.line[before]);
             if old.parent != parent {
-                draft.line[shot] = self.draw(draft, parent, old.asked.clone());
+                draft.line[shot] = self.draw(draft, parent, again(old));
             }
         }
         if draft.asked.is_empty() {
@@ -194,15 +234,12 @@ impl Story {
 
     fn pin(&self, pins: &mut Vec<Pin>, pin: Pin, recipe: &Recipe) -> Result<(), StoryError> {
         self.check_pin(pin).map_err(refusal)?;
-        let most = recipe.context_frames() - 1;
+        let most = recipe.context_frames().saturating_sub(1);
         if pins.contains(&pin) {
             return Err(refusal("this frame is pinned already"));
         }
-        if most <= pins.len() {
-            let all = most + 1;
-            return Err(refusal(format!(
-                "{most} of {all} context frames are pinned, no more can be"
-            )));
+        if most <= pins.len() + self.holding().pictures.len() {
+            return Err(refusal(no_room(most)));
         }
         pins.push(pin);
         pins.sort_unstable();
@@ -213,9 +250,20 @@ impl Story {
     fn asked(&self, words: &Words, seed: u64, recipe: &Recipe) -> Result<Asked, StoryError> {
         check_caption(&words.caption)?;
         let frames = words.frames.map_or(recipe.shot_frames(), PixelFrames);
-        recipe.chunks_from_shot(frames)?;
-        let (caption, seed) = (words.caption.trim().to_owned(), words.seed.unwrap_or(seed));
-        Ok(Asked { caption, seed, frames: frames.0, pins: self.pins().to_vec() })
+        check_rewrites(&words.then, recipe.chunks_from_shot(frames)?)?;
+        let seed = words.seed.unwrap_or(seed);
+        let (caption, mut cast) = self.cast_into(words.caption.trim())?;
+        check_caption(&caption)?;
+        let typed = (caption != words.caption.trim()).then(|| words.caption.trim().to_owned());
+        let mut then = Vec::with_capacity(words.then.len());
+        for Rewrite { after_chunks, caption } in &words.then {
+            let (caption, brought) = self.cast_into(caption)?;
+            then.push(Rewrite { after_chunks: *after_chunks, caption });
+            cast.extend(brought);
+        }
+        let Holding { pictures, shares, .. } = self.holding().clone();
+        let (frames, pins) = (frames.0, self.pins().to_vec());
+        Ok(Asked { caption, typed, seed, frames, pins, pictures, cast, shares, then })
     }
 
     /// Ask for one more take.
@@ -229,6 +277,21 @@ impl Story {
         self.take(take).ok_or_else(|| refusal(format!("there is no take {take}")))
     }
 
+    /// The record that gives a take other words from the next chunk on.
+    ///
+    /// # Errors
+    /// When it is over, or the words cannot be used.
+    pub fn rewrite(&self, take: TakeId, caption: &str) -> Result<Record, StoryError> {
+        check_caption(caption)?;
+        match self.of(take)?.state {
+            TakeState::Waiting => {
+                let (caption, _) = self.cast_into(caption.trim())?;
+                Ok(Record::RewriteAsked { take, caption })
+            }
+            _ => Err(refusal(format!("take {take} is over"))),
+        }
+    }
+
     /// The record that ends a take with the chunk that is being made.
     ///
     /// # Errors
@@ -239,6 +302,11 @@ impl Story {
             _ => Err(refusal(format!("take {take} is over"))),
         }
     }
+}
+
+/// What is asked for with a take like an old one: its words as they changed while it was made.
+fn again(old: &Take) -> Asked {
+    Asked { then: old.words(), ..old.asked.clone() }
 }
 
 /// A seed that no other take of the story is likely to have, by its address.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use shotstream_engine::error::SessionError;
 use shotstream_media::MediaError;
 use shotstream_plan::recipe::RecipeError;
-use shotstream_plan::script::CaptionError;
+use shotstream_plan::script::{CaptionError, RewriteError};
 use thiserror::Error;
 
 use crate::record::{Hash, TakeId};
@@ -21,6 +21,9 @@ pub enum StoryError {
     /// The length of a shot cannot be used.
     #[error(transparent)]
     Length(#[from] RecipeError),
+    /// The words of a shot cannot change where they should.
+    #[error(transparent)]
+    Rewrite(#[from] RewriteError),
     /// A request that does not fit the story as it stands.
     #[error("{0}")]
     Edit(String),
@@ -100,6 +103,7 @@ impl StoryError {
             self,
             Self::Caption(_)
                 | Self::Length(_)
+                | Self::Rewrite(_)
                 | Self::Edit(_)
                 | Self::NotAStoryFile(_)
                 | Self::Record { .. }

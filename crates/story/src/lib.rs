@@ -11,11 +11,15 @@ pub mod tree;
 
 pub mod edit;
 
+pub mod held;
+
 pub mod memory;
 
 pub mod camera;
 
 pub mod check;
+
+pub mod picture;
 
 pub mod blobs;
 

@@ -8,6 +8,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use shotstream_plan::held::Shares;
+use shotstream_plan::script::Rewrite;
 
 /// The number of a take in its story, counted from 1 in the order they were asked for.
 pub type TakeId = u32;
@@ -91,6 +93,70 @@ pub struct Pin {
     pub frame: usize,
 }
 
+/// The number of a picture in its story, counted from 1 in the order they came.
+pub type PictureId = u32;
+
+/// A picture somebody brought, that shots may be shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Picture {
+    /// Its number: one more than the last one's.
+    pub picture: PictureId,
+    /// What it shows; the model reads it with the picture.
+    pub caption: String,
+    /// The blob with the picture as the model sees it, PNG.
+    pub image: Hash,
+    /// The blob with a smaller one.
+    pub small: Hash,
+    /// The blob with its latents, as of a take that leaves one frame.
+    pub memory: Hash,
+}
+
+/// What a member of the cast brings into the memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Kept {
+    /// A frame of a take.
+    Frame(Pin),
+    /// A picture.
+    Picture(PicturePin),
+}
+
+/// A picture by its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PicturePin {
+    /// The picture.
+    pub picture: PictureId,
+}
+
+/// Somebody or something that captions call by name: `@mara`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Member {
+    /// The name, without the sign before it.
+    pub name: String,
+    /// The words that stand in captions in place of the name.
+    pub caption: String,
+    /// What a shot that names the member is shown, what matters most first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub frames: Vec<Kept>,
+}
+
+/// What the director holds for the takes asked for from now on, besides pinned frames.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holding {
+    /// Pictures that are pinned.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pictures: Vec<PictureId>,
+    /// The cast, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cast: Vec<Member>,
+    /// How many context frames pins and cast may take; all but one where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shares: Option<Shares>,
+}
+
 /// How a story is made; the same for all its takes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -108,11 +174,14 @@ pub struct Premise {
 }
 
 /// What is asked for with a take.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Asked {
     /// The caption of the shot.
     pub caption: String,
+    /// What was typed, where it called members of the cast by name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub typed: Option<String>,
     /// The seed of its noise.
     pub seed: u64,
     /// How many pixel frames it should have.
@@ -120,6 +189,18 @@ pub struct Asked {
     /// Frames it is shown whatever the memory policy says.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pins: Vec<Pin>,
+    /// Pictures it is shown whatever the memory policy says.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pictures: Vec<PictureId>,
+    /// What the members of the cast bring that its words named.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cast: Vec<Kept>,
+    /// How many context frames pins and cast may take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shares: Option<Shares>,
+    /// Words that take the caption's place while the shot is made, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub then: Vec<Rewrite>,
 }
 
 /// A chunk of a take.
@@ -175,7 +256,12 @@ pub enum Record {
         line: Vec<TakeId>,
         /// The pins that takes asked for from now on are given.
         pins: Vec<Pin>,
+        /// What else they are given.
+        #[serde(flatten)]
+        holding: Holding,
     },
+    /// Somebody brought a picture.
+    Pictured(Picture),
     /// The last change that was not undone was undone.
     Undone,
     /// The last change that was undone was done again.
@@ -192,6 +278,21 @@ pub enum Record {
     CutAsked {
         /// The take.
         take: TakeId,
+    },
+    /// The director wants other words for a take from the next chunk on.
+    RewriteAsked {
+        /// The take.
+        take: TakeId,
+        /// What it shows from then on.
+        caption: String,
+    },
+    /// Other words hold for the chunks of a take that are made from now on.
+    Rewritten {
+        /// The take.
+        take: TakeId,
+        /// From where on, and what they are.
+        #[serde(flatten)]
+        rewrite: Rewrite,
     },
     /// A take is complete.
     Finished {
@@ -220,6 +321,7 @@ impl Record {
                 let pictures = candidates.iter().map(|candidate| candidate.picture);
                 pictures.chain([*memory]).collect()
             }
+            Self::Pictured(picture) => vec![picture.image, picture.small, picture.memory],
             _ => Vec::new(),
         }
     }
@@ -242,12 +344,23 @@ mod tests {
 
     #[test]
     fn a_record_is_one_line_that_says_what_happened() {
-        let asked = Asked { caption: "Go.\n".into(), seed: 7, frames: 33, pins: Vec::new() };
+        let asked = Asked { caption: "Go.\n".into(), seed: 7, frames: 33, ..Asked::default() };
         let record = Record::Asked { take: 2, parent: Some(1), asked };
         let line = serde_json::to_string(&record).unwrap();
         let expected =
             r#"{"did":"asked","take":2,"parent":1,"caption":"Go.\n","seed":7,"frames":33}"#;
         assert_eq!(line, expected);
         assert_eq!(serde_json::from_str::<Record>(&line).unwrap(), record);
+    }
+
+    #[test]
+    fn records_of_before_there_were_pictures_and_a_cast_are_read_and_written_as_they_were() {
+        for line in [
+            r#"{"did":"edited","edit":"append","line":[1],"pins":[{"take":1,"frame":16}]}"#,
+            r#"{"did":"asked","take":1,"parent":null,"caption":"a","seed":1,"frames":9,"pins":[{"take":1,"frame":0}]}"#,
+        ] {
+            let record: Record = serde_json::from_str(line).unwrap();
+            assert_eq!(serde_json::to_string(&record).unwrap(), line);
+        }
     }
 }

@@ -8,9 +8,10 @@ use shotstream_engine::error::SessionError;
 use shotstream_engine::event::{Command, Event, EventReceiver, channel};
 use shotstream_engine::meter::Meter;
 use shotstream_engine::story::StoryState;
-use shotstream_plan::geometry::PixelFrames;
+use shotstream_plan::recipe::Recipe;
 use shotstream_plan::script::ShotScript;
 
+use crate::blobs::Blobs;
 use crate::camera::hash_of;
 use crate::error::StoryError;
 use crate::memory::{Frames, state_with};
@@ -32,17 +33,19 @@ pub struct Replayed {
     pub differing: Vec<(TakeId, usize)>,
 }
 
-/// What a complete take asks of the engine, at the length it came to have.
-pub fn script_of(take: &Take, frames: usize) -> ShotScript {
-    let caption = take.asked.caption.clone();
-    ShotScript { caption, frames: Some(PixelFrames(frames)), seed: Some(take.asked.seed) }
+/// What a take of `chunks` chunks asks of the engine.
+pub fn script_of(take: &Take, chunks: usize, recipe: &Recipe) -> ShotScript {
+    let frames = Some(recipe.geometry().shot_from_chunks(chunks));
+    let (caption, seed) = (take.asked.caption.clone(), Some(take.asked.seed));
+    ShotScript { caption, frames, seed, then: take.words_to_make(chunks) }
 }
 
-/// Make every complete take again, after what was made again, and compare.
+/// Make every complete take again, after what was made again, and compare. Of what is kept only the
+/// latents of pictures are read from `blobs`, which nobody can make again.
 ///
 /// # Errors
 /// When the engine fails.
-pub fn replay(story: &Story, teller: &dyn Teller) -> Result<Replayed, StoryError> {
+pub fn replay(story: &Story, blobs: &Blobs, teller: &dyn Teller) -> Result<Replayed, StoryError> {
     let (commands, receiver) = sync_channel(2);
     let (sender, events) = channel(CHUNKS_AHEAD);
     thread::scope(|scope| {
@@ -59,8 +62,8 @@ pub fn replay(story: &Story, teller: &dyn Teller) -> Result<Replayed, StoryError
         let events = events;
         for take in story.takes().iter().filter(|take| take.is_finished()) {
             let frames = |take: &Take| Ok(remembered.get(&take.id).cloned().unwrap_or_default());
-            let state = Box::new(state_with(story, take, recipe, frames)?);
-            let shot = script_of(take, take.frames_made());
+            let state = Box::new(state_with(story, take, recipe, blobs, frames)?);
+            let shot = script_of(take, take.chunks.len(), recipe);
             for command in [Command::GoTo { story: state }, Command::AddShot { shot }] {
                 commands.send(command).map_err(|_| ended())?;
             }
@@ -90,7 +93,11 @@ fn compare(
             Event::ShotFinished { story, .. } => return Ok(story),
             Event::Refused { error, .. } => return Err(StoryError::Edit(error.to_string())),
             Event::Failed { error } => return Err(error.into()),
-            Event::ShotStarted { .. } | Event::Latents { .. } | Event::Finished => {}
+            Event::ShotStarted { .. }
+            | Event::Rewritten { .. }
+            | Event::NotRewritten { .. }
+            | Event::Latents { .. }
+            | Event::Finished => {}
         }
     }
     Err(ended())

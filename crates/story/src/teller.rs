@@ -4,6 +4,7 @@ use std::sync::mpsc::Receiver;
 
 use shotstream_engine::event::{Command, EventSender};
 use shotstream_engine::meter::Meter;
+use shotstream_engine::network::{Latents, NetworkError, Pixels};
 use shotstream_engine::session::{Ending, Settings};
 use shotstream_engine::story::StoryState;
 
@@ -14,6 +15,12 @@ pub trait Teller: Send + Sync {
 
     /// What the model is called.
     fn name(&self) -> &str;
+
+    /// A picture as shots remember it: `[1, 3, H, W]` in `[-1, 1]` to latents `[1, C, h, w]`.
+    ///
+    /// # Errors
+    /// When the network fails or sizes do not agree.
+    fn remember(&self, picture: &Pixels) -> Result<Latents, NetworkError>;
 
     /// Tell a story on this thread; see [`shotstream_engine::session::run`].
     fn tell(

@@ -4,14 +4,21 @@
 //! one take for each shot. After a retake of shot 2, shot 3 still follows the older take; it keeps
 //! its place in the line and is said to be *stale* until it is made again.
 
+use std::collections::BTreeMap;
+
+use shotstream_plan::script::Rewrite;
+
 use crate::error::StoryError;
-use crate::record::{Asked, Candidate, Chunk, Hash, Pin, Premise, Record, TakeId};
+use crate::record::{
+    Asked, Candidate, Chunk, Hash, Holding, Picture, PictureId, Pin, Premise, Record, TakeId,
+};
 
 /// A story so far.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Story {
     /// How it is made.
     pub premise: Premise,
+    pictures: Vec<Picture>,
     takes: Vec<Take>,
     revisions: Vec<Revision>,
     /// The revision that counts.
@@ -34,6 +41,10 @@ pub struct Take {
     pub chunks: Vec<Chunk>,
     /// Whether it is to end with the chunk that is being made.
     pub cut_asked: bool,
+    /// The words that took the caption's place so far, in order.
+    pub rewrites: Vec<Rewrite>,
+    /// Words that are to take their place at the next chunk border.
+    pub rewrite_asked: Option<String>,
     /// How it stands.
     pub state: TakeState,
 }
@@ -62,6 +73,7 @@ pub enum TakeState {
 struct Revision {
     line: Vec<TakeId>,
     pins: Vec<Pin>,
+    holding: Holding,
     /// The revision it changed.
     before: usize,
     /// The newest change to it.
@@ -72,6 +84,28 @@ impl Take {
     /// Pixel frames made so far.
     pub fn frames_made(&self) -> usize {
         self.chunks.iter().map(|chunk| chunk.frames).sum()
+    }
+
+    /// The words known to take the caption's place, in order; those of the director hold first.
+    pub fn words(&self) -> Vec<Rewrite> {
+        let all = self.asked.then.iter().chain(&self.rewrites);
+        let all: BTreeMap<_, _> = all.map(|it| (it.after_chunks, it)).collect();
+        all.into_values().cloned().collect()
+    }
+
+    /// The words of a take that is to have `chunks` chunks. Those that were asked for last, and did
+    /// not hold yet, begin with the first chunk that is not made.
+    pub fn words_to_make(&self, chunks: usize) -> Vec<Rewrite> {
+        let mut words = self.words();
+        if let Some(caption) = self.rewrite_asked.clone() {
+            let held = self.rewrites.last().map_or(1, |rewrite| rewrite.after_chunks);
+            let after_chunks = self.chunks.len().max(held);
+            words.retain(|rewrite| rewrite.after_chunks != after_chunks);
+            words.push(Rewrite { after_chunks, caption });
+            words.sort_by_key(|rewrite| rewrite.after_chunks);
+        }
+        words.retain(|rewrite| rewrite.after_chunks < chunks);
+        words
     }
 
     /// Whether it is complete.
@@ -92,7 +126,8 @@ impl Story {
     /// A story without shots.
     pub fn new(premise: Premise) -> Self {
         let revisions = vec![Revision::default()];
-        Self { premise, takes: Vec::new(), revisions, now: 0, records: 1 }
+        let (pictures, takes) = (Vec::new(), Vec::new());
+        Self { premise, pictures, takes, revisions, now: 0, records: 1 }
     }
 
     /// A story from its journal.
@@ -135,6 +170,21 @@ impl Story {
     /// The pins that takes asked for now are given.
     pub fn pins(&self) -> &[Pin] {
         &self.revisions[self.now].pins
+    }
+
+    /// What else they are given.
+    pub fn holding(&self) -> &Holding {
+        &self.revisions[self.now].holding
+    }
+
+    /// Every picture that was brought, in the order they came.
+    pub fn pictures(&self) -> &[Picture] {
+        &self.pictures
+    }
+
+    /// A picture by its number.
+    pub fn picture(&self, id: PictureId) -> Option<&Picture> {
+        self.pictures.get((id as usize).checked_sub(1)?)
     }
 
     /// Whether there is a change to undo.
@@ -203,7 +253,15 @@ impl Story {
                 Ok(())
             }
             Record::Asked { take, parent, asked } => self.ask(*take, *parent, asked),
-            Record::Edited { line, pins, .. } => self.revise(line, pins),
+            Record::Edited { line, pins, holding, .. } => self.revise(line, pins, holding),
+            Record::Pictured(picture) => {
+                let next = self.pictures.len() as PictureId + 1;
+                if picture.picture != next {
+                    return Err(format!("picture {next} was expected, {} came", picture.picture));
+                }
+                self.pictures.push(picture.clone());
+                Ok(())
+            }
             Record::Undone => {
                 let before = self.revisions[self.now].before;
                 let undone = self.can_undo().then_some(before);
@@ -223,6 +281,11 @@ impl Story {
                 self.waiting(*take)?.cut_asked = true;
                 Ok(())
             }
+            Record::RewriteAsked { take, caption } => {
+                self.waiting(*take)?.rewrite_asked = Some(caption.clone());
+                Ok(())
+            }
+            Record::Rewritten { take, rewrite } => self.change_words(*take, rewrite),
             Record::Finished { take, memory, candidates } => {
                 self.finish(*take, *memory, candidates)
             }
@@ -245,13 +308,37 @@ impl Story {
         for pin in &asked.pins {
             self.check_pin(*pin)?;
         }
-        let (chunks, state) = (Vec::new(), TakeState::Waiting);
-        let asked = asked.clone();
-        self.takes.push(Take { id, parent, shot, asked, chunks, cut_asked: false, state });
+        asked.pictures.iter().try_for_each(|&picture| self.check_picture(picture))?;
+        asked.cast.iter().try_for_each(|&kept| self.check_kept(kept))?;
+        self.takes.push(Take {
+            id,
+            parent,
+            shot,
+            asked: asked.clone(),
+            chunks: Vec::new(),
+            cut_asked: false,
+            rewrites: Vec::new(),
+            rewrite_asked: None,
+            state: TakeState::Waiting,
+        });
         Ok(())
     }
 
-    fn revise(&mut self, line: &[TakeId], pins: &[Pin]) -> Result<(), String> {
+    fn change_words(&mut self, take: TakeId, rewrite: &Rewrite) -> Result<(), String> {
+        let take = self.waiting(take)?;
+        let first = take.rewrites.last().map_or(1, |last| last.after_chunks + 1);
+        let (first, found) = (first.max(take.chunks.len()), rewrite.after_chunks);
+        if found < first {
+            return Err(format!(
+                "words of a take changed after {found} chunks, not before {first}"
+            ));
+        }
+        take.rewrite_asked.take_if(|asked| *asked == rewrite.caption);
+        take.rewrites.push(rewrite.clone());
+        Ok(())
+    }
+
+    fn revise(&mut self, line: &[TakeId], pins: &[Pin], holding: &Holding) -> Result<(), String> {
         for (shot, &take) in line.iter().enumerate() {
             let found = self.known(take)?.shot;
             if found != shot {
@@ -261,10 +348,11 @@ impl Story {
         for &pin in pins {
             self.check_pin(pin)?;
         }
+        self.check_holding(holding)?;
         let next = self.revisions.len();
         self.revisions[self.now].after = Some(next);
-        let (line, pins) = (line.to_vec(), pins.to_vec());
-        self.revisions.push(Revision { line, pins, before: self.now, after: None });
+        let (line, pins, holding) = (line.to_vec(), pins.to_vec(), holding.clone());
+        self.revisions.push(Revision { line, pins, holding, before: self.now, after: None });
         self.now = next;
         Ok(())
     }
@@ -280,6 +368,7 @@ impl Story {
         if made == 0 || candidates.iter().any(|candidate| made <= candidate.frame) {
             return Err(format!("a take of {made} frames cannot leave those it names"));
         }
+        take.rewrite_asked = None;
         take.state = TakeState::Finished { memory, candidates: candidates.to_vec() };
         Ok(())
     }

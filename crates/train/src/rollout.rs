@@ -19,14 +19,12 @@
 //! reference lets it flow into the last step of every earlier chunk through values that the commit
 //! overwrote; that is a mixture of two passes and the derivative of nothing.
 
-use std::ops::ControlFlow;
-
 use burn::module::Module as _;
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 use shotstream_engine::{
     network::{Blend, Denoiser, Memory, NetworkError},
-    rollout::{ShotInput, rollout},
+    rollout::{Border, ShotInput, rollout},
     schedule::Schedule,
 };
 use shotstream_models::dit::{ContextCache, Dit, LocalCache, TextCache};
@@ -160,7 +158,7 @@ impl<'a> Student<'a> {
             |chunk, step| Ok(Clips(noise(chunk, step))),
             |_, clean| {
                 made.push(clean.0.clone());
-                Ok(ControlFlow::Continue(()))
+                Ok(Border::GoOn)
             },
         );
         told.expect("tensors on one machine do not fail");
@@ -179,9 +177,9 @@ impl Denoiser for Student<'_> {
         Remembered { plain: LocalCache::default(), learning }
     }
 
-    fn forget(&self, local: &mut Self::LocalCache, LatentFrames(latents): LatentFrames) {
-        local.plain.keep(latents);
-        local.learning.iter_mut().for_each(|cache| cache.keep(latents));
+    fn forget(&self, local: &mut Self::LocalCache, sink: LatentFrames, latents: LatentFrames) {
+        local.plain.keep(sink.0, latents.0);
+        local.learning.iter_mut().for_each(|cache| cache.keep(sink.0, latents.0));
     }
 
     fn velocity(

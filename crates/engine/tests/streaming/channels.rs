@@ -13,7 +13,7 @@ use shotstream_engine::story::StoryState;
 use crate::fake::{Fake, PATIENCE, Running, settings, summary};
 
 /// A network that waits, before each denoising step, for leave to go on.
-fn gated() -> (Arc<Fake>, SyncSender<()>) {
+pub(crate) fn gated() -> (Arc<Fake>, SyncSender<()>) {
     let (gate, waiting) = sync_channel(1000);
     let waiting = Mutex::new(waiting);
     let fake = Fake::with_hook(move |line| {
@@ -26,7 +26,7 @@ fn gated() -> (Arc<Fake>, SyncSender<()>) {
     (Arc::new(fake), gate)
 }
 
-fn open(gate: &SyncSender<()>, steps: usize) {
+pub(crate) fn open(gate: &SyncSender<()>, steps: usize) {
     (0..steps).for_each(|_| gate.send(()).unwrap());
 }
 

@@ -50,6 +50,8 @@ pub(crate) struct Fake {
     pub(crate) diary: Mutex<Vec<String>>,
     /// What the decoder's thread asked for, in order.
     pub(crate) decoder_diary: Mutex<Vec<String>>,
+    /// Under which words every chunk was committed, in order.
+    pub(crate) commits: Mutex<Vec<String>>,
     /// Every text cache ever made.
     pub(crate) text_caches: Mutex<Vec<Weak<String>>>,
     /// Called with the diary's line before anything is done.
@@ -127,8 +129,9 @@ impl Denoiser for Fake {
         Vec::new()
     }
 
-    fn forget(&self, local: &mut Vec<f32>, LatentFrames(latents): LatentFrames) {
-        local.drain(..local.len() - latents / 3);
+    fn forget(&self, local: &mut Vec<f32>, sink: LatentFrames, latents: LatentFrames) {
+        let (sink, left) = (sink.0 / 3, latents.0 / 3);
+        local.drain(sink..sink + local.len() - left);
     }
 
     fn velocity(
@@ -152,12 +155,14 @@ impl Denoiser for Fake {
         &self,
         clean: &Latents,
         slots: &[FrameSlot],
-        _: &Arc<String>,
+        text: &Arc<String>,
         _: &f32,
         local: &mut Vec<f32>,
     ) -> Result<(), NetworkError> {
         self.note(&self.diary, format!("commit {}", slot_text(slots)))?;
-        local.push(mean(&clean.data));
+        self.commits.lock().unwrap().push(format!("{} under {text}", slot_text(slots)));
+        let letters: u32 = text.bytes().map(u32::from).sum();
+        local.push(mean(&clean.data) + (letters as f32).cos());
         Ok(())
     }
 }
@@ -179,13 +184,17 @@ impl StoryDenoiser for Fake {
         Ok(cache)
     }
 
+    fn empty_context(&self) -> f32 {
+        0.0
+    }
+
     fn encode_context(
         &self,
         context: &Latents,
         slots: &[FrameSlot],
         texts: &[Arc<String>],
     ) -> Result<f32, NetworkError> {
-        assert_eq!(context.shape, [6, CHANNELS, 2, 2]);
+        assert_eq!(context.shape, [slots.len(), CHANNELS, 2, 2]);
         let captions: String = slots.iter().map(|slot| slot.caption.to_string()).collect();
         let line = format!("context {} captions {captions} of {texts:?}", slot_text(slots));
         self.note(&self.diary, line)?;
@@ -328,6 +337,10 @@ pub(crate) fn summary(events: &[Event]) -> String {
              dropped {dropped_tokens}",
             plan.shot, plan.frames.0
         ),
+        Event::Rewritten { shot, chunk, prompt, unknown_words, .. } => {
+            format!("shot {shot} from chunk {chunk}: {prompt:?}, unknown {unknown_words:?}")
+        }
+        Event::NotRewritten { caption, error } => format!("not rewritten {caption:?}: {error}"),
         Event::Frames { shot, chunk, frames } => {
             format!("shot {shot} chunk {chunk}: {} frames", frames.len())
         }

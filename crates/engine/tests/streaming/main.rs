@@ -7,4 +7,6 @@ mod failures;
 mod fake;
 mod memory;
 mod order;
+mod recipes;
+mod rewriting;
 mod rollout;

@@ -1,11 +1,10 @@
 //! The rollout without a session, as training runs it.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use expect_test::expect;
 use shotstream_engine::network::{Latents, NetworkError};
-use shotstream_engine::rollout::{ShotInput, rollout};
+use shotstream_engine::rollout::{Border, ShotInput, rollout};
 use shotstream_engine::schedule::Schedule;
 use shotstream_plan::geometry::PixelFrames;
 use shotstream_plan::plan::plan_shot;
@@ -32,7 +31,7 @@ fn roll_frames(frames: PixelFrames, steps: usize, keep: usize) -> (String, usize
     let emit = |chunk: usize, clean: &Latents| {
         assert_eq!(chunk, made.len());
         made.push(clean.clone());
-        Ok(if made.len() == keep { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        Ok(if made.len() == keep { Border::End } else { Border::GoOn })
     };
     let schedule = Schedule::of(&recipe).first(steps);
     rollout::<_, NetworkError>(&fake, &input, &schedule, noise, emit).unwrap();

@@ -38,10 +38,9 @@ impl KeyValue {
         Self { key: Tensor::cat(keys, 1), value: Tensor::cat(values, 1) }
     }
 
-    /// The last `tokens` tokens.
-    fn newest(&self, tokens: usize) -> Self {
-        let first = self.tokens() - tokens;
-        let cut = |tensor: &Tensor<3>| tensor.clone().narrow(1, first, tokens);
+    /// The tokens of a range.
+    pub(super) fn slice(&self, tokens: Range<usize>) -> Self {
+        let cut = |tensor: &Tensor<3>| tensor.clone().narrow(1, tokens.start, tokens.len());
         Self { key: cut(&self.key), value: cut(&self.value) }
     }
 
@@ -103,18 +102,29 @@ impl LocalCache {
         self.layers.first().map_or(0, KeyValue::tokens)
     }
 
-    /// Forget the oldest latent frames, so that at most `latents` are left.
-    pub fn keep(&mut self, latents: usize) {
+    /// Forget the oldest latent frames behind the first `sink`, so that at most `latents` are left,
+    /// the sink among them.
+    ///
+    /// # Panics
+    ///
+    /// If the sink is larger than what is left.
+    pub fn keep(&mut self, sink: usize, latents: usize) {
         if latents >= self.latents {
             return;
         }
+        assert!(sink <= latents, "a sink of {sink} latent frames, {latents} are kept");
         if latents == 0 {
             *self = Self::default();
             return;
         }
-        let tokens = self.tokens() / self.latents * latents;
+        let all = self.tokens();
+        let frame = all / self.latents;
+        let newest = all - (latents - sink) * frame..all;
         for layer in &mut self.layers {
-            *layer = layer.newest(tokens);
+            let kept = [0..sink * frame, newest.clone()];
+            let kept = kept.into_iter().filter(|tokens| !tokens.is_empty());
+            let mut kept: Vec<_> = kept.map(|tokens| layer.slice(tokens)).collect();
+            *layer = if kept.len() == 1 { kept.remove(0) } else { KeyValue::concat(kept) };
         }
         self.latents = latents;
     }

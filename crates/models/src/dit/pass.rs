@@ -78,10 +78,21 @@ impl Pass<'_> {
 
 /// Who attends to whom in a whole clip: a frame to every frame whose label is not above its own.
 ///
-/// Labels never fall along the clip, so a frame sees a beginning of it.
+/// Labels never fall along the clip, so a frame sees a beginning of it. Where there is a window, it
+/// sees less of the beginning: a few frames that everybody sees, and its newest past.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FrameMask {
     labels: Vec<u32>,
+    window: Option<Window>,
+}
+
+/// What of its past a frame sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Window {
+    /// Frames at the start of the clip that everybody sees.
+    always: usize,
+    /// Frames before the end of its run, its own among them.
+    newest: usize,
 }
 
 impl FrameMask {
@@ -92,13 +103,27 @@ impl FrameMask {
     /// If a label is below the one before it.
     pub fn new(labels: Vec<u32>) -> Self {
         assert!(labels.is_sorted(), "frame labels fall: {labels:?}");
-        Self { labels }
+        Self { labels, window: None }
     }
 
     /// `context` frames labelled 0, then `frames` more in chunks of `chunk`, labelled 1, 2, ...
     pub fn block_causal(context: usize, frames: usize, chunk: usize) -> Self {
         let past = std::iter::repeat_n(0, context);
         Self::new(past.chain((0..frames).map(|frame| (frame / chunk) as u32 + 1)).collect())
+    }
+
+    /// The same for chunks that see the context, the first `sink` of the other frames, and as many
+    /// of the newest that these are `window` together.
+    ///
+    /// # Panics
+    ///
+    /// If the sink leaves nothing of the window.
+    #[must_use]
+    pub fn with_window(self, sink: usize, window: usize) -> Self {
+        assert!(sink < window, "a sink of {sink} frames in a window of {window}");
+        let context = self.labels.partition_point(|&label| label == 0);
+        let window = Window { always: context + sink, newest: window - sink };
+        Self { window: Some(window), ..self }
     }
 
     /// One label for each frame.
@@ -109,11 +134,31 @@ impl FrameMask {
     fn sight(&self, keys: KeyValue, frames: usize) -> Sight {
         assert_eq!(self.labels.len(), frames, "labels of the mask, and latent frames");
         let tokens = keys.tokens() / frames;
-        let spans = runs(&self.labels).map(|frames| Span {
-            queries: frames.start * tokens..frames.end * tokens,
-            keys: 0..frames.end * tokens,
-        });
-        Sight { spans: spans.collect(), keys }
+        let Some(window) = self.window else {
+            let spans = runs(&self.labels).map(|frames| Span {
+                queries: frames.start * tokens..frames.end * tokens,
+                keys: 0..frames.end * tokens,
+            });
+            return Sight { spans: spans.collect(), keys };
+        };
+        // Attention reads ranges of keys; what a run sees becomes one by standing there once more.
+        let (mut seen, mut spans, mut end) = (Vec::new(), Vec::new(), 0);
+        for run in runs(&self.labels) {
+            let first = run.end.saturating_sub(window.newest).max(window.always);
+            let always = 0..window.always.min(run.end);
+            let newest = first.min(run.end)..run.end;
+            let start = end;
+            for part in [always, newest] {
+                let part = part.start * tokens..part.end * tokens;
+                if !part.is_empty() {
+                    end += part.len();
+                    seen.push(keys.slice(part));
+                }
+            }
+            let queries = run.start * tokens..run.end * tokens;
+            spans.push(Span { queries, keys: start..end });
+        }
+        Sight { keys: KeyValue::concat(seen), spans }
     }
 }
 

@@ -70,8 +70,8 @@ fn numbers_stay_in_their_range() {
     assert_eq!(refused(|file| file.shift = 0.0), "shift must be above 0, found 0");
     assert_eq!(refused(|file| file.shift = f32::NAN), "shift must be above 0, found NaN");
     assert_eq!(
-        refused(|file| file.context_frames = 0),
-        "context_frames must be from 1 to 64, found 0"
+        refused(|file| file.context_frames = 65),
+        "context_frames must be from 0 to 64, found 65"
     );
     assert_eq!(
         refused(|file| (file.memory, file.context_frames) = (MemoryPolicy::Anchor, 1)),
@@ -81,6 +81,30 @@ fn numbers_stay_in_their_range() {
         refused(|file| file.frames_per_second = 0),
         "frames_per_second must be from 1 to 240, found 0"
     );
+}
+
+#[test]
+fn a_sink_is_whole_chunks_and_leaves_something_of_the_window() {
+    for found in [1, 9, 12] {
+        let expected = format!(
+            "sink_latent_frames must be whole chunks of 3 and leave at least one of the \
+             window's 9, found {found}"
+        );
+        assert_eq!(refused(|file| file.sink_latent_frames = found), expected);
+    }
+    let text = format!("sink_latent_frames = 6\n{}", Recipe::tiny().to_toml());
+    let recipe = Recipe::from_toml(&text).unwrap();
+    assert_eq!((recipe.sink().0, recipe.window().0), (6, 9));
+    assert_eq!(Recipe::from_toml(&recipe.to_toml()), Ok(recipe));
+    assert!(!Recipe::tiny().to_toml().contains("sink"));
+}
+
+#[test]
+fn a_model_of_single_shots_reads_no_shot_number() {
+    let text = format!("shot_label = \"none\"\n{}", Recipe::tiny().to_toml());
+    let prompt = |recipe: Recipe| recipe.prompt("Rain. ", 2, "A cat.");
+    assert_eq!(prompt(Recipe::from_toml(&text).unwrap()), "Rain. A cat.");
+    assert_eq!(prompt(Recipe::tiny()), "Rain. shot2:A cat.");
 }
 
 #[test]

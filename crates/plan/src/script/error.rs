@@ -75,6 +75,34 @@ pub enum Problem {
     /// A length that cannot be generated.
     #[error(transparent)]
     Frames(#[from] RecipeError),
+    /// Words that cannot change there.
+    #[error(transparent)]
+    Rewrite(#[from] RewriteError),
+}
+
+/// Words of a shot that cannot take the place of others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum RewriteError {
+    /// There is no border with a chunk on either side.
+    #[error("words change between two chunks of a shot, not after {found} of {chunks}")]
+    Border {
+        /// How many chunks should be made before.
+        found: usize,
+        /// How many the shot has.
+        chunks: usize,
+    },
+    /// It would come before the one before it.
+    #[error("words change in order, not after {found} chunks when they did after {before}")]
+    Order {
+        /// How many chunks should be made before.
+        found: usize,
+        /// How many were made before the last one.
+        before: usize,
+    },
+    /// The words cannot be used.
+    #[error(transparent)]
+    Caption(#[from] CaptionError),
 }
 
 /// Words that cannot be used.

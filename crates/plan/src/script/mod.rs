@@ -12,6 +12,8 @@
 //! seed = 7
 //! ```
 //!
+//! The words of a shot may change at a chunk border, `then = [{ after_chunks = 1, caption = "…" }]`.
+//!
 //! The reference's counts them in its keys: `global_caption`, `shot1`, `shot2` and so on, with
 //! any other key ignored. A bad file gets one sentence that names the key and the line.
 
@@ -23,9 +25,14 @@ mod tests;
 
 use std::path::Path;
 
-pub use error::{CaptionError, Problem, ScriptError};
+use serde::{Deserialize, Serialize};
 
-use crate::{geometry::PixelFrames, recipe::Recipe};
+pub use error::{CaptionError, Problem, RewriteError, ScriptError};
+
+use crate::{
+    geometry::{Geometry, PixelFrames},
+    recipe::Recipe,
+};
 
 /// More than anyone writes by hand, and far more than a text encoder reads.
 pub const MAX_CAPTION_CHARACTERS: usize = 20_000;
@@ -48,6 +55,18 @@ pub struct ShotScript {
     pub frames: Option<PixelFrames>,
     /// Its own seed, where it should not follow the story's.
     pub seed: Option<u64>,
+    /// Words that take the caption's place while the shot is made, in order.
+    pub then: Vec<Rewrite>,
+}
+
+/// Other words for a shot from one of its chunk borders on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rewrite {
+    /// How many chunks of the shot are made before.
+    pub after_chunks: usize,
+    /// What the shot shows from then on.
+    pub caption: String,
 }
 
 /// How a script is spelled.
@@ -111,6 +130,12 @@ impl ShotScript {
     pub fn new(caption: impl Into<String>) -> Self {
         Self { caption: caption.into(), ..Self::default() }
     }
+
+    /// The rewrite whose words a frame of the shot was made under; nothing for the caption's own.
+    pub fn rewrite_of(&self, frame: usize, geometry: &Geometry) -> Option<&Rewrite> {
+        let holds = |it: &&Rewrite| geometry.chunk_frames(it.after_chunks).start <= frame;
+        self.then.iter().rfind(holds)
+    }
 }
 
 /// What the text encoder reads for a shot, counted from 0, of a story that is still growing.
@@ -130,6 +155,25 @@ pub fn check_caption(caption: &str) -> Result<(), CaptionError> {
         }
         _ => Ok(()),
     }
+}
+
+/// # Errors
+/// When rewrites of a shot of `chunks` chunks do not come at its borders and in order, or their
+/// words cannot be used.
+pub fn check_rewrites(rewrites: &[Rewrite], chunks: usize) -> Result<(), RewriteError> {
+    let mut before = 0;
+    for Rewrite { after_chunks, caption } in rewrites {
+        let found = *after_chunks;
+        if !(1..chunks).contains(&found) {
+            return Err(RewriteError::Border { found, chunks });
+        }
+        if found <= before {
+            return Err(RewriteError::Order { found, before });
+        }
+        check_caption(caption)?;
+        before = found;
+    }
+    Ok(())
 }
 
 fn without_byte_order_mark(text: &str) -> &str {

@@ -1,7 +1,7 @@
 //! The one schema behind both spellings of a script.
 
 use super::{
-    Script, ShotScript, check_caption,
+    Rewrite, Script, ShotScript, check_caption, check_rewrites,
     document::{Node, Value},
     error::{Problem, ScriptError},
 };
@@ -57,7 +57,7 @@ fn shot(place: &str, node: Node, recipe: &Recipe) -> Result<ShotScript, ScriptEr
         return Err(wrong_type(place, node, "a table with a caption"));
     };
     let mut shot = ShotScript::default();
-    let mut has_caption = false;
+    let (mut has_caption, mut then_line) = (false, shot_line);
     for (key, node) in entries {
         let (place, line) = (format!("{place}.{key}"), node.line);
         match key.as_str() {
@@ -74,17 +74,61 @@ fn shot(place: &str, node: Node, recipe: &Recipe) -> Result<ShotScript, ScriptEr
                 shot.frames = Some(frames);
             }
             "seed" => shot.seed = Some(whole(&place, node)?),
+            "then" => {
+                shot.then = rewrites(&place, node)?;
+                then_line = line;
+            }
             _ => {
                 return Err(
-                    Problem::UnknownKey { expected: "caption, frames, seed" }.at(place, line)
+                    Problem::UnknownKey { expected: "caption, frames, seed, then" }.at(place, line)
                 );
             }
         }
     }
-    match has_caption {
-        true => Ok(shot),
-        false => Err(Problem::Missing.at(format!("{place}.caption"), shot_line)),
+    if !has_caption {
+        return Err(Problem::Missing.at(format!("{place}.caption"), shot_line));
     }
+    let chunks = recipe.chunks_from_shot(shot.frames.unwrap_or(recipe.shot_frames()));
+    let checked = chunks
+        .map_err(Problem::Frames)
+        .and_then(|chunks| check_rewrites(&shot.then, chunks).map_err(Problem::Rewrite));
+    checked.map_err(|problem| problem.at(format!("{place}.then"), then_line))?;
+    Ok(shot)
+}
+
+/// What comes in place of a shot's caption, in order.
+fn rewrites(place: &str, node: Node) -> Result<Vec<Rewrite>, ScriptError> {
+    let Value::List(list) = node.value else {
+        return Err(wrong_type(place, node, "a list of tables"));
+    };
+    let numbered = list.into_iter().enumerate();
+    numbered.map(|(index, node)| rewrite(&format!("{place}[{index}]"), node)).collect()
+}
+
+fn rewrite(place: &str, node: Node) -> Result<Rewrite, ScriptError> {
+    let line = node.line;
+    let Value::Table(entries) = node.value else {
+        return Err(wrong_type(place, node, "a table with after_chunks and a caption"));
+    };
+    let (mut after_chunks, mut words) = (None, None);
+    for (key, node) in entries {
+        let (place, line) = (format!("{place}.{key}"), node.line);
+        match key.as_str() {
+            "after_chunks" => {
+                after_chunks = Some(usize::try_from(whole(&place, node)?).unwrap_or(usize::MAX));
+            }
+            "caption" => words = Some(caption(&place, node)?),
+            _ => {
+                let problem = Problem::UnknownKey { expected: "after_chunks, caption" };
+                return Err(problem.at(place, line));
+            }
+        }
+    }
+    let missing = |key| Problem::Missing.at(format!("{place}.{key}"), line);
+    Ok(Rewrite {
+        after_chunks: after_chunks.ok_or_else(|| missing("after_chunks"))?,
+        caption: words.ok_or_else(|| missing("caption"))?,
+    })
 }
 
 /// The reference's spelling: `global_caption`, `shot1`, `shot2`, … and keys nobody reads.

@@ -41,6 +41,50 @@ fn toml_and_json_mean_the_same() {
 }
 
 #[test]
+fn words_may_change_between_the_chunks_of_a_shot() {
+    let toml = "[[shots]]\ncaption = \"A cat.\"\nthen = [\n  { after_chunks = 1, caption = \"It \
+                runs.\" },\n  { after_chunks = 2, caption = \"It sits.\" },\n]\n";
+    let shot = parse(toml).unwrap().shots.remove(0);
+    let rewrite = |after_chunks, caption: &str| Rewrite { after_chunks, caption: caption.into() };
+    assert_eq!(shot.then, [rewrite(1, "It runs."), rewrite(2, "It sits.")]);
+    let of = |frame| shot.rewrite_of(frame, Recipe::tiny().geometry()).map(|it| it.after_chunks);
+    assert_eq!([0, 8, 9, 20, 21, 32].map(of), [None, None, Some(1), Some(1), Some(2), Some(2)]);
+}
+
+#[test]
+fn words_that_cannot_change_there_are_refused() {
+    let with = |then: &str| format!("[[shots]]\ncaption = \"a\"\nthen = {then}\n");
+    check(
+        &with("[{ after_chunks = 3, caption = \"b\" }]"),
+        expect![
+            "words change between two chunks of a shot, not after 3 of 3: shots[0].then, line 3"
+        ],
+    );
+    check(
+        &with("[{ after_chunks = 0, caption = \"b\" }]"),
+        expect![
+            "words change between two chunks of a shot, not after 0 of 3: shots[0].then, line 3"
+        ],
+    );
+    let twice = "[{ after_chunks = 2, caption = \"b\" }, { after_chunks = 2, caption = \"c\" }]";
+    check(
+        &with(twice),
+        expect![
+            "words change in order, not after 2 chunks when they did after 2: shots[0].then, line 3"
+        ],
+    );
+    check(
+        &with("[{ after_chunks = 1, caption = \" \" }]"),
+        expect!["the caption is blank: shots[0].then[0].caption, line 3"],
+    );
+    check(
+        &with("[{ caption = \"b\" }]"),
+        expect!["a key is missing: shots[0].then[0].after_chunks, line 3"],
+    );
+    check(&with("7"), expect!["expected a list of tables, found a number: shots[0].then, line 3"]);
+}
+
+#[test]
 fn the_references_json_is_read_and_its_other_keys_ignored() {
     let text = "\u{feff}{\"video_path\": null, \"shot2\": \"tw\\u00f6 \\\"x\\\"\",
         \"global_caption\": \"G. \", \"notes\": [1, {\"a\": \"]\"}], \"shot1\": \"one\"}";
@@ -134,7 +178,7 @@ fn a_missing_key_is_named() {
 fn an_unknown_or_doubled_key_is_named() {
     check(
         "[[shots]]\ncaption = \"a\"\nframe = 33\n",
-        expect!["unknown key, expected one of caption, frames, seed: shots[0].frame, line 3"],
+        expect!["unknown key, expected one of caption, frames, seed, then: shots[0].frame, line 3"],
     );
     check(
         "{\"shots\": [], \"a\\nb\": 1}",

@@ -100,6 +100,61 @@ fn a_cut_ends_the_running_take_and_the_next_follows_what_was_shown() {
 }
 
 #[test]
+fn words_that_change_hold_from_the_next_chunk_on_and_survive_the_session() {
+    let server = Server::start();
+    let mut director = server.direct("?format=none");
+    let update = |caption: &str| json!({ "type": "prompt.update", "caption": caption });
+    assert_eq!(director.ask(update("uno")), Err("no take is being made".to_owned()));
+    director.tell(&json!({ "type": "shot.append", "caption": "one", "frames": 57 }));
+    director.hear_until(|said| matches!(said, Said::Made { chunk: 1, .. }));
+    // Two chunks are made and none was shown: the third waits for its viewer.
+    assert_eq!(director.ask(update(" ")), Err("the caption is blank".to_owned()));
+    director.ask(update(" uno ")).unwrap();
+    director.tell(&json!({ "type": "playback", "frame": 21 }));
+    let heard = director.hear_until(|said| matches!(said, Said::Made { chunk: 2, .. }));
+    let place = |wanted: fn(&Said) -> bool| heard.iter().position(wanted);
+    let updated = heard.iter().find_map(|said| match said {
+        Said::Rewritten { take, chunk, caption, prompt, .. } => {
+            Some((*take, *chunk, caption, prompt))
+        }
+        _ => None,
+    });
+    let prompt = "Rain. shot0:uno".to_owned();
+    assert_eq!(updated, Some((1, 2, &"uno".to_owned(), &prompt)));
+    assert!(
+        place(|said| matches!(said, Said::Rewritten { .. }))
+            < place(|said| matches!(said, Said::Made { .. }))
+    );
+    let story = director.story.clone();
+    drop(director);
+    sleep(Duration::from_millis(700));
+    let mut director = server.direct_again(&story, "?format=none");
+    let film = hashes(&director.watch(1));
+    let take = &server.get(&format!("/v1/stories/{story}")).json()["takes"][0];
+    assert_eq!(take["then"], json!([{ "after_chunks": 2, "caption": "uno" }]));
+    let mut other = server.direct("?format=none");
+    let then = json!([{ "after_chunks": 2, "caption": "uno" }]);
+    other.tell(&json!({ "type": "shot.append", "caption": "one", "frames": 57, "then": then }));
+    assert_eq!(hashes(&other.watch(1)), film);
+}
+
+#[test]
+fn words_that_come_too_late_are_said_to_be_unused() {
+    let server = Server::start();
+    let mut director = server.direct("?format=none");
+    director.tell(&json!({ "type": "shot.append", "caption": "one", "frames": 9 }));
+    director.tell(&json!({ "type": "shot.append", "caption": "two", "frames": 321 }));
+    director.hear_until(|said| matches!(said, Said::Made { take: 2, chunk: 0, .. }));
+    director.ask(json!({ "type": "prompt.update", "caption": "dos" })).unwrap();
+    // The next take is cut at the border where the words would have held.
+    director.ask(json!({ "type": "cut" })).unwrap();
+    director.tell(&json!({ "type": "playback", "frame": 30 }));
+    let heard = director.hear_until(|said| matches!(said, Said::Finished { take: 2, .. }));
+    let unused = Said::NotRewritten { take: 2, caption: "dos".to_owned() };
+    assert!(heard.contains(&unused), "{heard:?}");
+}
+
+#[test]
 fn a_story_that_is_left_and_taken_up_again_is_the_same_film() {
     let (server, other) = (Server::start(), Server::start());
     let mut whole = other.direct("?format=none");

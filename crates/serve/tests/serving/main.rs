@@ -8,5 +8,6 @@ mod doors;
 #[path = "../../../story/tests/directing/fake.rs"]
 mod fake;
 mod fixture;
+mod pictures;
 mod protocol;
 mod videos;

@@ -62,6 +62,8 @@ pub(crate) enum StoryCommand {
     Export(ExportStoryArgs),
     /// Take one from a file.
     Import(ImportStoryArgs),
+    /// Print what every shot of one was shown: pinned, of the cast, or chosen.
+    Memory(MemoryArgs),
     /// Make one again from its words and seeds, and compare every chunk.
     Replay(ReplayArgs),
     /// Remove what belongs to no story any more.
@@ -83,6 +85,15 @@ pub(crate) struct ExportStoryArgs {
     pub(crate) story: String,
     /// The file to write.
     pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) folder: FolderArgs,
+}
+
+/// Flags of `story memory`.
+#[derive(Debug, Args)]
+pub(crate) struct MemoryArgs {
+    /// The story's name.
+    pub(crate) story: String,
     #[command(flatten)]
     pub(crate) folder: FolderArgs,
 }

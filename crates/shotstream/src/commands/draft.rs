@@ -45,6 +45,7 @@ pub(crate) fn run(args: &DraftArgs) -> anyhow::Result<()> {
         caption: shot.caption,
         frames: shot.frames.map(|frames| frames.0),
         seed: shot.seed,
+        then: shot.then,
     });
     let story = StoryFile { global: script.global, shots: shots.collect() };
     let text = match args.output.as_deref().and_then(Path::extension) {

@@ -63,7 +63,7 @@ pub(crate) fn run(args: &GenerateArgs) -> anyhow::Result<()> {
     let fps = plan.recipe().frames_per_second();
     let place = exports.as_ref().map_or(target, |exports| Target::File(exports.path().to_owned()));
     if let Some(exports) = exports {
-        exports.finish(told, &script.global, fps)?;
+        exports.finish(told, &script.global, plan.recipe())?;
     }
     line(&summary(made.frames, wall, fps, &place));
     if let Some(file) = latents {

@@ -6,7 +6,8 @@ use crate::{cli::PlanArgs, failure::Blame as _, model::ModelFile, story};
 
 /// Print the plan.
 pub(crate) fn run(args: &PlanArgs) -> anyhow::Result<()> {
-    let recipe = ModelFile::open(&args.model)?.recipe(args.size)?;
+    let file = ModelFile::open(&args.model)?.by_recipe(args.recipe.as_deref())?;
+    let recipe = file.recipe(args.size)?;
     let script = story::read(&args.story, &recipe)?;
     let plan = Plan::of(recipe, &script).wrong_use()?;
     super::print(&trace(&script, &plan))

@@ -76,7 +76,7 @@ pub(crate) fn run(args: &PlayArgs) -> anyhow::Result<()> {
     let made = output.finish()?;
     let wall = start.elapsed();
     if let Some(exports) = exports {
-        exports.finish(told, &args.global, settings.recipe.frames_per_second())?;
+        exports.finish(told, &args.global, &settings.recipe)?;
     }
     if let Some(place) = report {
         let report = Report::new(made, &file.name, args.picture.seed, wall, &meter);
@@ -99,11 +99,17 @@ fn read_prompts(input: &mut impl BufRead, commands: &SyncSender<Command>) {
             "" => continue,
             "/quit" => return,
             "/cut" => Command::Cut,
-            unknown if unknown.starts_with('/') => {
-                line(&format!("warning: {} is not known, only /cut and /quit", quoted(unknown)));
-                continue;
-            }
-            caption => Command::add_shot(caption),
+            text => match (text.split_once(char::is_whitespace), text.starts_with('/')) {
+                (Some(("/now", caption)), _) => {
+                    Command::Rewrite { caption: caption.trim().to_owned() }
+                }
+                (_, true) => {
+                    let known = "only /now WORDS, /cut and /quit are";
+                    line(&format!("warning: {} is not known, {known}", quoted(text)));
+                    continue;
+                }
+                (_, false) => Command::add_shot(text),
+            },
         };
         if commands.send(command).is_err() {
             return;
@@ -127,7 +133,14 @@ fn take(event: Event, output: &mut Output, meter: &Meter) -> anyhow::Result<Cont
             let shot = shot + 1;
             line(&format!("shot {shot}: {how} after {frames} frames, the first in {waited:.0} ms"));
         }
-        Event::Refused { caption, error } => {
+        Event::Rewritten { shot, chunk, unknown_words, dropped_tokens, .. } => {
+            let (shot, chunk) = (shot + 1, chunk + 1);
+            line(&format!("shot {shot}: other words from chunk {chunk} on"));
+            if let Some(text) = telling::unread(&unknown_words, dropped_tokens) {
+                line(&format!("warning: shot {shot}: {text}"));
+            }
+        }
+        Event::Refused { caption, error } | Event::NotRewritten { caption, error } => {
             let reason = match error {
                 PlanError::Caption { error, .. } => error.to_string(),
                 error => error.to_string(),

@@ -25,6 +25,10 @@ use crate::{
 pub(crate) fn run(args: &PrepareArgs) -> anyhow::Result<()> {
     let model = model::open(&args.model)?;
     let recipe = model.recipe(None)?;
+    if recipe.context_frames() == 0 {
+        let reason = "stories are prepared for context frames, the model's recipe has none";
+        return Err(WrongUse::error(reason));
+    }
     let shot_frames = shot_frames(args, &recipe)?;
     let material = material(args)?;
     let bundle = model.load()?;

@@ -8,6 +8,7 @@ use std::{
 use shotstream_engine::{
     event::{Command, EventSender},
     meter::Meter,
+    network::{FrameEncoder as _, Latents, NetworkError, Pixels},
     noise::Noise,
     session::{self, Ending, Networks, Settings},
     story::StoryState,
@@ -106,6 +107,10 @@ impl Teller for ModelTeller {
 
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn remember(&self, picture: &Pixels) -> Result<Latents, NetworkError> {
+        self.networks.encoder.encode(picture)
     }
 
     fn tell(

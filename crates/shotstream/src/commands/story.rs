@@ -8,8 +8,10 @@ use std::{
 };
 
 use anyhow::anyhow;
+use shotstream_plan::recipe::Recipe;
 use shotstream_story::{
     StoryError,
+    memory::trace_of,
     replay::{Replayed, replay},
     shotstory::{export, import},
     store::Store,
@@ -17,7 +19,7 @@ use shotstream_story::{
 
 use super::{print, serve::ModelTeller};
 use crate::{
-    cli::{ExportStoryArgs, FolderArgs, ImportStoryArgs, ReplayArgs, StoryCommand},
+    cli::{ExportStoryArgs, FolderArgs, ImportStoryArgs, MemoryArgs, ReplayArgs, StoryCommand},
     failure::Blame as _,
     whole_file::WholeFile,
 };
@@ -28,6 +30,7 @@ pub(crate) fn run(command: &StoryCommand) -> anyhow::Result<()> {
         StoryCommand::List(args) => list(args),
         StoryCommand::Export(args) => write_file(args),
         StoryCommand::Import(args) => read_file(args),
+        StoryCommand::Memory(args) => memory(args),
         StoryCommand::Replay(args) => make_again(args),
         StoryCommand::Gc(args) => collect(args),
     }
@@ -62,11 +65,21 @@ fn read_file(args: &ImportStoryArgs) -> anyhow::Result<()> {
     print(&format!("{id}\n"))
 }
 
+fn memory(args: &MemoryArgs) -> anyhow::Result<()> {
+    let story = Store::open(&args.folder.stories)?.load(&args.story).map_err(blame)?;
+    let recipe = Recipe::from_toml(&story.premise.recipe)?;
+    let mut text = String::new();
+    for take in story.line().iter().filter_map(|&take| story.take(take)) {
+        text += &trace_of(&story, take, &recipe)?;
+    }
+    print(&text)
+}
+
 fn make_again(args: &ReplayArgs) -> anyhow::Result<()> {
     let store = Store::open(&args.folder.stories)?;
     let story = store.load(&args.story).map_err(blame)?;
     let teller = ModelTeller::open(&args.model, args.size)?;
-    let Replayed { takes, chunks, differing } = replay(&story, &teller)?;
+    let Replayed { takes, chunks, differing } = replay(&story, store.blobs(), &teller)?;
     match &differing[..] {
         [] => print(&format!("{takes} takes made again, {chunks} chunks, every one the same\n")),
         [(take, chunk), ..] => Err(anyhow!(

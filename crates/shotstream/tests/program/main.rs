@@ -6,6 +6,7 @@ mod bench;
 mod draft;
 mod examples;
 mod exports;
+mod family;
 mod fixture;
 mod generate;
 mod latents;

@@ -8,6 +8,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
+use shotstream_media::{Frame, png::encode_png};
 use tungstenite::{Message, WebSocket};
 
 use crate::fixture::Home;
@@ -47,22 +48,23 @@ impl Server {
         let _ = self.child.wait();
     }
 
-    fn send(&self, line: &str, body: &str) -> Vec<u8> {
+    fn send(&self, line: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
+        let body = body.as_ref();
         let mut stream = TcpStream::connect(self.address).unwrap();
         let head = format!(
             "{line} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncontent-type: application/json\r\n\
-             content-length: {}\r\n\r\n{body}",
+             content-length: {}\r\n\r\n",
             self.address,
             body.len()
         );
-        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(&[head.as_bytes(), body].concat()).unwrap();
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).unwrap();
         let end = answer.windows(4).position(|it| it == b"\r\n\r\n").unwrap();
         answer.split_off(end + 4)
     }
 
-    fn json(&self, line: &str, body: &str) -> Value {
+    fn json(&self, line: &str, body: impl AsRef<[u8]>) -> Value {
         serde_json::from_slice(&self.send(line, body)).unwrap()
     }
 
@@ -171,6 +173,62 @@ fn a_story_killed_in_the_middle_goes_on_to_the_same_film_and_replays() {
     let run = home.done(&["story", "import", "fox.shotstory", "--stories", "elsewhere"]);
     let listed = home.done(&["story", "list", "--stories", "elsewhere"]);
     assert!(listed.text().starts_with(run.text().trim()), "{}", listed.text());
+}
+
+/// A story with somebody in its cast, who brings a picture.
+fn with_a_cast(server: &Server) -> (String, Director) {
+    let story = server.begin();
+    let picture = encode_png(&Frame::filled(64, 64, [200, 60, 20])).unwrap();
+    let place = format!("POST /v1/stories/{story}/pictures?caption=a%20red%20fox");
+    assert_eq!(server.json(&place, picture)["picture"], 1);
+    let mut director = server.direct(&story);
+    director.tell(&json!({
+        "type": "cast.set", "event_id": "cast", "name": "rusty", "caption": "the red fox",
+        "frames": [{ "picture": 1 }],
+    }));
+    while director.hear()["event_id"] != "cast" {}
+    (story, director)
+}
+
+#[test]
+fn other_words_and_a_cast_survive_a_kill_make_the_film_that_was_asked_for_so_and_replay() {
+    let home = Home::new();
+    let caption = "Wide shot: @rusty waves in the snow by day.";
+    let mut shot = json!({ "type": "shot.append", "caption": caption, "frames": 129 });
+    let mut server = Server::start(&home, "killed");
+    let (story, mut director) = with_a_cast(&server);
+    director.tell(&shot);
+    director.hear_types("chunk.made", 1);
+    director.tell(&json!({ "type": "prompt.update", "caption": "Close-up of @rusty at night." }));
+    director.hear_types("prompt.updated", 1);
+    director.hear_types("chunk.made", 1);
+    server.kill();
+    server = Server::start(&home, "killed");
+    let made = server.film(&story);
+    let take =
+        |server: &Server| server.json(&format!("GET /v1/stories/{story}"), "")["takes"][0].clone();
+    let mut director = server.direct(&story);
+    while take(&server)["state"] != "finished" {
+        director.hear();
+    }
+    let (film, take) = (server.film(&story), take(&server));
+    assert_eq!((film.len(), &film[..made.len()]), (11, &made[..]));
+    assert_eq!(take["caption"], "Wide shot: the red fox waves in the snow by day.");
+    assert_eq!(take["then"][0]["caption"], "Close-up of the red fox at night.");
+    assert_eq!(take["pictures"], json!([1]));
+    drop(server);
+    let run = home.done(&["story", "replay", &story, "--stories", "killed"]);
+    assert_eq!(run.text(), "1 takes made again, 11 chunks, every one the same\n");
+    let run = home.done(&["story", "memory", &story, "--stories", "killed"]);
+    let shown = "take 1, shot 0: of 6 context frames 0 pinned, 6 of the cast, 0 by the policy\n  \
+                 picture 1: a red fox\n";
+    assert_eq!(run.text(), shown);
+    let whole = Server::start(&home, "whole");
+    let (again, mut director) = with_a_cast(&whole);
+    shot["then"] = take["then"].clone();
+    director.tell(&shot);
+    director.hear_types("take.finished", 1);
+    assert_eq!(whole.film(&again), film);
 }
 
 #[test]

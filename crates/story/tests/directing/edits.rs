@@ -106,7 +106,12 @@ fn a_pinned_frame_conditions_the_shots_asked_for_after_it() {
     let pinned = set.film();
     let recipe = set.teller.settings().recipe.clone();
     let context = context_of(&set.story, set.story.take(4).unwrap(), &recipe).unwrap();
-    assert_eq!(context, [(1, 0), (1, 13), (2, 0), (2, 32), (3, 0), (3, 32)]);
+    let expected = [(1, 0), (1, 13), (2, 0), (2, 32), (3, 0), (3, 32)];
+    assert_eq!((context.frames, context.pictures), (expected.to_vec(), Vec::new()));
+    assert_eq!(
+        context.places.to_string(),
+        "of 6 context frames 1 pinned, 0 of the cast, 5 by the policy"
+    );
     set.edit(Edit::Undo);
     set.edit(Edit::Unpin(pin));
     set.append(&["four"]);

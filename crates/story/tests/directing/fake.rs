@@ -48,6 +48,10 @@ impl Teller for Fake {
         "fake"
     }
 
+    fn remember(&self, picture: &Pixels) -> Result<Latents, NetworkError> {
+        self.encode(picture)
+    }
+
     fn tell(
         &self,
         story: &mut StoryState,
@@ -85,8 +89,9 @@ impl Denoiser for Fake {
         Vec::new()
     }
 
-    fn forget(&self, local: &mut Vec<f32>, LatentFrames(latents): LatentFrames) {
-        local.drain(..local.len() - latents / 3);
+    fn forget(&self, local: &mut Vec<f32>, sink: LatentFrames, latents: LatentFrames) {
+        let (sink, left) = (sink.0 / 3, latents.0 / 3);
+        local.drain(sink..sink + local.len() - left);
     }
 
     fn velocity(
@@ -129,6 +134,10 @@ impl StoryDenoiser for Fake {
 
     fn cache_text(&self, embedding: &f32) -> Result<f32, NetworkError> {
         Ok(*embedding)
+    }
+
+    fn empty_context(&self) -> f32 {
+        0.0
     }
 
     fn encode_context(

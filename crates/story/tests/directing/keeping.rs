@@ -50,10 +50,10 @@ fn a_directed_story_replays_to_the_same_hashes_and_another_model_is_found_out() 
     let home = tempfile::tempdir().unwrap();
     let mut set = Set::new(home.path());
     direct(&mut set);
-    let replayed = replay(&set.story, &set.teller).unwrap();
+    let replayed = replay(&set.story, set.store.blobs(), &set.teller).unwrap();
     assert_eq!((replayed.takes, replayed.chunks), (5, 16));
     assert_eq!(replayed.differing, []);
-    let replayed = replay(&set.story, &Fake::new(0.1)).unwrap();
+    let replayed = replay(&set.story, set.store.blobs(), &Fake::new(0.1)).unwrap();
     assert_eq!(replayed.differing.len(), 16);
 }
 

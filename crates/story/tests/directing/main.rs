@@ -5,5 +5,7 @@
 mod edits;
 mod fake;
 mod fuzz;
+mod held;
 mod keeping;
 mod making;
+mod rewriting;

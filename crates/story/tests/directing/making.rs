@@ -6,10 +6,12 @@ use std::thread;
 
 use shotstream_engine::event::{Command, Event, channel};
 use shotstream_engine::meter::Meter;
+use shotstream_plan::geometry::PixelFrames;
+use shotstream_plan::script::Rewrite;
 use shotstream_story::camera::Camera;
 use shotstream_story::edit::{Edit, Words};
 use shotstream_story::memory::state_before;
-use shotstream_story::record::{Hash, Premise};
+use shotstream_story::record::{Hash, Premise, Record, TakeId};
 use shotstream_story::replay::script_of;
 use shotstream_story::store::Store;
 use shotstream_story::teller::Teller;
@@ -33,6 +35,13 @@ pub(crate) fn premise(teller: &Fake) -> Premise {
         model: "fake".to_owned(),
         recipe: teller.settings().recipe.to_toml(),
     }
+}
+
+/// The record of words that changed, where the story does not know of them.
+fn news(story: &Story, take: TakeId, rewrite: Rewrite) -> Vec<Record> {
+    let known = story.take(take).unwrap().words().contains(&rewrite);
+    let record = (!known).then_some(Record::Rewritten { take, rewrite });
+    record.into_iter().collect()
 }
 
 impl Set {
@@ -71,7 +80,16 @@ impl Set {
     }
 
     /// Make what waits until `chunks` new chunks are on the disk; whether nothing waits any more.
-    pub(crate) fn make_at_most(&mut self, mut chunks: usize) -> bool {
+    pub(crate) fn make_at_most(&mut self, chunks: usize) -> bool {
+        self.make_under(chunks, None)
+    }
+
+    /// The same, and ask for other words when so many chunks of the first take are on the disk.
+    pub(crate) fn make_under(
+        &mut self,
+        mut chunks: usize,
+        mut words: Option<(usize, &str)>,
+    ) -> bool {
         let Self { store, id, story, teller } = self;
         while let Some(take) = story.next_to_make().cloned() {
             let recipe = teller.settings().recipe.clone();
@@ -79,14 +97,38 @@ impl Set {
             let mut state = state_before(story, &take, &recipe, store.blobs()).unwrap();
             let (commands, receiver) = sync_channel(1);
             let (sender, events) = channel(1);
-            commands.send(Command::AddShot { shot: script_of(&take, take.asked.frames) }).unwrap();
-            drop(commands);
+            let planned = recipe.chunks_from_shot(PixelFrames(take.asked.frames)).unwrap();
+            let shot = script_of(&take, planned, &recipe);
+            commands.send(Command::AddShot { shot }).unwrap();
+            let mut commands = Some(commands);
+            let room = |chunks| recipe.geometry().shot_from_chunks(chunks).0;
+            // No chunk is begun before its words were asked for.
+            events.allow(words.map_or(usize::MAX, |(after, _)| room(after)));
             let finished = thread::scope(|scope| {
                 let teller = &*teller;
                 let tell = move || teller.tell(&mut state, &receiver, &sender, &Meter::default());
+                // Dropped on the way out, which is what ends a session that is killed.
+                let events = events;
                 scope.spawn(tell);
-                for event in events {
+                loop {
+                    let made = story.take(take.id).unwrap().chunks.len();
+                    if let Some((_, caption)) = words.take_if(|(after, _)| *after == made) {
+                        let record = story.rewrite(take.id, caption).unwrap();
+                        store.write(id, story, &[record]).unwrap();
+                        let caption = caption.trim().to_owned();
+                        commands.as_ref().unwrap().send(Command::Rewrite { caption }).unwrap();
+                        events.allow(usize::MAX);
+                    }
+                    if words.is_none() {
+                        commands = None;
+                    }
+                    let Ok(event) = events.recv() else { break };
                     match event {
+                        Event::Rewritten { chunk, caption, .. } => {
+                            let rewrite = Rewrite { after_chunks: chunk, caption };
+                            let records = news(story, take.id, rewrite);
+                            store.write(id, story, &records).unwrap();
+                        }
                         Event::Frames { frames, .. } => {
                             if chunks == 0 {
                                 return false;

@@ -84,8 +84,8 @@ impl Denoiser for Teacher {
         self.network.empty_local()
     }
 
-    fn forget(&self, local: &mut LocalCache, latents: LatentFrames) {
-        self.network.forget(local, latents);
+    fn forget(&self, local: &mut LocalCache, sink: LatentFrames, latents: LatentFrames) {
+        self.network.forget(local, sink, latents);
     }
 
     /// From pure noise, whatever `timestep` says.
@@ -139,6 +139,10 @@ impl StoryDenoiser for Teacher {
         let zeros = || BurnEmbedding(embedding.0.zeros_like());
         let free = self.negative.clone().unwrap_or_else(zeros);
         Ok([self.network.cache_text(embedding)?, self.network.cache_text(&free)?])
+    }
+
+    fn empty_context(&self) -> [ContextCache; 2] {
+        [self.network.empty_context(), self.network.empty_context()]
     }
 
     fn encode_context(

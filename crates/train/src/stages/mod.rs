@@ -113,7 +113,13 @@ impl Stage {
             let needed = || TrainError::Stage {
                 reason: format!("{} needs a model to start from", self.name()),
             };
-            Ok::<_, TrainError>(Bundle::from_file(from.ok_or_else(needed)?, &Device::flex())?)
+            let bundle = Bundle::from_file(from.ok_or_else(needed)?, &Device::flex())?;
+            if self != Self::Vae && bundle.recipe().context_frames() == 0 {
+                let reason =
+                    format!("{} needs context frames, the model's recipe has none", self.name());
+                return Err(TrainError::Stage { reason });
+            }
+            Ok::<_, TrainError>(bundle)
         };
         let finished = match self {
             Self::Fresh => {
