@@ -7,7 +7,7 @@ use std::{
 
 use clap::{Args, Subcommand};
 
-use super::ModelArgs;
+use super::{DecoderArgs, ModelArgs, TextArgs};
 
 /// Flags of `serve`.
 #[derive(Debug, Args)]
@@ -42,6 +42,10 @@ pub(crate) struct ServeArgs {
     pub(crate) linger: u16,
     #[command(flatten)]
     pub(crate) model: ModelArgs,
+    #[command(flatten)]
+    pub(crate) text: TextArgs,
+    #[command(flatten)]
+    pub(crate) decoder: DecoderArgs,
     /// Generate pictures of another size than the model was made for.
     #[arg(long, value_name = "WxH", value_parser = super::size)]
     pub(crate) size: Option<[usize; 2]>,
@@ -99,6 +103,8 @@ pub(crate) struct ReplayArgs {
     pub(crate) folder: FolderArgs,
     #[command(flatten)]
     pub(crate) model: ModelArgs,
+    #[command(flatten)]
+    pub(crate) text: TextArgs,
     /// The size of the pictures, where it is not the model's.
     #[arg(long, value_name = "WxH", value_parser = super::size)]
     pub(crate) size: Option<[usize; 2]>,

@@ -65,7 +65,7 @@ fn read_file(args: &ImportStoryArgs) -> anyhow::Result<()> {
 fn make_again(args: &ReplayArgs) -> anyhow::Result<()> {
     let store = Store::open(&args.folder.stories)?;
     let story = store.load(&args.story).map_err(blame)?;
-    let teller = ModelTeller::open(&args.model, args.size)?;
+    let teller = ModelTeller::open(&args.model, &args.text, args.size)?;
     let Replayed { takes, chunks, differing } = replay(&story, &teller)?;
     match &differing[..] {
         [] => print(&format!("{takes} takes made again, {chunks} chunks, every one the same\n")),
