@@ -64,7 +64,7 @@ impl BurnNetworks {
         Self {
             text,
             denoiser: BurnDenoiser { device: device(&dit), dit },
-            decoder: BurnDecoder { network: DecoderNetwork::Vae(vae.clone()) },
+            decoder: BurnDecoder { network: DecoderNetwork::Vae(Box::new(vae.clone())) },
             encoder: BurnFrameEncoder { device: device(&vae), vae },
         }
     }
@@ -74,7 +74,7 @@ impl BurnNetworks {
     /// The same with a small decoder in place of the VAE's.
     #[must_use]
     pub fn with_preview(self, taehv: Taehv) -> Self {
-        Self { decoder: BurnDecoder { network: DecoderNetwork::Taehv(taehv) }, ..self }
+        Self { decoder: BurnDecoder { network: DecoderNetwork::Taehv(Box::new(taehv)) }, ..self }
     }
 }
 
@@ -220,8 +220,8 @@ pub struct BurnDecoder {
 
 #[derive(Clone, Debug)]
 enum DecoderNetwork {
-    Vae(Vae),
-    Taehv(Taehv),
+    Vae(Box<Vae>),
+    Taehv(Box<Taehv>),
 }
 
 /// What a decoder remembers between the chunks of a shot.

@@ -32,11 +32,11 @@ fn stored(model: &StoredModel<'static>, holding: Holding) -> BurnTextEncoder {
 }
 
 /// The same with a cache in `folder`.
-fn cached(model: &StoredModel<'static>, folder: &Path) -> BurnTextEncoder {
-    let text = model.text_encoder(Holding::Nothing, &Device::flex()).expect("a text encoder");
-    let identity = Identity::of(&text, Holding::Nothing).expect("weights that can be read");
+fn cached(model: &StoredModel<'static>, holding: Holding, folder: &Path) -> BurnTextEncoder {
+    let text = model.text_encoder(holding, &Device::flex()).expect("a text encoder");
+    let identity = Identity::of(&text).expect("weights that can be read");
     let cache = EmbeddingCache::new(folder.to_owned(), ROOMY, identity);
-    stored(model, Holding::Nothing).with_cache(cache)
+    stored(model, holding).with_cache(cache)
 }
 
 /// The values of a prompt's embedding.
@@ -108,18 +108,23 @@ fn a_byte_a_weight_is_off_by_three_percent_at_most_and_half_of_bf16() {
 
 #[test]
 fn a_prompt_that_was_embedded_before_needs_no_weights() {
-    let (home, cache) = (copied(), tempfile::tempdir().expect("a folder"));
-    let first = cached(&open(home.path()), cache.path());
-    let expected = PROMPTS.map(|prompt| values(&first, prompt));
-    assert_eq!(first.counts(), (3, 0));
-    // Opened, told apart from others, and then cut off behind its beginning.
-    let second = cached(&open(home.path()), cache.path());
-    let file = home.path().join("models_t5_umt5-xxl-enc-bf16.pth");
-    fs::File::options().write(true).open(file).expect("the file").set_len(100).expect("a cut");
-    assert!(PROMPTS.map(|prompt| values(&second, prompt)) == expected);
-    assert_eq!(second.counts(), (0, 3));
-    let error = second.embed("another prompt").expect_err("no weights").to_string();
-    assert!(error.starts_with("the text encoder failed: cannot read the checkpoint"), "{error}");
+    for holding in [Holding::Nothing, Holding::AsStored, Holding::InBytes] {
+        let (home, cache) = (copied(), tempfile::tempdir().expect("a folder"));
+        let first = cached(&open(home.path()), holding, cache.path());
+        let expected = PROMPTS.map(|prompt| values(&first, prompt));
+        assert_eq!(first.counts(), (3, 0));
+        // Opened, told apart from others, and then cut off behind its beginning.
+        let second = cached(&open(home.path()), holding, cache.path());
+        let file = home.path().join("models_t5_umt5-xxl-enc-bf16.pth");
+        fs::File::options().write(true).open(file).expect("the file").set_len(100).expect("a cut");
+        assert!(PROMPTS.map(|prompt| values(&second, prompt)) == expected);
+        assert_eq!(second.counts(), (0, 3));
+        let error = second.embed("another prompt").expect_err("no weights").to_string();
+        assert!(
+            error.starts_with("the text encoder failed: cannot read the checkpoint"),
+            "{error}"
+        );
+    }
 }
 
 #[test]
@@ -128,7 +133,7 @@ fn other_weights_another_precision_and_other_words_are_other_entries() {
     let file = open(home.path());
     let identity = |file: &StoredModel<'static>, holding| {
         let text = file.text_encoder(holding, &Device::flex()).expect("a text encoder");
-        Identity::of(&text, holding).expect("weights that can be read")
+        Identity::of(&text).expect("weights that can be read")
     };
     let own = identity(&file, Holding::Nothing);
     assert_eq!(identity(&file, Holding::AsStored), own);
@@ -137,7 +142,7 @@ fn other_weights_another_precision_and_other_words_are_other_entries() {
     assert_eq!(identity(&open(copied().path()), Holding::Nothing), own);
     let other = open(&root().join("weights/tiny.safetensors"));
     assert_ne!(identity(&other, Holding::Nothing), own);
-    let text = cached(&file, cache.path());
+    let text = cached(&file, Holding::Nothing, cache.path());
     values(&text, PROMPTS[0]);
     values(&text, PROMPTS[1]);
     values(&text, PROMPTS[0]);
@@ -146,7 +151,7 @@ fn other_weights_another_precision_and_other_words_are_other_entries() {
         fs::write(entry.expect("an entry").path(), "damaged").expect("damage");
     }
     let expected = values(&stored(&file, Holding::Nothing), PROMPTS[0]);
-    let text = cached(&file, cache.path());
+    let text = cached(&file, Holding::Nothing, cache.path());
     assert!(values(&text, PROMPTS[0]) == expected);
     assert!(values(&text, PROMPTS[0]) == expected);
     assert_eq!(text.counts(), (1, 1));

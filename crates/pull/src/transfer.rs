@@ -146,6 +146,31 @@ impl Hub {
         store::name(&self.cache, wanted, &found.commit, blob)
     }
 
+    /// Whether a file that is here is what the hub says; one that is not is removed, so that it can
+    /// be fetched anew. Of what is not here, and of what only has a name of git's, there is nothing
+    /// to say.
+    ///
+    /// # Errors
+    /// When it cannot be read or removed.
+    pub fn verify(&self, found: &Found) -> Result<bool, PullError> {
+        let Found { blob, wanted, .. } = found;
+        let Digest::Sha256(expected) = &found.digest else { return Ok(true) };
+        if !found.is_whole() {
+            return Ok(true);
+        }
+        let _lock = blob.lock(wanted)?;
+        if sha256(&blob.path)? == *expected {
+            return Ok(true);
+        }
+        let refuse = |source| PullError::System {
+            action: "remove a damaged file",
+            source,
+            path: blob.path.clone(),
+        };
+        fs::remove_file(&blob.path).map_err(refuse)?;
+        Ok(false)
+    }
+
     fn complete(&self, found: &Found, tell: &mut dyn FnMut(Step<'_>)) -> Result<(), PullError> {
         let Found { wanted, blob, .. } = found;
         let refuse = |action| {

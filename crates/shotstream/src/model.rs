@@ -112,7 +112,7 @@ pub(crate) fn with_decoder(
                 let folder = if model.is_dir() { Some(model) } else { model.parent() };
                 folder.map(|folder| folder.join(name)).filter(|path| path.is_file())
             };
-            PREVIEWS.iter().find_map(|name| beside(&name)).ok_or_else(|| {
+            PREVIEWS.iter().find_map(beside).ok_or_else(|| {
                 let (expected, place) = (PREVIEWS[0], &file.path);
                 WrongUse::error(format!(
                     "there is no small decoder beside the model, expected {expected} or its like: \

@@ -73,7 +73,7 @@ fn of(file: &ModelFile, args: &TextArgs, usual: HoldingName) -> anyhow::Result<B
     let stored = file.stored.text_encoder(holding, &Device::flex()).wrong_use()?;
     let cache = match folder(file, args) {
         Some(folder) => {
-            let identity = Identity::of(&stored, holding)?;
+            let identity = Identity::of(&stored)?;
             Some(EmbeddingCache::new(folder, MOST_KEPT, identity))
         }
         None => None,

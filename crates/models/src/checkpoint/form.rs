@@ -9,7 +9,11 @@
 use std::fmt;
 
 use half::{bf16, f16};
+use rayon::prelude::*;
 use safetensors::Dtype;
+
+/// Numbers that one thread unpacks at once.
+const AT_ONCE: usize = 1 << 14;
 
 /// How the values of a tensor are written down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +94,21 @@ impl Form {
                 }
             }
         }
+    }
+
+    /// The values that whole units stand for, with all threads.
+    pub(super) fn values(self, bytes: &[u8]) -> Vec<f32> {
+        let (numbers, size) = self.unit().unwrap_or((1, 1));
+        let (numbers, size) = (numbers.max(1), size.max(1));
+        let units = (AT_ONCE / numbers).max(1);
+        let mut values = vec![0.0; bytes.len() / size * numbers];
+        let pieces = values.par_chunks_mut(units * numbers).zip(bytes.par_chunks(units * size));
+        pieces.for_each_init(Vec::new, |unpacked, (values, bytes)| {
+            unpacked.clear();
+            self.unpack(bytes, unpacked);
+            values.copy_from_slice(&unpacked[..values.len()]);
+        });
+        values
     }
 
     /// The dtype, where it is one of safetensors.
@@ -267,7 +286,10 @@ mod tests {
             (Form::Rows(64), 256),
         ] {
             let bytes = vec![1; form.bytes(elements) as usize];
-            assert_eq!(values(form, &bytes).len(), elements, "{form}");
+            let one_by_one = values(form, &bytes);
+            assert_eq!(one_by_one.len(), elements, "{form}");
+            let many = bytes.repeat(100);
+            assert!(form.values(&many) == one_by_one.repeat(100), "{form}");
         }
     }
 

@@ -235,7 +235,7 @@ impl Lists<'_, '_> {
 
     /// Go on by `count` bytes.
     fn skip(&mut self, count: u64) -> Result<(), Trouble> {
-        let end = self.at.checked_add(count).unwrap_or(u64::MAX);
+        let end = self.at.saturating_add(count);
         let most = self.storage.size().min(LONGEST_LISTS);
         if most < end {
             return Err(Trouble::Corrupt("its lists have no end".to_owned()));

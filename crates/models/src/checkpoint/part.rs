@@ -85,11 +85,7 @@ impl Weights<'_> {
             let official = format!("{part}{}", slot.name);
             let name = naming.names(network, &[&official], prefix).concat();
             let values = match kept.and_then(|Packed(kept)| kept.get(&name)) {
-                Some((form, bytes)) => {
-                    let mut values = Vec::with_capacity(slot.shape.iter().product());
-                    form.unpack(bytes, &mut values);
-                    values
-                }
+                Some((form, bytes)) => form.values(bytes),
                 None => self.values(&name)?,
             };
             self.finite(&name, values)

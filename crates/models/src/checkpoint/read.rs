@@ -212,13 +212,10 @@ impl<'a> Weights<'a> {
     /// # Errors
     /// When one is not.
     pub(super) fn finite(&self, name: &str, values: Vec<f32>) -> Result<Vec<f32>, CheckpointError> {
-        match values.iter().all(|value| value.is_finite()) {
-            true => Ok(values),
-            false => {
-                let (name, path) = (name.to_owned(), self.path.clone());
-                Err(CheckpointError::NotFinite { name, path })
-            }
+        if values.iter().all(|value| value.is_finite()) {
+            return Ok(values);
         }
+        Err(CheckpointError::NotFinite { name: name.to_owned(), path: self.path.clone() })
     }
 
     /// Official and stored name of every parameter of a module, if they are here and nothing else

@@ -42,13 +42,13 @@ const HEAD: usize = MAGIC.len() + 8;
 pub struct Identity([u8; DIGEST]);
 
 impl Identity {
-    /// The identity of a text encoder that holds what `holding` says.
+    /// The identity of a text encoder.
     ///
     /// # Errors
     /// When its weights cannot be read.
-    pub fn of(text: &StoredUmt5, holding: Holding) -> Result<Self, CheckpointError> {
+    pub fn of(text: &StoredUmt5) -> Result<Self, CheckpointError> {
         let mut hash = Sha256::new();
-        let precision = match holding {
+        let precision = match text.holding() {
             Holding::Nothing | Holding::AsStored => "f32",
             Holding::InBytes => "int8",
         };

@@ -9,9 +9,12 @@
 //! the table of tokens the rows that a caption names. What comes out has the same bits as with all
 //! weights in memory: bf16 and f16 become f32 without loss, whenever that is done.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::{
+    module::Module,
+    tensor::{Device, Tensor, TensorData},
+};
 
 use crate::{
     bundle::{BundleConfig, BundleError},
@@ -37,16 +40,21 @@ pub struct StoredUmt5 {
     naming: Naming,
     prefix: String,
     config: Umt5Config,
-    kept: Option<Arc<Packed>>,
+    holding: Holding,
+    /// Read with the first prompt that needs it.
+    kept: Arc<Mutex<Option<Arc<Packed>>>>,
     device: Device,
 }
 
+/// Captions that go through a block together: what they need meanwhile stays small beside a block.
+const TOGETHER: usize = 32;
+
 impl StoredUmt5 {
-    /// The text encoder in some weights, to be run on `device`. Names and shapes are checked, and
-    /// what is to be held is read.
+    /// The text encoder in some weights, to be run on `device`. Names and shapes are checked; no
+    /// weight is read.
     ///
     /// # Errors
-    /// When the tensors are not those of the network, or cannot be read.
+    /// When the tensors are not those of the network.
     pub(crate) fn open(
         (weights, naming, prefix): (Arc<Weights<'static>>, Naming, &str),
         config: &BundleConfig,
@@ -55,22 +63,15 @@ impl StoredUmt5 {
     ) -> Result<Self, BundleError> {
         // Nothing is initialised for it: no parameter is asked for its value.
         let whole = Umt5::new(&config.text, device);
-        let names = weights.fitting(&whole, Network::Umt5, naming, prefix)?;
-        let mut kept = Packed::default();
-        for (official, name) in names.iter().filter(|(official, _)| !is_table(official)) {
-            match holding {
-                Holding::Nothing => {}
-                Holding::InBytes if is_matrix(official) => kept.keep_in_bytes(&weights, name)?,
-                Holding::AsStored | Holding::InBytes => kept.keep(&weights, name)?,
-            }
-        }
+        weights.fitting(&whole, Network::Umt5, naming, prefix)?;
         Ok(Self {
-            kept: (holding != Holding::Nothing).then(|| Arc::new(kept)),
+            weights,
             naming,
             prefix: prefix.to_owned(),
             config: config.text.clone(),
+            holding,
+            kept: Arc::default(),
             device: device.clone(),
-            weights,
         })
     }
 
@@ -86,10 +87,17 @@ impl StoredUmt5 {
         &self.device
     }
 
-    /// Bytes that are held in memory between two prompts.
+    /// What stays in memory between two prompts.
+    #[must_use]
+    pub fn holding(&self) -> Holding {
+        self.holding
+    }
+
+    /// Bytes that are held in memory by now.
     #[must_use]
     pub fn held_bytes(&self) -> u64 {
-        self.kept.as_ref().map_or(0, |kept| kept.bytes())
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.as_ref().map_or(0, |kept| kept.bytes())
     }
 
     /// The embeddings `[1, S, D]` of some captions, each given as its ids and computed as if it
@@ -98,16 +106,25 @@ impl StoredUmt5 {
     /// # Errors
     /// When a weight is no number, or cannot be read.
     pub fn embed(&self, captions: &[&[u32]]) -> Result<Vec<Tensor<3>>, CheckpointError> {
+        let mut embeddings = Vec::with_capacity(captions.len());
+        for captions in captions.chunks(TOGETHER) {
+            embeddings.extend(self.embed_together(captions)?);
+        }
+        Ok(embeddings)
+    }
+
+    fn embed_together(&self, captions: &[&[u32]]) -> Result<Vec<Tensor<3>>, CheckpointError> {
+        let kept = self.kept()?;
         let mut readings = Vec::with_capacity(captions.len());
         for ids in captions {
             readings.push(self.look_up(ids)?);
         }
         for index in 0..self.config.num_layers {
             let block = Block::new(&self.config, &self.device);
-            let block = self.part(block, &format!("blocks.{index}."))?;
+            let block = self.part(block, &format!("blocks.{index}."), kept.as_deref())?;
             readings = readings.into_iter().map(|reading| block.read(reading)).collect();
         }
-        let norm = self.part(norm(self.config.dim, &self.device), "norm.")?;
+        let norm = self.part(norm(self.config.dim, &self.device), "norm.", kept.as_deref())?;
         Ok(readings.into_iter().map(|reading| reading.end(&norm)).collect())
     }
 
@@ -129,19 +146,42 @@ impl StoredUmt5 {
         Ok(Reading::new(&self.config, x, &[ids.len()], ids.len()))
     }
 
+    /// What is held of the weights, read if nobody has needed it before.
+    fn kept(&self) -> Result<Option<Arc<Packed>>, CheckpointError> {
+        if self.holding == Holding::Nothing {
+            return Ok(None);
+        }
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(kept) = &*kept {
+            return Ok(Some(kept.clone()));
+        }
+        let whole = Umt5::new(&self.config, &self.device);
+        let (weights, network) = (&self.weights, Network::Umt5);
+        let mut packed = Packed::default();
+        for (official, name) in weights.fitting(&whole, network, self.naming, &self.prefix)? {
+            match self.holding {
+                _ if official == TABLE => {}
+                Holding::InBytes if is_matrix(&official) => packed.keep_in_bytes(weights, &name)?,
+                _ => packed.keep(weights, &name)?,
+            }
+        }
+        Ok(Some(kept.insert(Arc::new(packed)).clone()))
+    }
+
     /// A part of the network with its weights.
-    fn part<M: burn::module::Module>(&self, module: M, part: &str) -> Result<M, CheckpointError> {
+    fn part<M: Module>(
+        &self,
+        module: M,
+        part: &str,
+        kept: Option<&Packed>,
+    ) -> Result<M, CheckpointError> {
         let place = (Network::Umt5, self.naming, self.prefix.as_str());
-        self.weights.load_part(module, place, part, self.kept.as_deref())
+        self.weights.load_part(module, place, part, kept)
     }
 }
 
 /// The table of tokens, of which only rows are read.
 pub(crate) const TABLE: &str = "token_embedding.weight";
-
-fn is_table(official: &str) -> bool {
-    official == TABLE
-}
 
 /// Whether a tensor is one of the large matrices: neither a norm nor the positions.
 fn is_matrix(official: &str) -> bool {

@@ -7,6 +7,9 @@ use shotstream_models::checkpoint::Weights;
 const F32: u32 = 0;
 const Q8_0: u32 = 8;
 
+/// The last place a tensor could begin at.
+const FAR: u64 = u64::MAX - 31;
+
 /// A tensor of the list: name, sides from the innermost on, type, offset.
 type Listed<'t> = (&'t str, &'t [u64], u32, u64);
 
@@ -122,9 +125,7 @@ fn tensors_that_lie_nowhere_are_refused() {
         (one(&[17], F32, 0), "tensor w at 0 does not lie in 128 bytes".to_owned()),
         (one(&[1], F32, 64), "tensor w at 64 does not lie in 128 bytes".to_owned()),
         (one(&[1], F32, 3), "tensor w at 3 does not lie in 128 bytes".to_owned()),
-        (one(&[1], F32, u64::MAX & !31), {
-            format!("tensor w at {} does not lie in 128 bytes", u64::MAX & !31)
-        }),
+        (one(&[1], F32, FAR), format!("tensor w at {FAR} does not lie in 128 bytes")),
     ];
     for (bytes, expected) in cases {
         assert_eq!(refusal(&bytes), expected);

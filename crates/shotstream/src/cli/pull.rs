@@ -17,6 +17,9 @@ pub(crate) struct PullArgs {
     /// named before it.
     #[arg(long = "revision", value_name = "[REPO=]REVISION", value_parser = revision)]
     pub(crate) revisions: Vec<Revision>,
+    /// Also check what is here already against its digest, and fetch anew what is damaged.
+    #[arg(long, conflicts_with = "dry_run")]
+    pub(crate) verify: bool,
     /// Tell what would be fetched, and fetch nothing.
     #[arg(long)]
     pub(crate) dry_run: bool,

@@ -19,12 +19,13 @@ pub(crate) fn run(args: &PullArgs) -> anyhow::Result<()> {
     folder::check(&args.folder, &wanted).wrong_use()?;
     let hub = blamed(Hub::from_env())?;
     let mut progress = Progress::new();
-    let files = blamed(hub.look_up(&wanted, &mut |step| say(&progress, "the hub", &step)))?;
+    let mut files = blamed(hub.look_up(&wanted, &mut |step| say(&progress, "the hub", &step)))?;
     let missing: u64 = files.iter().map(|found| found.size - found.here).sum();
     if args.dry_run {
         progress.clear();
         return super::print(&table(&hub, &files, missing)?);
     }
+    let missing = missing + if args.verify { verify(&hub, &mut files, &mut progress)? } else { 0 };
     check_space(&hub.cache(), missing)?;
     let all: u64 = files.iter().map(|found| found.size).sum();
     let (mut before, mut laid) = (0, Vec::with_capacity(files.len()));
@@ -38,6 +39,20 @@ pub(crate) fn run(args: &PullArgs) -> anyhow::Result<()> {
     let [all, missing] = [all, missing].map(megabytes);
     line(&format!("{place}: {count} files, {all:.1} MB, of which {missing:.1} MB were fetched"));
     Ok(())
+}
+
+/// Check what is here, and return how many bytes of it have to come again.
+fn verify(hub: &Hub, files: &mut [Found], progress: &mut Progress) -> anyhow::Result<u64> {
+    let (mut again, count) = (0, files.len() as u64);
+    for (index, found) in files.iter_mut().enumerate() {
+        let file = found.wanted.file;
+        progress.show(index as u64, count, &format!("files checked, now {file}"));
+        if !hub.verify(found)? {
+            progress.say(&format!("warning: {file}: damaged, it is fetched anew"));
+            again += std::mem::take(&mut found.here);
+        }
+    }
+    Ok(again)
 }
 
 /// Bring one file, `before` of `all` bytes of all files having come before it.
@@ -55,6 +70,10 @@ fn fetch(
             let words = format!("MB  {file} {:.1} of {size:.1}", megabytes(here));
             let (done, all) = ((before + here) / MEGABYTE, all.div_ceil(MEGABYTE));
             progress.show(done, all, &words);
+        }
+        Step::Checking => {
+            let [done, all] = [before + found.size, all].map(|bytes| bytes / MEGABYTE);
+            progress.show(done, all + 1, &format!("MB  {file}, its digest is taken"));
         }
         step => say(progress, file, &step),
     });

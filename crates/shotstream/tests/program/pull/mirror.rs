@@ -163,6 +163,12 @@ impl Mirror {
             let Some(served) = served else { return plain(stream, "404 Not Found", &[]) };
             return self.send(stream, &served, range, &[]);
         }
+        if let Some(place) = path.strip_prefix("/moved") {
+            return plain(stream, "307 Temporary Redirect", &[("Location", place)]);
+        }
+        if path.starts_with("/round") {
+            return plain(stream, "307 Temporary Redirect", &[("Location", path)]);
+        }
         let token = self.token.lock().unwrap().clone();
         if token.is_some_and(|token| key != Some(format!("Bearer {token}"))) {
             return plain(stream, "401 Unauthorized", &[]);

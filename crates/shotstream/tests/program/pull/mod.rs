@@ -144,6 +144,38 @@ fn what_an_earlier_attempt_left_is_used_or_fetched_anew() {
 }
 
 #[test]
+fn what_was_damaged_on_the_disk_is_found_and_fetched_anew() {
+    let place = Place::new();
+    let pull = ["pull", "--only", "vae,config"];
+    place.done(&pull);
+    let true_bytes = fs::read(place.home.path("models/wan_models/Wan2.1-T2V-1.3B/Wan2.1_VAE.pth"));
+    let true_bytes = true_bytes.unwrap();
+    let blob = place.blob(VAE.0, &sha256(&true_bytes));
+    let mut damaged = true_bytes.clone();
+    damaged[1000] ^= 1;
+    fs::write(&blob, &damaged).unwrap();
+    place.done(&pull);
+    assert!(fs::read(&blob).unwrap() == damaged, "only a check tells");
+    let run = place.done(&[&pull[..], &["--verify"]].concat());
+    assert!(run.stderr.contains("Wan2.1_VAE.pth: damaged, it is fetched anew"), "{}", run.stderr);
+    assert!(fs::read(&blob).unwrap() == true_bytes);
+    let again = place.done(&[&pull[..], &["--verify"]].concat());
+    assert!(again.stderr.ends_with("of which 0.0 MB were fetched\n"), "{}", again.stderr);
+}
+
+#[test]
+fn a_repository_that_is_called_differently_by_now_is_found() {
+    let place = Place::new();
+    let moved = format!("{}/moved/", place.address);
+    let run = place.run(&["pull", "--only", "vae,config"], &[("HF_ENDPOINT", &moved)]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let round = format!("{}/round", place.address);
+    let run = place.run(&["pull", "--only", "vae"], &[("HF_ENDPOINT", &round)]);
+    assert_eq!(run.code, Some(1));
+    assert!(run.stderr.contains("answers with one redirection after another"), "{}", run.stderr);
+}
+
+#[test]
 fn a_token_is_shown_to_the_hub_and_to_nobody_else() {
     let place = Place::new();
     *place.mirror.token.lock().unwrap() = Some("hf_secret".to_owned());
