@@ -74,7 +74,7 @@ fn block_by_block_has_the_bits_of_all_weights_in_memory() {
     ] {
         let file = open(&model);
         let whole = BurnNetworks::new(&file.load(&Device::flex()).expect("a model")).text;
-        for holding in [Holding::Nothing, Holding::AsStored] {
+        for holding in [Holding::Nothing, Holding::AsStored, Holding::Computed] {
             let text = stored(&file, holding);
             let prompts = PROMPTS.map(|prompt| ("", prompt));
             text.read_ahead(&prompts).expect("embeddings");
@@ -92,11 +92,16 @@ fn block_by_block_has_the_bits_of_all_weights_in_memory() {
 #[test]
 fn a_byte_a_weight_is_off_by_three_percent_at_most_and_half_of_bf16() {
     let file = open(&root().join("weights/tiny.safetensors"));
-    let held =
-        |holding| file.text_encoder(holding, &Device::flex()).expect("a text encoder").held_bytes();
+    let held = |holding| {
+        let text = file.text_encoder(holding, &Device::flex()).expect("a text encoder");
+        assert_eq!(text.held_bytes(), 0);
+        text.embed(&[&[3, 1]]).expect("an embedding");
+        text.held_bytes()
+    };
     let (halves, bytes) = (held(Holding::AsStored), held(Holding::InBytes));
     assert!(2 * bytes < halves + halves / 10, "{bytes} of {halves} bytes");
     assert_eq!(held(Holding::Nothing), 0);
+    assert!(2 * halves < held(Holding::Computed));
     let (exact, near) = (stored(&file, Holding::AsStored), stored(&file, Holding::InBytes));
     for prompt in PROMPTS {
         let (exact, near) = (values(&exact, prompt), values(&near, prompt));
@@ -108,7 +113,7 @@ fn a_byte_a_weight_is_off_by_three_percent_at_most_and_half_of_bf16() {
 
 #[test]
 fn a_prompt_that_was_embedded_before_needs_no_weights() {
-    for holding in [Holding::Nothing, Holding::AsStored, Holding::InBytes] {
+    for holding in [Holding::Nothing, Holding::AsStored, Holding::InBytes, Holding::Computed] {
         let (home, cache) = (copied(), tempfile::tempdir().expect("a folder"));
         let first = cached(&open(home.path()), holding, cache.path());
         let expected = PROMPTS.map(|prompt| values(&first, prompt));

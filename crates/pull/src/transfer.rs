@@ -84,9 +84,9 @@ pub(crate) struct Patience {
 }
 
 impl Patience {
-    /// Two minutes in all.
+    /// Two minutes of waiting in all.
     pub(crate) const USUAL: Self =
-        Self { attempts: 10, first: Duration::from_millis(100), longest: Duration::from_secs(30) };
+        Self { attempts: 12, first: Duration::from_millis(100), longest: Duration::from_secs(30) };
 
     /// The wait after so many attempts in a row that brought nothing.
     fn wait(&self, failures: u32) -> Duration {

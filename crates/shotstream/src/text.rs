@@ -22,6 +22,9 @@ const MOST_KEPT: u64 = 2 << 30;
 /// Parameters from which on a text encoder is too large to stay beside a film that is made.
 const LARGE: u64 = 1 << 28;
 
+/// Parameters up to which a text encoder is kept as it is computed with, in 128 MB at most.
+const SMALL: u64 = 1 << 25;
+
 /// Which words of a prompt that is too long are cut.
 pub(crate) fn cut(args: &TextArgs) -> Cut {
     if args.keep_shot { Cut::Global } else { Cut::End }
@@ -44,8 +47,7 @@ pub(crate) fn open_for(
     args: &TextArgs,
     script: &Script,
 ) -> anyhow::Result<BurnTextEncoder> {
-    let [.., stored] = file.stored.networks();
-    let large = LARGE < stored.parameters() && args.text_precision == TextPrecision::Stored;
+    let large = LARGE < parameters(file) && args.text_precision == TextPrecision::Stored;
     let usual = if large { HoldingName::Drop } else { HoldingName::Keep };
     let text = of(file, args, usual)?;
     if args.text_encoder.unwrap_or(usual) == HoldingName::Drop {
@@ -57,9 +59,18 @@ pub(crate) fn open_for(
     Ok(text)
 }
 
+/// Numbers of a model's text encoder.
+fn parameters(file: &ModelFile) -> u64 {
+    let [.., stored] = file.stored.networks();
+    stored.parameters()
+}
+
 fn of(file: &ModelFile, args: &TextArgs, usual: HoldingName) -> anyhow::Result<BurnTextEncoder> {
     let holding = match (args.text_encoder.unwrap_or(usual), args.text_precision) {
-        (HoldingName::Keep, TextPrecision::Stored) => Holding::AsStored,
+        (HoldingName::Keep, TextPrecision::Stored) => match parameters(file) {
+            ..=SMALL => Holding::Computed,
+            _ => Holding::AsStored,
+        },
         (HoldingName::Keep, TextPrecision::Int8) => Holding::InBytes,
         (HoldingName::Drop, TextPrecision::Stored) => Holding::Nothing,
         (HoldingName::Drop, TextPrecision::Int8) => {

@@ -49,7 +49,7 @@ impl Identity {
     pub fn of(text: &StoredUmt5) -> Result<Self, CheckpointError> {
         let mut hash = Sha256::new();
         let precision = match text.holding() {
-            Holding::Nothing | Holding::AsStored => "f32",
+            Holding::Nothing | Holding::AsStored | Holding::Computed => "f32",
             Holding::InBytes => "int8",
         };
         hash.update(format!("{precision} {:?}\n", text.config()));

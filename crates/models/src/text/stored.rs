@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::{
     module::Module,
-    tensor::{Device, Tensor, TensorData},
+    tensor::{Device, Int, Tensor, TensorData},
 };
 
 use crate::{
@@ -29,6 +29,8 @@ pub enum Holding {
     Nothing,
     /// The bytes of its blocks as they are stored.
     AsStored,
+    /// All of it as it is computed with: the quickest for a small one.
+    Computed,
     /// Its matrices in one byte a number with a scale for every row; what is computed changes.
     InBytes,
 }
@@ -42,8 +44,15 @@ pub struct StoredUmt5 {
     config: Umt5Config,
     holding: Holding,
     /// Read with the first prompt that needs it.
-    kept: Arc<Mutex<Option<Arc<Packed>>>>,
+    kept: Arc<Mutex<Option<Kept>>>,
     device: Device,
+}
+
+/// What is held.
+#[derive(Clone, Debug)]
+enum Kept {
+    Packed(Arc<Packed>),
+    Whole(Arc<Umt5>),
 }
 
 /// Captions that go through a block together: what they need meanwhile stays small beside a block.
@@ -97,7 +106,11 @@ impl StoredUmt5 {
     #[must_use]
     pub fn held_bytes(&self) -> u64 {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.as_ref().map_or(0, |kept| kept.bytes())
+        match &*kept {
+            None => 0,
+            Some(Kept::Packed(packed)) => packed.bytes(),
+            Some(Kept::Whole(whole)) => 4 * whole.num_params() as u64,
+        }
     }
 
     /// The embeddings `[1, S, D]` of some captions, each given as its ids and computed as if it
@@ -115,16 +128,29 @@ impl StoredUmt5 {
 
     fn embed_together(&self, captions: &[&[u32]]) -> Result<Vec<Tensor<3>>, CheckpointError> {
         let kept = self.kept()?;
+        let kept = match &kept {
+            Some(Kept::Whole(whole)) => {
+                let embed = |ids: &&[u32]| {
+                    let values: Vec<i64> = ids.iter().copied().map(i64::from).collect();
+                    let values = TensorData::new(values, [1, ids.len()]);
+                    let values = Tensor::<2, Int>::from_data(values, &self.device);
+                    whole.forward(values, &[ids.len()])
+                };
+                return Ok(captions.iter().map(embed).collect());
+            }
+            Some(Kept::Packed(packed)) => Some(&**packed),
+            None => None,
+        };
         let mut readings = Vec::with_capacity(captions.len());
         for ids in captions {
             readings.push(self.look_up(ids)?);
         }
         for index in 0..self.config.num_layers {
             let block = Block::new(&self.config, &self.device);
-            let block = self.part(block, &format!("blocks.{index}."), kept.as_deref())?;
+            let block = self.part(block, &format!("blocks.{index}."), kept)?;
             readings = readings.into_iter().map(|reading| block.read(reading)).collect();
         }
-        let norm = self.part(norm(self.config.dim, &self.device), "norm.", kept.as_deref())?;
+        let norm = self.part(norm(self.config.dim, &self.device), "norm.", kept)?;
         Ok(readings.into_iter().map(|reading| reading.end(&norm)).collect())
     }
 
@@ -147,7 +173,7 @@ impl StoredUmt5 {
     }
 
     /// What is held of the weights, read if nobody has needed it before.
-    fn kept(&self) -> Result<Option<Arc<Packed>>, CheckpointError> {
+    fn kept(&self) -> Result<Option<Kept>, CheckpointError> {
         if self.holding == Holding::Nothing {
             return Ok(None);
         }
@@ -157,6 +183,10 @@ impl StoredUmt5 {
         }
         let whole = Umt5::new(&self.config, &self.device);
         let (weights, network) = (&self.weights, Network::Umt5);
+        if self.holding == Holding::Computed {
+            let whole = weights.load_named(whole, network, self.naming, &self.prefix)?;
+            return Ok(Some(kept.insert(Kept::Whole(Arc::new(whole))).clone()));
+        }
         let mut packed = Packed::default();
         for (official, name) in weights.fitting(&whole, network, self.naming, &self.prefix)? {
             match self.holding {
@@ -165,7 +195,7 @@ impl StoredUmt5 {
                 _ => packed.keep(weights, &name)?,
             }
         }
-        Ok(Some(kept.insert(Arc::new(packed)).clone()))
+        Ok(Some(kept.insert(Kept::Packed(Arc::new(packed))).clone()))
     }
 
     /// A part of the network with its weights.
