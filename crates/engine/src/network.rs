@@ -127,6 +127,20 @@ pub trait TextEncoder {
     /// # Errors
     /// When the tokenizer or the network fails; an unknown word is not an error.
     fn embed(&self, prompt: &str) -> Result<Embedded<Self::Embedding>, NetworkError>;
+
+    /// As [`Self::embed`], for encoders that know what to leave out of a prompt that is too long:
+    /// `global` is the global caption, with which the prompt begins as a rule.
+    ///
+    /// # Errors
+    /// As [`Self::embed`].
+    fn embed_under(
+        &self,
+        global: &str,
+        prompt: &str,
+    ) -> Result<Embedded<Self::Embedding>, NetworkError> {
+        let _ = global;
+        self.embed(prompt)
+    }
 }
 
 /// What a denoising pass reads besides its own chunk.

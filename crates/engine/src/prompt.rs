@@ -25,6 +25,7 @@ pub(crate) struct PromptCache<'a, T, D: Denoiser> {
     /// The one used last stands at the end.
     entries: VecDeque<(String, Prompt<D::TextCache>)>,
     capacity: usize,
+    global: String,
 }
 
 impl<'a, T, D> PromptCache<'a, T, D>
@@ -34,7 +35,13 @@ where
 {
     /// A cache of at most `capacity` prompts.
     pub(crate) fn new(text: &'a T, denoiser: &'a D, meter: &'a Meter, capacity: usize) -> Self {
-        Self { text, denoiser, meter, entries: VecDeque::new(), capacity }
+        let (entries, global) = (VecDeque::new(), String::new());
+        Self { text, denoiser, meter, entries, capacity, global }
+    }
+
+    /// The same for a story with a global caption.
+    pub(crate) fn under(self, global: &str) -> Self {
+        Self { global: global.to_owned(), ..self }
     }
 
     /// The prompt, computed only when it is not here.
@@ -52,7 +59,7 @@ where
     }
 
     fn compute(&self, prompt: &str) -> Result<Prompt<D::TextCache>, NetworkError> {
-        let embedded = self.text.embed(prompt)?;
+        let embedded = self.text.embed_under(&self.global, prompt)?;
         let cache = self.denoiser.cache_text(&embedded.embedding)?;
         let (unknown_words, dropped_tokens) = (embedded.unknown_words, embedded.dropped_tokens);
         Ok(Prompt { cache, unknown_words, dropped_tokens })

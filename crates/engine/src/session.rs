@@ -98,7 +98,8 @@ where
             settings,
             schedule: Schedule::of(&settings.recipe),
             denoiser,
-            prompts: PromptCache::new(networks.text, denoiser, meter, reach + 2),
+            prompts: PromptCache::new(networks.text, denoiser, meter, reach + 2)
+                .under(&story.global),
             inbox: Inbox::new(commands),
             events,
             decoding,

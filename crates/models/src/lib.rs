@@ -8,6 +8,8 @@ pub mod kernels;
 pub mod lora;
 pub mod networks;
 pub mod stored;
+pub mod taehv;
+pub mod text;
 pub mod tokenizer;
 pub mod umt5;
 pub mod vae;

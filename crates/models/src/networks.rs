@@ -10,25 +10,26 @@
 //! | `L` | tokens of the padded caption | 512 |
 //! | `D` | width of a caption's embeddings | 4 096 |
 //!
+//! The text encoder is in [`crate::text`].
+//!
 //! Everything here runs without recording gradients. The host keeps latents frame by frame,
 //! `[F, C, h, w]`; the networks want channels first and a batch of one, `[1, C, F, h, w]`.
 //! What the networks assert is checked here first and returned as an error.
 
 use burn::{
     module::Module,
-    tensor::{Device, Int, Tensor, TensorData},
+    tensor::{Device, Tensor, TensorData},
 };
 use shotstream_engine::network::{
-    Blend, Decoder, Denoiser, Embedded, FrameEncoder, Latents, Memory, NetworkError, Pixels,
-    StoryDenoiser, TextEncoder,
+    Blend, Decoder, Denoiser, FrameEncoder, Latents, Memory, NetworkError, Pixels, StoryDenoiser,
 };
 use shotstream_plan::{geometry::LatentFrames, layout::FrameSlot};
 
 use crate::{
     bundle::Bundle,
     dit::{ContextCache, Dit, LocalCache, TextCache},
-    tokenizer::Tokenizer,
-    umt5::Umt5,
+    taehv::{Taehv, TaehvState},
+    text::BurnTextEncoder,
     vae::{DecoderState, Vae},
 };
 
@@ -49,19 +50,31 @@ impl BurnNetworks {
     /// The networks of a bundle on the device they were loaded to. Weights are shared, not copied.
     #[must_use]
     pub fn new(bundle: &Bundle) -> Self {
+        let text = bundle.text.valid();
+        let (tokenizer, device) = (bundle.tokenizer.clone(), device(&text));
         let text_len = bundle.config.dit.text_len;
-        let (text, dit, vae) = (bundle.text.valid(), bundle.dit.valid(), bundle.vae.valid());
+        let text = BurnTextEncoder::whole(tokenizer, text, text_len, device);
+        Self::of(&bundle.dit, &bundle.vae, text)
+    }
+
+    /// A transformer and a VAE with a text encoder of any kind.
+    #[must_use]
+    pub fn of(dit: &Dit, vae: &Vae, text: BurnTextEncoder) -> Self {
+        let (dit, vae) = (dit.valid(), vae.valid());
         Self {
-            text: BurnTextEncoder {
-                device: device(&text),
-                text,
-                text_len,
-                tokenizer: bundle.tokenizer.clone(),
-            },
+            text,
             denoiser: BurnDenoiser { device: device(&dit), dit },
-            decoder: BurnDecoder { vae: vae.clone() },
+            decoder: BurnDecoder { network: DecoderNetwork::Vae(Box::new(vae.clone())) },
             encoder: BurnFrameEncoder { device: device(&vae), vae },
         }
+    }
+}
+
+impl BurnNetworks {
+    /// The same with a small decoder in place of the VAE's.
+    #[must_use]
+    pub fn with_preview(self, taehv: Taehv) -> Self {
+        Self { decoder: BurnDecoder { network: DecoderNetwork::Taehv(Box::new(taehv)) }, ..self }
     }
 }
 
@@ -84,33 +97,6 @@ impl Blend for BurnLatents {
 /// The embeddings of one caption, `[1, L, D]`. Clones share their values.
 #[derive(Clone, Debug)]
 pub struct BurnEmbedding(pub Tensor<3>);
-
-/// The tokenizer and the text encoder.
-#[derive(Clone, Debug)]
-pub struct BurnTextEncoder {
-    tokenizer: Tokenizer,
-    text: Umt5,
-    text_len: usize,
-    device: Device,
-}
-
-impl TextEncoder for BurnTextEncoder {
-    type Embedding = BurnEmbedding;
-
-    fn embed(&self, prompt: &str) -> Result<Embedded<BurnEmbedding>, NetworkError> {
-        let encoding = self.tokenizer.encode(prompt, self.text_len).map_err(|error| {
-            NetworkError::Failed { network: "tokenizer", source: Box::new(error) }
-        })?;
-        let ids: Vec<i64> = encoding.ids.into_iter().map(i64::from).collect();
-        let ids = TensorData::new(ids, [1, self.text_len]);
-        let ids = Tensor::<2, Int>::from_data(ids, &self.device);
-        Ok(Embedded {
-            embedding: BurnEmbedding(self.text.forward(ids, &[encoding.length])),
-            unknown_words: encoding.unknown,
-            dropped_tokens: encoding.dropped,
-        })
-    }
-}
 
 /// The diffusion transformer.
 #[derive(Clone, Debug)]
@@ -230,31 +216,64 @@ fn of_one_caption(slots: &[FrameSlot]) -> Vec<FrameSlot> {
     slots.iter().map(|slot| FrameSlot { caption: 0, ..*slot }).collect()
 }
 
-/// The decoder half of the VAE.
+/// What makes frames of latents: the decoder half of the VAE, or a small one for previews.
 #[derive(Clone, Debug)]
 pub struct BurnDecoder {
-    vae: Vae,
+    network: DecoderNetwork,
+}
+
+#[derive(Clone, Debug)]
+enum DecoderNetwork {
+    Vae(Box<Vae>),
+    Taehv(Box<Taehv>),
+}
+
+/// What a decoder remembers between the chunks of a shot.
+#[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a decoder has one of them")]
+pub enum BurnDecoderState {
+    /// Of the VAE.
+    Vae(DecoderState),
+    /// Of the small decoder.
+    Taehv(TaehvState),
 }
 
 impl Decoder for BurnDecoder {
     type Latents = BurnLatents;
-    type State = DecoderState;
+    type State = BurnDecoderState;
 
-    fn start(&self) -> DecoderState {
-        self.vae.start()
+    fn start(&self) -> BurnDecoderState {
+        match &self.network {
+            DecoderNetwork::Vae(vae) => BurnDecoderState::Vae(vae.start()),
+            DecoderNetwork::Taehv(taehv) => BurnDecoderState::Taehv(taehv.start()),
+        }
     }
 
+    /// # Panics
+    /// When the state was made by another kind of decoder.
     fn decode(
         &self,
-        state: &mut DecoderState,
+        state: &mut BurnDecoderState,
         latents: &BurnLatents,
     ) -> Result<Pixels, NetworkError> {
         let found = latents.0.dims();
         let [_, _, frames, height, width] = found;
-        let expected = [1, self.vae.config().z_dim, frames.max(1), height, width];
-        check_shape("clean latents", &expected, &found)?;
-        let video = self.vae.decode_next(state, latents.0.clone()).clamp(-1.0, 1.0);
-        let frames: Tensor<4> = video.squeeze_dim::<4>(0).swap_dims(0, 1);
+        let channels = match &self.network {
+            DecoderNetwork::Vae(vae) => vae.config().z_dim,
+            DecoderNetwork::Taehv(taehv) => taehv.latent_channels(),
+        };
+        check_shape("clean latents", &[1, channels, frames.max(1), height, width], &found)?;
+        let latents = latents.0.clone();
+        let video = match (&self.network, state) {
+            (DecoderNetwork::Vae(vae), BurnDecoderState::Vae(state)) => {
+                vae.decode_next(state, latents)
+            }
+            (DecoderNetwork::Taehv(taehv), BurnDecoderState::Taehv(state)) => {
+                taehv.decode_next(state, latents)
+            }
+            _ => panic!("the state was made by another kind of decoder"),
+        };
+        let frames: Tensor<4> = video.clamp(-1.0, 1.0).squeeze_dim::<4>(0).swap_dims(0, 1);
         let shape = frames.dims();
         Ok(Pixels { shape, data: frames.into_data().iter::<f32>().collect() })
     }

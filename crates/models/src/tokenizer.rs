@@ -120,11 +120,25 @@ impl Tokenizer {
         self.vocab_size
     }
 
-    /// Clean a text and turn it into `max_len` ids.
+    /// Clean a text and turn it into `max_len` ids; of one that is too long the end is cut off.
     ///
     /// # Errors
     /// When the underlying library refuses the text.
     pub fn encode(&self, text: &str, max_len: usize) -> Result<Encoding, TokenizerError> {
+        self.encode_before(text, usize::MAX, max_len)
+    }
+
+    /// As [`Self::encode`], but a text that is too long loses the tokens that end at `border`, a
+    /// byte of the cleaned text, or before it; what follows only when they are all gone.
+    ///
+    /// # Errors
+    /// As [`Self::encode`].
+    pub fn encode_before(
+        &self,
+        text: &str,
+        border: usize,
+        max_len: usize,
+    ) -> Result<Encoding, TokenizerError> {
         let text = clean(text);
         let encoded = self
             .inner
@@ -140,14 +154,20 @@ impl Tokenizer {
         }
         let dropped = ids.len().saturating_sub(max_len);
         let content = special.iter().filter(|&&special| special == 0).count();
-        let kept = content.saturating_sub(dropped);
+        let ends = encoded.get_offsets().iter().zip(special);
+        let before = ends.filter(|((_, end), special)| **special == 0 && *end <= border).count();
+        // Of the tokens before the border the last ones go, then the last ones of all.
+        let gone = dropped.min(before);
+        let lost = before - gone..before;
+        let kept = content.saturating_sub(dropped - gone);
         let mut seen = 0;
         let mut ids: Vec<u32> = ids
             .iter()
             .zip(special)
             .filter(|&(_, &special)| {
+                let place = seen;
                 seen += usize::from(special == 0);
-                special != 0 || seen <= kept
+                special != 0 || (place < kept && !lost.contains(&place))
             })
             .map(|(&id, _)| id)
             .take(max_len)
@@ -271,6 +291,20 @@ mod tests {
         assert_eq!(encoding.ids, [3, 4, 1]);
         assert_eq!((encoding.length, encoding.dropped), (3, 2));
         assert_eq!(trained().encode("a red cat", 0).unwrap().ids, [0; 0]);
+    }
+
+    #[test]
+    fn what_stands_before_the_border_goes_first() {
+        // "a red cat" is nine bytes long; the words are 3, 4, 10 and 5, the end mark is 1.
+        let cut = |border, max_len| {
+            let encoding = trained().encode_before("a red cat waves", border, max_len).unwrap();
+            (encoding.ids, encoding.dropped)
+        };
+        assert_eq!(cut(9, 5), (vec![3, 4, 10, 5, 1], 0));
+        assert_eq!(cut(9, 4), (vec![3, 4, 5, 1], 1));
+        assert_eq!(cut(9, 2), (vec![5, 1], 3));
+        assert_eq!(cut(5, 2), (vec![10, 1], 3));
+        assert_eq!(cut(0, 3), (vec![3, 4, 1], 2));
     }
 
     #[test]

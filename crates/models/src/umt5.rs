@@ -19,14 +19,17 @@
 //! Method: T5 (arXiv 1910.10683) with gated GELU (2002.05202), in the multilingual form of umT5
 //! (2304.09151).
 
+mod positions;
+
 use burn::module::Module;
 use burn::nn::{
     Embedding, EmbeddingConfig, Initializer, Linear, LinearConfig, RmsNorm, RmsNormConfig,
 };
 use burn::tensor::activation::softmax;
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
+use self::positions::relative_buckets;
 use crate::kernels::activation::gelu;
 
 /// Added to the mean square inside every norm.
@@ -107,32 +110,72 @@ impl Umt5 {
     #[must_use]
     pub fn forward(&self, ids: Tensor<2, Int>, lengths: &[usize]) -> Tensor<3> {
         let [batch, tokens] = ids.dims();
-        assert_eq!(lengths.len(), batch, "one length per caption");
-        let device = ids.device();
-        let longest = lengths.iter().copied().max().unwrap_or(0).clamp(1, tokens.max(1));
         // What lies beyond the longest caption is masked for everyone, so it is not computed.
-        let ids = ids.slice([0..batch, 0..longest]);
+        let longest = longest(lengths, tokens);
+        let x = self.token_embedding.forward(ids.slice([0..batch, 0..longest]));
+        let mut reading = Reading::new(&self.config, x, lengths, tokens);
+        for block in &self.blocks {
+            reading = block.read(reading);
+        }
+        reading.end(&self.norm)
+    }
+}
+
+/// Tokens of the longest caption, at least one and at most `tokens`.
+pub(crate) fn longest(lengths: &[usize], tokens: usize) -> usize {
+    lengths.iter().copied().max().unwrap_or(0).clamp(1, tokens.max(1))
+}
+
+/// Captions on their way through the blocks.
+#[derive(Clone, Debug)]
+pub(crate) struct Reading {
+    /// `[B, S, D]`.
+    x: Tensor<3>,
+    /// `[B, S]`, one where there is a token.
+    present: Tensor<2>,
+    /// `[B, N, S, S]`, true where a key is padding.
+    absent: Tensor<4, Bool>,
+    /// `[S, S]`.
+    buckets: Tensor<2, Int>,
+    /// How many rows an embedding has in the end, `T`.
+    tokens: usize,
+}
+
+impl Reading {
+    /// Captions whose tokens were looked up, `[B, S, D]`, to become `[B, tokens, D]`.
+    ///
+    /// # Panics
+    /// When `lengths` does not hold one length per caption.
+    pub(crate) fn new(config: &Umt5Config, x: Tensor<3>, lengths: &[usize], tokens: usize) -> Self {
+        let [batch, longest, _] = x.dims();
+        assert_eq!(lengths.len(), batch, "one length per caption");
+        let device = x.device();
         let present = presence(lengths, longest, &device);
         let absent = present.clone().equal_elem(0.0).reshape([batch, 1, 1, longest]);
-        let buckets = relative_buckets(&self.config, longest, &device);
-        let mut x = self.token_embedding.forward(ids);
-        for block in &self.blocks {
-            let bias = block.position_bias(buckets.clone());
-            let mask = absent.clone().expand([batch, self.config.num_heads, longest, longest]);
-            x = x.clone() + block.attention.forward(block.norm1.forward(x), bias, mask);
-            x = x.clone() + block.ffn.forward(block.norm2.forward(x));
+        Self {
+            absent: absent.expand([batch, config.num_heads, longest, longest]),
+            buckets: relative_buckets(config, longest, &device),
+            x,
+            present,
+            tokens,
         }
-        let x = self.norm.forward(x);
+    }
+
+    /// The embeddings `[B, T, D]`; rows past a caption's length are zero.
+    pub(crate) fn end(self, norm: &RmsNorm) -> Tensor<3> {
+        let Self { x, present, tokens, .. } = self;
+        let [batch, longest, width] = x.dims();
+        let (device, x) = (x.device(), norm.forward(x));
         let dtype = x.dtype();
         let x = x * present.cast(dtype).reshape([batch, longest, 1]);
-        let rest = Tensor::zeros([batch, tokens - longest, self.config.dim], (&device, dtype));
+        let rest = Tensor::zeros([batch, tokens - longest, width], (&device, dtype));
         Tensor::cat(vec![x, rest], 1)
     }
 }
 
 /// One transformer layer.
 #[derive(Module, Debug)]
-struct Block {
+pub(crate) struct Block {
     norm1: RmsNorm,
     attention: Attention,
     /// `[buckets, N]`.
@@ -142,7 +185,7 @@ struct Block {
 }
 
 impl Block {
-    fn new(config: &Umt5Config, device: &Device) -> Self {
+    pub(crate) fn new(config: &Umt5Config, device: &Device) -> Self {
         let std = (config.dim as f64).powf(-0.5);
         Self {
             norm1: norm(config.dim, device),
@@ -153,6 +196,16 @@ impl Block {
             norm2: norm(config.dim, device),
             ffn: FeedForward::new(config, device),
         }
+    }
+
+    /// Take captions through this layer.
+    pub(crate) fn read(&self, reading: Reading) -> Reading {
+        let Reading { x, absent, buckets, .. } = &reading;
+        let bias = self.position_bias(buckets.clone());
+        let mixed = self.attention.forward(self.norm1.forward(x.clone()), bias, absent.clone());
+        let x = x.clone() + mixed;
+        let x = x.clone() + self.ffn.forward(self.norm2.forward(x));
+        Reading { x, ..reading }
     }
 
     /// Buckets `[S, S]` to what is added to the scores, `[1, N, S, S]`.
@@ -186,12 +239,7 @@ impl Attention {
     }
 
     /// `[B, S, D]` to the same; `bias` is `[1, N, S, S]`, `mask` `[B, N, S, S]` true at padding.
-    fn forward(
-        &self,
-        x: Tensor<3>,
-        bias: Tensor<4>,
-        mask: Tensor<4, burn::tensor::Bool>,
-    ) -> Tensor<3> {
+    fn forward(&self, x: Tensor<3>, bias: Tensor<4>, mask: Tensor<4, Bool>) -> Tensor<3> {
         let q = self.split_heads(self.q.forward(x.clone()));
         let k = self.split_heads(self.k.forward(x.clone()));
         let v = self.split_heads(self.v.forward(x));
@@ -234,7 +282,7 @@ impl FeedForward {
     }
 }
 
-fn norm(dim: usize, device: &Device) -> RmsNorm {
+pub(crate) fn norm(dim: usize, device: &Device) -> RmsNorm {
     RmsNormConfig::new(dim).with_epsilon(NORM_EPS).init(device)
 }
 
@@ -254,41 +302,6 @@ fn presence(lengths: &[usize], tokens: usize, device: &Device) -> Tensor<2> {
         .flat_map(|&length| (0..tokens).map(move |t| f32::from(u8::from(t < length))))
         .collect();
     Tensor::from_data(TensorData::new(values, [lengths.len(), tokens]), device)
-}
-
-/// Bucket of the distance of every key to every query, `[S, S]`, queries first.
-fn relative_buckets(config: &Umt5Config, tokens: usize, device: &Device) -> Tensor<2, Int> {
-    let buckets: Vec<i64> = (0..tokens)
-        .flat_map(|query| (0..tokens).map(move |key| (query, key)))
-        .map(|(query, key)| relative_bucket(config, query, key) as i64)
-        .collect();
-    Tensor::from_data(TensorData::new(buckets, [tokens, tokens]), device)
-}
-
-/// Which row of the table of positions a query reads for a key.
-///
-/// Half the buckets are for keys to the right. In each half the near distances have a bucket of
-/// their own and the far ones share buckets of logarithmically growing width.
-fn relative_bucket(config: &Umt5Config, query: usize, key: usize) -> usize {
-    let side = config.num_buckets / 2;
-    let near = side / 2;
-    let distance = query.abs_diff(key);
-    let within = if distance < near {
-        distance
-    } else {
-        // Bucket `near + i` begins where (distance / near)^(side - near) reaches
-        // (max_distance / near)^i; taken by comparison so that borders do not hang on rounding.
-        let growth = config.max_distance as f64 / near as f64;
-        let exponent = 1.0 / (side - near) as f64;
-        (near + 1..side)
-            .take_while(|&bucket| {
-                let border = near as f64 * growth.powf((bucket - near) as f64 * exponent);
-                border - 1e-6 <= distance as f64
-            })
-            .last()
-            .unwrap_or(near)
-    };
-    if query < key { side + within } else { within }
 }
 
 #[cfg(test)]
@@ -315,22 +328,6 @@ mod tests {
 
     fn largest_difference(a: Tensor<3>, b: Tensor<3>) -> f32 {
         (a - b).abs().max().into_scalar()
-    }
-
-    #[test]
-    fn buckets_follow_the_table_of_the_reference() {
-        let config = Umt5Config::wan();
-        let borders = [(8, 8), (12, 9), (16, 10), (23, 11), (32, 12), (46, 13), (64, 14), (91, 15)];
-        for distance in 0..600 {
-            let expected = borders
-                .iter()
-                .rev()
-                .find(|(border, _)| *border <= distance)
-                .map_or(distance, |&(_, bucket)| bucket);
-            assert_eq!(relative_bucket(&config, distance, 0), expected, "{distance} to the left");
-            let right = if distance == 0 { 0 } else { 16 + expected };
-            assert_eq!(relative_bucket(&config, 0, distance), right, "{distance} to the right");
-        }
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 mod draft;
 mod exports;
+mod model;
+mod pull;
 mod serve;
 mod world;
 
@@ -11,6 +13,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::draft::{DraftArgs, Words};
 pub(crate) use self::exports::{ExportName, ExportsArgs};
+pub(crate) use self::model::{
+    DecoderArg, DecoderArgs, DeviceName, HoldingName, ModelArgs, Precision, TextArgs, TextCacheArg,
+    TextPrecision,
+};
+pub(crate) use self::pull::{PartName, PullArgs};
 pub(crate) use self::serve::{
     ExportStoryArgs, FolderArgs, ImportStoryArgs, MemoryArgs, ReplayArgs, ServeArgs, StoryCommand,
 };
@@ -60,6 +67,12 @@ pub(crate) enum Command {
     /// Draw, tell and judge stories of StoryWorld, the cartoon world the tiny model knows.
     #[command(subcommand)]
     World(WorldCommand),
+    /// Fetch the published weights of Wan2.1 and ShotStream into a folder that `--model` takes.
+    ///
+    /// They come from the hub that HF_ENDPOINT names, with the token in HF_TOKEN if there is one,
+    /// into its cache (HF_HUB_CACHE, HF_HOME); the folder holds links to it. What was interrupted
+    /// goes on where it stopped. With HF_HUB_OFFLINE=1 nobody is asked.
+    Pull(PullArgs),
     /// Tell what a file of weights holds.
     Inspect(InspectArgs),
     /// Write a model file again: with its weights stored in another form, with adapters merged.
@@ -73,30 +86,6 @@ pub(crate) enum Command {
     Prepare(PrepareArgs),
     /// Train a stage of a model, from and to a model file.
     Train(TrainArgs),
-}
-
-/// Which model, and how it is run.
-#[derive(Debug, Args)]
-pub(crate) struct ModelArgs {
-    /// A model file, a folder with the published files of a model, or `tiny` for the model this
-    /// program carries.
-    #[arg(long, value_name = "PATH|tiny", default_value = "tiny")]
-    pub(crate) model: String,
-    #[command(flatten)]
-    pub(crate) loras: LoraArgs,
-    /// Follow this recipe instead of the model's own, TOML: models of other makers on the same
-    /// networks are in recipes/generation.
-    #[arg(long, value_name = "R.toml")]
-    pub(crate) recipe: Option<PathBuf>,
-    /// Where the networks run.
-    #[arg(long, value_enum, default_value_t = DeviceName::Auto)]
-    pub(crate) device: DeviceName,
-    /// How the networks compute.
-    #[arg(long, value_enum, default_value_t = Precision::F32)]
-    pub(crate) precision: Precision,
-    /// Threads at most; the machine's cores by default. The film is the same with any number.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub(crate) threads: Option<u16>,
 }
 
 /// What a film looks like.
@@ -114,28 +103,6 @@ pub(crate) struct PictureArgs {
     pub(crate) scale: Option<u16>,
 }
 
-/// Where a device works.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum DeviceName {
-    /// The best there is.
-    Auto,
-    /// The processor.
-    Cpu,
-    /// An NVIDIA graphics card.
-    Cuda,
-}
-
-/// How numbers are kept while networks compute.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Precision {
-    /// 32 bits.
-    F32,
-    /// 16 bits with a short mantissa.
-    Bf16,
-    /// 16 bits with a short exponent.
-    F16,
-}
-
 /// Flags of `generate`.
 #[derive(Debug, Args)]
 pub(crate) struct GenerateArgs {
@@ -146,6 +113,10 @@ pub(crate) struct GenerateArgs {
     pub(crate) output: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) model: ModelArgs,
+    #[command(flatten)]
+    pub(crate) text: TextArgs,
+    #[command(flatten)]
+    pub(crate) decoder: DecoderArgs,
     #[command(flatten)]
     pub(crate) picture: PictureArgs,
     /// Write times, memory and a hash of all frames, JSON.
@@ -178,6 +149,10 @@ pub(crate) struct PlayArgs {
     #[command(flatten)]
     pub(crate) model: ModelArgs,
     #[command(flatten)]
+    pub(crate) text: TextArgs,
+    #[command(flatten)]
+    pub(crate) decoder: DecoderArgs,
+    #[command(flatten)]
     pub(crate) picture: PictureArgs,
     /// Write times, memory and a hash of all frames, JSON.
     #[arg(long, value_name = "R.json")]
@@ -208,6 +183,10 @@ pub(crate) struct BenchArgs {
     pub(crate) shots: u16,
     #[command(flatten)]
     pub(crate) model: ModelArgs,
+    #[command(flatten)]
+    pub(crate) text: TextArgs,
+    #[command(flatten)]
+    pub(crate) decoder: DecoderArgs,
     #[command(flatten)]
     pub(crate) picture: PictureArgs,
     /// Print JSON.

@@ -3,7 +3,7 @@
 use std::{fmt, path::PathBuf};
 
 use clap::Args;
-use shotstream_models::{bundle::Bundle, lora::Lora};
+use shotstream_models::{dit::Dit, lora::Lora};
 
 use crate::failure::Blame as _;
 
@@ -43,16 +43,16 @@ fn lora(text: &str) -> Result<LoraArg, String> {
     }
 }
 
-/// The model with adapters merged into its transformer.
+/// The transformer with adapters merged into it.
 ///
 /// # Errors
 /// When one cannot be read or does not fit.
-pub(crate) fn merged(mut bundle: Bundle, loras: &[LoraArg]) -> anyhow::Result<Bundle> {
+pub(crate) fn merged(mut dit: Dit, loras: &[LoraArg]) -> anyhow::Result<Dit> {
     for LoraArg { path, scale } in loras {
-        let lora = Lora::read(path, &bundle.dit).wrong_use()?;
-        bundle.dit = lora.merge(bundle.dit, *scale).wrong_use()?;
+        let lora = Lora::read(path, &dit).wrong_use()?;
+        dit = lora.merge(dit, *scale).wrong_use()?;
     }
-    Ok(bundle)
+    Ok(dit)
 }
 
 #[cfg(test)]

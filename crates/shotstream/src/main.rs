@@ -22,6 +22,7 @@ mod progress;
 mod report;
 mod story;
 mod telling;
+mod text;
 mod whole_file;
 
 fn main() -> ExitCode {

@@ -9,7 +9,7 @@ use shotstream_engine::{
     session::Settings,
     story::StoryState,
 };
-use shotstream_models::networks::BurnNetworks;
+use shotstream_models::{networks::BurnNetworks, text::Cut};
 use shotstream_plan::{plan::Plan, script::Script};
 
 use crate::{
@@ -36,11 +36,13 @@ pub(crate) struct Making {
     pub(crate) progress: Progress,
     frames: usize,
     shots: usize,
+    /// Which words go when a prompt is too long.
+    cut: Cut,
 }
 
 impl Making {
-    /// Nothing yet of what `plan` says.
-    pub(crate) fn new(output: Output, plan: &Plan) -> Self {
+    /// Nothing yet of what `plan` says, with prompts that are shortened by `cut`.
+    pub(crate) fn new(output: Output, plan: &Plan, cut: Cut) -> Self {
         Self {
             output,
             latents: BTreeMap::new(),
@@ -50,6 +52,7 @@ impl Making {
             progress: Progress::new(),
             frames: plan.timeline().total().0,
             shots: plan.shots().len(),
+            cut,
         }
     }
 
@@ -82,7 +85,7 @@ impl Making {
         self.told.hear(&event);
         match event {
             Event::ShotStarted { plan, unknown_words, dropped_tokens, .. } => {
-                if let Some(text) = telling::unread(&unknown_words, dropped_tokens) {
+                if let Some(text) = telling::unread(&unknown_words, dropped_tokens, self.cut) {
                     self.progress.say(&format!("warning: shot {}: {text}", plan.shot + 1));
                 }
             }

@@ -4,13 +4,13 @@ use std::{fs, path::Path};
 
 use burn::tensor::Device;
 use shotstream_models::{
-    bundle::{Bundle, BundleConfig},
-    stored::StoredModel,
+    bundle::{Bundle, BundleConfig}, networks::BurnNetworks, stored::StoredModel, taehv::Taehv,
+    text::BurnTextEncoder,
 };
 use shotstream_plan::recipe::{Recipe, RecipeFile};
 
 use crate::{
-    cli::{DeviceName, ModelArgs, Precision},
+    cli::{DecoderArg, DecoderArgs, DeviceName, ModelArgs, Precision},
     failure::{Blame as _, WrongUse},
     lora::{LoraArg, merged},
 };
@@ -26,6 +26,8 @@ pub(crate) const TINY_NAME: &str = "tiny";
 pub(crate) struct ModelFile {
     /// What the user calls it, adapters included.
     pub(crate) name: String,
+    /// Where it is, or what it is called if it is nowhere.
+    path: String,
     loras: Vec<LoraArg>,
     /// What the user wants it to follow in place of its own.
     recipe: Option<Recipe>,
@@ -43,8 +45,8 @@ impl ModelFile {
             TINY_NAME => StoredModel::parse(TINY, path),
             _ => StoredModel::open(path),
         };
-        let (name, loras) = (name.to_owned(), Vec::new());
-        Ok(Self { name, loras, recipe: None, stored: stored.wrong_use()? })
+        let (name, path) = (name.to_owned(), name.to_owned());
+        Ok(Self { name, path, loras: Vec::new(), recipe: None, stored: stored.wrong_use()? })
     }
 
     /// The same model by the recipe of a file, if one is named.
@@ -92,9 +94,65 @@ impl ModelFile {
     /// # Errors
     /// When the weights are not those the headers promise, or an adapter does not fit them.
     pub(crate) fn load(&self) -> anyhow::Result<Bundle> {
-        let bundle = self.stored.load(&Device::flex()).wrong_use()?;
-        merged(bundle, &self.loras)
+        let mut bundle = self.stored.load(&Device::flex()).wrong_use()?;
+        bundle.dit = merged(bundle.dit, &self.loras)?;
+        Ok(bundle)
     }
+
+    /// Build the networks with a text encoder that was opened before, and merge the adapters.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub(crate) fn networks(&self, text: BurnTextEncoder) -> anyhow::Result<BurnNetworks> {
+        let (dit, vae) = self.stored.load_without_text(&Device::flex()).wrong_use()?;
+        let dit = merged(dit, &self.loras)?;
+        Ok(BurnNetworks::of(&dit, &vae, text))
+    }
+}
+
+/// What the published file of the small decoder is called.
+const PREVIEWS: [&str; 2] = ["taew2_1.safetensors", "taew2_1.pth"];
+
+/// The networks with the decoder that flags ask for.
+///
+/// # Errors
+/// When it is not there, or does not fit the model.
+pub(crate) fn with_decoder(
+    networks: BurnNetworks,
+    file: &ModelFile,
+    args: &DecoderArgs,
+) -> anyhow::Result<BurnNetworks> {
+    let path = match &args.decoder {
+        DecoderArg::Vae => return Ok(networks),
+        DecoderArg::File(path) => path.clone(),
+        DecoderArg::Tiny => {
+            let beside = |name: &&str| {
+                let model = Path::new(&file.path);
+                let folder = if model.is_dir() { Some(model) } else { model.parent() };
+                folder.map(|folder| folder.join(name)).filter(|path| path.is_file())
+            };
+            PREVIEWS.iter().find_map(beside).ok_or_else(|| {
+                let (expected, place) = (PREVIEWS[0], &file.path);
+                WrongUse::error(format!(
+                    "there is no small decoder beside the model, expected {expected} or its like: \
+                     {place}"
+                ))
+            })?
+        }
+    };
+    let taehv = Taehv::open(&path, &Device::flex()).wrong_use()?;
+    let (found, expected) = (taehv.latent_channels(), file.latent_channels());
+    let [time, rows, columns] = file.stored.config().vae.stride();
+    if found != expected || [time, rows, columns] != Taehv::STRIDE {
+        return Err(WrongUse::error(format!(
+            "the decoder reads {found} latent channels of {:?} frames, rows and columns each, \
+             expected {expected} of {:?}: {}",
+            Taehv::STRIDE,
+            [time, rows, columns],
+            path.display()
+        )));
+    }
+    Ok(networks.with_preview(taehv))
 }
 
 /// The model that flags ask for, with threads set up for it.

@@ -21,6 +21,8 @@ pub(crate) struct Report {
     pub(crate) first_frame_ms: Vec<f64>,
     /// What every stage took, by name.
     pub(crate) stages: BTreeMap<&'static str, StageTimes>,
+    /// Prompts that went through the text encoder, and prompts that were found in the cache.
+    pub(crate) prompts: Prompts,
     /// The most memory the program held, where the system tells.
     pub(crate) peak_rss_bytes: Option<u64>,
     /// Memory held on a device other than the processor.
@@ -35,6 +37,15 @@ pub(crate) struct Report {
     pub(crate) seed: u64,
     /// SHA-256 of the RGB bytes of all frames in order, before enlarging.
     pub frames_sha256: String,
+}
+
+/// Where embeddings came from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Prompts {
+    /// From the text encoder.
+    pub(crate) embedded: u64,
+    /// From the cache on disk.
+    pub(crate) found: u64,
 }
 
 /// What one stage took.
@@ -63,6 +74,7 @@ impl Report {
             fps_end_to_end: per_second(frames, wall_s),
             first_frame_ms: meter.first_frames().into_iter().map(|(_, ms)| ms).collect(),
             stages: meter.stages().into_iter().map(times).collect(),
+            prompts: Prompts::default(),
             peak_rss_bytes: hardware::peak_rss_bytes(),
             device_bytes: 0,
             model: model.to_owned(),
@@ -71,6 +83,11 @@ impl Report {
             seed,
             frames_sha256,
         }
+    }
+
+    /// The same with prompts that were embedded and prompts that were found.
+    pub(crate) fn with_prompts(self, (embedded, found): (u64, u64)) -> Self {
+        Self { prompts: Prompts { embedded, found }, ..self }
     }
 }
 

@@ -10,7 +10,7 @@ use shotstream_engine::{
     session::{self, Networks, Settings},
     story::StoryState,
 };
-use shotstream_models::networks::BurnNetworks;
+use shotstream_models::{networks::BurnNetworks, text::Cut};
 
 use crate::failure::Blame as _;
 
@@ -85,8 +85,9 @@ fn watch_all(
     Ok(())
 }
 
-/// What of a prompt the model does not read, in words; nothing if it reads all of it.
-pub(crate) fn unread(unknown_words: &[String], dropped_tokens: usize) -> Option<String> {
+/// What of a prompt the model does not read, in words; nothing if it reads all of it. `cut` is where
+/// words go when there are too many.
+pub(crate) fn unread(unknown_words: &[String], dropped_tokens: usize, cut: Cut) -> Option<String> {
     let mut quoted: Vec<_> =
         unknown_words.iter().map(|word| format!("'{}'", word.escape_debug())).collect();
     if MOST_WORDS < quoted.len() {
@@ -100,10 +101,14 @@ pub(crate) fn unread(unknown_words: &[String], dropped_tokens: usize) -> Option<
             Some(format!("the model does not know the words {} and {last}", words.join(", ")))
         }
     };
+    let of = match cut {
+        Cut::End => "the prompt",
+        Cut::Global => "the global caption",
+    };
     let dropped = match dropped_tokens {
         0 => None,
-        1 => Some("does not read the last token of the prompt".to_owned()),
-        many => Some(format!("does not read the last {many} tokens of the prompt")),
+        1 => Some(format!("does not read the last token of {of}")),
+        many => Some(format!("does not read the last {many} tokens of {of}")),
     };
     match (unknown, dropped) {
         (Some(unknown), Some(dropped)) => Some(format!("{unknown}, and {dropped}")),
@@ -119,7 +124,7 @@ mod tests {
     #[test]
     fn what_is_not_read_is_one_sentence() {
         let words = |count: usize| (0..count).map(|k| format!("w{k}")).collect::<Vec<_>>();
-        let said = |count, dropped| unread(&words(count), dropped).unwrap_or_default();
+        let said = |count, dropped| unread(&words(count), dropped, Cut::End).unwrap_or_default();
         assert_eq!(said(0, 0), "");
         assert_eq!(said(1, 0), "the model does not know the word 'w0'");
         assert_eq!(
@@ -129,5 +134,7 @@ mod tests {
         );
         assert!(said(99, 0).ends_with("'w7' and 91 more"), "{}", said(99, 0));
         assert_eq!(said(0, 7), "the model does not read the last 7 tokens of the prompt");
+        let said = unread(&[], 7, Cut::Global).unwrap_or_default();
+        assert_eq!(said, "the model does not read the last 7 tokens of the global caption");
     }
 }

@@ -163,12 +163,17 @@ impl Bundle {
         } else if text.config() != &config.text {
             "the text encoder"
         } else {
-            return match (tokenizer.vocab_size(), config.text.vocab_size) {
-                (words, rows) if words <= rows => Ok(()),
-                (words, rows) => Err(format!("{words} words, but the embedding has {rows} rows")),
-            };
+            return check_vocabulary(tokenizer, config);
         };
         Err(format!("{network} was not made with the sizes in the configuration"))
+    }
+}
+
+/// Whether the embedding has a row for every word.
+pub(crate) fn check_vocabulary(tokenizer: &Tokenizer, config: &BundleConfig) -> Result<(), String> {
+    match (tokenizer.vocab_size(), config.text.vocab_size) {
+        (words, rows) if words <= rows => Ok(()),
+        (words, rows) => Err(format!("{words} words, but the embedding has {rows} rows")),
     }
 }
 

@@ -14,7 +14,7 @@ use serde::{
     de::{MapAccess, Visitor},
 };
 
-use super::{CheckpointError, read::Entry, storage::Storage, write::METADATA};
+use super::{CheckpointError, form::Form, read::Entry, storage::Storage, write::METADATA};
 
 /// What errors call this form.
 const FORM: &str = "safetensors";
@@ -61,7 +61,7 @@ pub(super) fn read(storage: &Storage<'_>, file: usize) -> Result<Header, Checkpo
     check(&tensors, storage.size() - 8 - length).map_err(corrupt)?;
     let tensors = tensors.into_iter().map(|(name, Tensor { dtype, shape, data_offsets })| {
         let start = 8 + length + data_offsets.0;
-        (name, Entry { dtype, shape, file, start, strides: None })
+        (name, Entry { form: Form::Plain(dtype), shape, file, start, strides: None })
     });
     Ok(Header { tensors: tensors.collect(), metadata })
 }

@@ -8,8 +8,11 @@
 //! Files may come from anywhere: what a header says is checked before it is believed, pickles are
 //! parsed and never executed, and memory is bounded by the size of the file.
 
+mod form;
+mod gguf;
 mod header;
 mod names;
+mod part;
 mod pickle;
 mod read;
 mod storage;
@@ -27,6 +30,8 @@ use burn::module::Module;
 use thiserror::Error;
 
 pub(crate) use self::write::{Copied, copy};
+
+pub(crate) use self::part::Packed;
 
 pub use self::{
     names::{Naming, Network},

@@ -92,6 +92,20 @@ const UMT5_HUGGING_FACE: &[(&str, &str)] = &[
     (".norm.", ".encoder.final_layer_norm."),
 ];
 
+/// From official names to those of llama.cpp.
+const UMT5_LLAMA_CPP: &[(&str, &str)] = &[
+    (".token_embedding.", ".token_embd."),
+    (".blocks.", ".enc.blk."),
+    (".norm1.", ".attn_norm."),
+    (".attn.", ".attn_"),
+    (".pos_embedding.embedding.", ".attn_rel_b."),
+    (".norm2.", ".ffn_norm."),
+    (".ffn.gate.0.", ".ffn_gate."),
+    (".ffn.fc1.", ".ffn_up."),
+    (".ffn.fc2.", ".ffn_down."),
+    (".norm.", ".enc.output_norm."),
+];
+
 /// Whose names the tensors of a file have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Naming {
@@ -99,6 +113,8 @@ pub enum Naming {
     Official,
     /// Those of diffusers and transformers.
     HuggingFace,
+    /// Those of llama.cpp, which knows nothing but the text encoder.
+    LlamaCpp,
 }
 
 impl Network {
@@ -142,7 +158,8 @@ impl Naming {
     pub fn names(self, network: Network, official: &[&str], prefix: &str) -> Vec<String> {
         let stage = stage(official);
         let name = |&name: &&str| match (self, network) {
-            (Self::Official, _) => name.to_owned(),
+            (Self::Official, _) | (Self::LlamaCpp, Network::Dit | Network::Vae) => name.to_owned(),
+            (Self::LlamaCpp, Network::Umt5) => replaced(name, UMT5_LLAMA_CPP),
             (Self::HuggingFace, Network::Dit) => replaced(name, DIT_HUGGING_FACE),
             (Self::HuggingFace, Network::Umt5) => replaced(name, UMT5_HUGGING_FACE),
             (Self::HuggingFace, Network::Vae) => vae_name(name, stage),

@@ -7,22 +7,23 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 use burn::module::Module;
-use half::{bf16, f16};
-use safetensors::Dtype;
 use serde::Deserialize;
 
 use super::{
-    CheckpointError, header,
+    CheckpointError,
+    form::Form,
+    gguf, header,
     names::{Naming, Network},
     storage::Storage,
     torch,
     walk::{self, Slot},
 };
 
-/// Bytes read at once; a whole number of elements of any dtype.
+/// Bytes read at once, or a little less: whole numbers, or whole blocks of them.
 const PIECE: usize = 1 << 20;
 
 /// The ending of the list that says which of several files holds a tensor.
@@ -34,7 +35,7 @@ const LARGEST_INDEX: u64 = 64 << 20;
 /// Where the values of a tensor are.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
-    pub(super) dtype: Dtype,
+    pub(super) form: Form,
     pub(super) shape: Vec<usize>,
     /// Which file.
     pub(super) file: usize,
@@ -47,7 +48,7 @@ pub(super) struct Entry {
 impl Entry {
     /// Bytes of all values.
     pub(super) fn bytes(&self) -> u64 {
-        self.elements() as u64 * self.dtype.bitsize() as u64 / 8
+        self.form.bytes(self.elements())
     }
 
     /// How many values there are; whoever made the entry saw to it that they can be counted.
@@ -74,7 +75,8 @@ impl<'a> Weights<'a> {
         Self::of(vec![Storage::memory(bytes, path)], path)
     }
 
-    /// Weights on disk: a safetensors file, a file of `torch.save`, or the index of several.
+    /// Weights on disk: a safetensors file, a file of `torch.save` or of llama.cpp, or the index of
+    /// several.
     ///
     /// # Errors
     /// As [`Self::parse`], or when a file cannot be read.
@@ -93,6 +95,8 @@ impl<'a> Weights<'a> {
             }
             let entries = if torch::is_torch(beginning) {
                 torch::read(file, index)?
+            } else if beginning == gguf::MAGIC {
+                gguf::read(file, index)?
             } else {
                 let header = header::read(file, index)?;
                 metadata.extend(header.metadata);
@@ -129,7 +133,7 @@ impl<'a> Weights<'a> {
     pub fn tensors(&self) -> impl Iterator<Item = (&str, String, &[usize])> {
         self.tensors
             .iter()
-            .map(|(name, entry)| (name.as_str(), entry.dtype.to_string(), entry.shape.as_slice()))
+            .map(|(name, entry)| (name.as_str(), entry.form.to_string(), entry.shape.as_slice()))
     }
 
     /// The shape of a tensor, if it is there.
@@ -150,11 +154,10 @@ impl<'a> Weights<'a> {
     /// # Errors
     /// When there is no such tensor, it holds no floats, or it cannot be read.
     pub fn values(&self, name: &str) -> Result<Vec<f32>, CheckpointError> {
-        let entry = self.entry(name)?;
-        let convert = converter(entry.dtype).ok_or_else(|| self.no_floats(name, entry.dtype))?;
+        let entry = self.floats(name)?;
         let mut values = Vec::with_capacity(entry.elements());
         self.stream(entry, &mut |piece| {
-            convert(piece, &mut values);
+            entry.form.unpack(piece, &mut values);
             Ok::<_, CheckpointError>(())
         })?;
         Ok(values)
@@ -192,15 +195,27 @@ impl<'a> Weights<'a> {
         walk::fill(module, network, |_| {
             // Parameters come in the order in which they were listed.
             let name = names.next().map_or("", |(_, name)| name);
-            let values = self.values(name)?;
-            match values.iter().all(|value| value.is_finite()) {
-                true => Ok(values),
-                false => Err(CheckpointError::NotFinite {
-                    name: name.to_owned(),
-                    path: self.path.clone(),
-                }),
-            }
+            self.finite_values(name)
         })
+    }
+
+    /// As [`Self::values`], all of them numbers.
+    ///
+    /// # Errors
+    /// As [`Self::values`], or when one is none.
+    pub fn finite_values(&self, name: &str) -> Result<Vec<f32>, CheckpointError> {
+        self.finite(name, self.values(name)?)
+    }
+
+    /// Values of the tensor `name`, if all of them are numbers.
+    ///
+    /// # Errors
+    /// When one is not.
+    pub(super) fn finite(&self, name: &str, values: Vec<f32>) -> Result<Vec<f32>, CheckpointError> {
+        if values.iter().all(|value| value.is_finite()) {
+            return Ok(values);
+        }
+        Err(CheckpointError::NotFinite { name: name.to_owned(), path: self.path.clone() })
     }
 
     /// Official and stored name of every parameter of a module, if they are here and nothing else
@@ -254,9 +269,11 @@ impl<'a> Weights<'a> {
             return sink(&gather(file, entry, strides)?);
         }
         let (mut start, end) = (entry.start, entry.start + entry.bytes());
-        let mut piece = vec![0; PIECE.min((end - start) as usize)];
+        let unit = entry.form.unit().map_or(1, |(_, bytes)| bytes);
+        let most = (PIECE / unit).max(1) * unit;
+        let mut piece = vec![0; most.min((end - start) as usize)];
         while start < end {
-            let piece = &mut piece[..PIECE.min((end - start) as usize)];
+            let piece = &mut piece[..most.min((end - start) as usize)];
             file.read(start, piece)?;
             sink(piece)?;
             start += piece.len() as u64;
@@ -264,8 +281,39 @@ impl<'a> Weights<'a> {
         Ok(())
     }
 
-    fn no_floats(&self, name: &str, dtype: Dtype) -> CheckpointError {
-        let (name, found) = (name.to_owned(), dtype.to_string());
+    /// Every tensor and where it is, in alphabetical order.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (&str, &Entry)> {
+        self.tensors.iter().map(|(name, entry)| (name.as_str(), entry))
+    }
+
+    /// Tell when every file was last changed, where the system knows.
+    pub(super) fn changed(&self, tell: &mut dyn FnMut(SystemTime)) {
+        let changed = |file: &Storage<'_>| fs::metadata(&file.path).ok()?.modified().ok();
+        self.files.iter().filter_map(changed).for_each(tell);
+    }
+
+    /// Bytes of a file from `start` on.
+    pub(super) fn read(
+        &self,
+        entry: &Entry,
+        start: u64,
+        buffer: &mut [u8],
+    ) -> Result<(), CheckpointError> {
+        self.files[entry.file].read(start, buffer)
+    }
+
+    /// Where a tensor is whose values can become f32.
+    pub(super) fn floats(&self, name: &str) -> Result<&Entry, CheckpointError> {
+        let entry = self.entry(name)?;
+        match entry.form.is_float() {
+            true => Ok(entry),
+            false => Err(self.refuse_form(name, entry.form)),
+        }
+    }
+
+    /// The refusal of a tensor for how it is written down.
+    pub(super) fn refuse_form(&self, name: &str, form: Form) -> CheckpointError {
+        let (name, found) = (name.to_owned(), form.to_string());
         CheckpointError::DtypeMismatch { name, found, path: self.path.clone() }
     }
 
@@ -295,27 +343,7 @@ impl<'a> Weights<'a> {
             let (name, path) = (name.to_owned(), self.path.clone());
             return Err(CheckpointError::ShapeMismatch { name, expected, found, path });
         }
-        converter(entry.dtype).map(drop).ok_or_else(|| self.no_floats(name, entry.dtype))
-    }
-}
-
-/// Appends the values that some bytes stand for.
-type Converter = fn(&[u8], &mut Vec<f32>);
-
-/// How values of one of the three float dtypes become f32.
-fn converter(dtype: Dtype) -> Option<Converter> {
-    match dtype {
-        Dtype::F32 => Some(|bytes, values| {
-            values.extend(bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)));
-        }),
-        Dtype::F16 => Some(|bytes, values| {
-            values.extend(bytes.as_chunks::<2>().0.iter().map(|b| f16::from_le_bytes(*b).to_f32()));
-        }),
-        Dtype::BF16 => Some(|bytes, values| {
-            let halves = bytes.as_chunks::<2>().0.iter();
-            values.extend(halves.map(|b| bf16::from_le_bytes(*b).to_f32()));
-        }),
-        _ => None,
+        self.floats(name).map(drop)
     }
 }
 
@@ -325,7 +353,7 @@ fn gather(
     entry: &Entry,
     strides: &[usize],
 ) -> Result<Vec<u8>, CheckpointError> {
-    let width = entry.dtype.bitsize() / 8;
+    let width = entry.form.unit().map_or(1, |(_, bytes)| bytes);
     let last: usize =
         entry.shape.iter().zip(strides).map(|(side, stride)| (side - 1) * stride).sum();
     let mut stored = vec![0; (last + 1) * width];

@@ -11,6 +11,7 @@ use rawzip::{CompressionMethod, RECOMMENDED_BUFFER_SIZE, ReaderAt, ZipArchive, Z
 
 use super::{
     CheckpointError,
+    form::Form,
     pickle::{self, PickleError, PickledTensor},
     read::Entry,
     storage::Storage,
@@ -131,7 +132,8 @@ fn within(tensor: &PickledTensor, (start, size): (u64, u64), file: usize) -> Opt
     let ends = if count == 0 { *offset } else { last.checked_add(1)? }.checked_mul(width)?;
     let strides = (!contiguous && count != 0).then(|| strides.clone());
     let start = start.checked_add(offset.checked_mul(width)?)?;
-    let entry = Entry { dtype: *dtype, shape: shape.clone(), file, start, strides };
+    let form = Form::Plain(*dtype);
+    let entry = Entry { form, shape: shape.clone(), file, start, strides };
     (fits && ends <= size).then_some(entry)
 }
 

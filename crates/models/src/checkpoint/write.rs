@@ -125,22 +125,25 @@ pub(crate) struct Copied<'w> {
 ///
 /// # Errors
 /// When one cannot be read, or the file cannot be written.
-pub(crate) fn copy(
-    tensors: &[Copied<'_>],
+pub(crate) fn copy<'w>(
+    tensors: &[Copied<'w>],
     path: &Path,
     metadata: &[(&str, String)],
 ) -> Result<(), CheckpointError> {
-    let entries: Vec<&Entry> = tensors
-        .iter()
-        .map(|Copied { weights, from, .. }| weights.entry(from))
-        .collect::<Result<_, _>>()?;
-    let listed = tensors.iter().zip(&entries).map(|(Copied { name, .. }, entry)| {
-        (name.as_str(), entry.dtype, entry.shape.as_slice(), entry.bytes())
+    let entry = |Copied { weights, from, .. }: &Copied<'w>| {
+        let entry = weights.entry(from)?;
+        let dtype = entry.form.dtype().ok_or_else(|| weights.refuse_form(from, entry.form))?;
+        Ok((dtype, entry))
+    };
+    let entries: Vec<(Dtype, &Entry)> =
+        tensors.iter().map(entry).collect::<Result<_, CheckpointError>>()?;
+    let listed = tensors.iter().zip(&entries).map(|(Copied { name, .. }, (dtype, entry))| {
+        (name.as_str(), *dtype, entry.shape.as_slice(), entry.bytes())
     });
     let header = header(listed, metadata);
     whole(path, &mut |file| {
         file.write_all(&header)?;
-        for (Copied { weights, .. }, entry) in tensors.iter().zip(&entries) {
+        for (Copied { weights, .. }, (_, entry)) in tensors.iter().zip(&entries) {
             weights.stream(entry, &mut |piece| file.write_all(piece).map_err(Stop::Here))?;
         }
         Ok(())

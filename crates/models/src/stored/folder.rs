@@ -42,6 +42,15 @@ const TEXT: &[&str] = &[
     "models_t5_umt5-xxl-enc-bf16.safetensors",
     "text_encoder/model.safetensors",
     "text_encoder/model.safetensors.index.json",
+    "umt5-xxl-encoder-F16.gguf",
+    "umt5-xxl-encoder-BF16.gguf",
+    "umt5-xxl-encoder-Q8_0.gguf",
+    "umt5-xxl-encoder-Q6_K.gguf",
+    "umt5-xxl-encoder-Q5_K_M.gguf",
+    "umt5-xxl-encoder-Q5_K_S.gguf",
+    "umt5-xxl-encoder-Q4_K_M.gguf",
+    "umt5-xxl-encoder-Q4_K_S.gguf",
+    "umt5-xxl-encoder-Q4_0.gguf",
 ];
 
 const TOKENIZER: &[&str] =
@@ -55,6 +64,9 @@ const CONFIG: &str = "config.json";
 /// What stands before a transformer's names in the files of training, and in some others'.
 const DIT_PREFIXES: [&str; 5] =
     ["generator.model.", "generator_ema.model.", "generator.", "model.diffusion_model.", ""];
+
+/// Whose names may be in a file.
+const NAMINGS: [Naming; 3] = [Naming::Official, Naming::HuggingFace, Naming::LlamaCpp];
 
 /// A larger configuration, recipe or tokenizer is damage or malice.
 const LARGEST_TEXT: u64 = 128 << 20;
@@ -127,9 +139,7 @@ pub(super) fn is_transformer(weights: &Weights<'_>) -> bool {
 /// What stands before the names of a network's tensors, and whose names they are.
 fn named(weights: &Weights<'_>, network: Network) -> Option<(&'static str, Naming)> {
     let prefixes: &[&str] = if network == Network::Dit { &DIT_PREFIXES } else { &[""] };
-    let mut candidates = prefixes
-        .iter()
-        .flat_map(|&prefix| [Naming::Official, Naming::HuggingFace].map(|naming| (prefix, naming)));
+    let mut candidates = prefixes.iter().flat_map(|&prefix| NAMINGS.map(|naming| (prefix, naming)));
     candidates.find(|&(prefix, naming)| {
         let telling = naming.names(network, &[network.telling_name()], prefix);
         weights.shape(&telling.concat()).is_some()

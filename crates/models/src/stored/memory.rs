@@ -1,12 +1,13 @@
 //! How much memory a model takes while it tells a story, from its sizes alone.
 //!
-//! What is kept is counted exactly, in the four bytes of every number that is computed with. What
-//! a step needs while it runs is an estimate: the largest tensors that live at the same time.
+//! What is kept is counted exactly, in the four bytes of every number that is computed with, and for
+//! the text encoder as it is stored. What a step needs while it runs is an estimate: the largest
+//! tensors that live at the same time.
 
 use shotstream_plan::{geometry::LatentFrames, recipe::Recipe};
 
-use super::StoredModel;
-use crate::{checkpoint::Network, vae::VaeConfig};
+use super::{StoredModel, StoredNetwork};
+use crate::{checkpoint::Network, text::TABLE, umt5::Umt5Config, vae::VaeConfig};
 
 /// Bytes of a number while it is computed with.
 const NUMBER: u64 = 4;
@@ -59,7 +60,13 @@ impl StoredModel<'_> {
                 Network::Vae => "VAE",
                 Network::Umt5 => "text encoder",
             };
-            MemoryUse { part, bytes: parameters * NUMBER, why: format!("{parameters} parameters") }
+            match stored.network() {
+                Network::Umt5 => self.text_memory(stored),
+                _ => {
+                    let (bytes, why) = (parameters * NUMBER, format!("{parameters} parameters"));
+                    MemoryUse { part, bytes, why }
+                }
+            }
         });
         let rest = [
             MemoryUse {
@@ -99,6 +106,31 @@ impl StoredModel<'_> {
             },
         ];
         MemoryPlan(weights.into_iter().chain(rest).collect())
+    }
+}
+
+impl StoredModel<'_> {
+    /// The blocks of the text encoder as they are stored, and one of them while it is run.
+    fn text_memory(&self, stored: &StoredNetwork<'_>) -> MemoryUse {
+        let Umt5Config { dim, dim_attn, dim_ffn, num_buckets, num_heads, .. } = self.config.text;
+        let block = 4 * dim * dim_attn + 3 * dim * dim_ffn + num_buckets * num_heads + 2 * dim;
+        let kept = stored.weights.bytes_under(&stored.prefix, &stored.table());
+        MemoryUse {
+            part: "text encoder",
+            bytes: kept + block as u64 * NUMBER,
+            why: format!(
+                "{} parameters as stored, one block of {block} as computed; --text-encoder drop \
+                 keeps none",
+                stored.parameters()
+            ),
+        }
+    }
+}
+
+impl StoredNetwork<'_> {
+    /// What the table of a text encoder's tokens is called here.
+    fn table(&self) -> String {
+        self.naming.names(self.network, &[TABLE], &self.prefix).concat()
     }
 }
 

@@ -15,9 +15,10 @@ use std::{path::Path, sync::Arc};
 use burn::{module::Module, tensor::Device};
 
 use crate::{
-    bundle::{Bundle, BundleConfig, BundleError, read_header},
+    bundle::{Bundle, BundleConfig, BundleError, check_vocabulary, read_header},
     checkpoint::{Naming, Network, Weights},
     dit::Dit,
+    text::{Holding, StoredUmt5},
     tokenizer::Tokenizer,
     umt5::Umt5,
     vae::Vae,
@@ -132,6 +133,37 @@ impl<'a> StoredModel<'a> {
         };
         bundle.check(dit.weights.path())?;
         Ok(bundle)
+    }
+}
+
+impl StoredModel<'static> {
+    /// The text encoder where it is stored, to be run on `device`.
+    ///
+    /// # Errors
+    /// When the tensors are not those of the network, the vocabulary does not fit, or a file cannot
+    /// be read.
+    pub fn text_encoder(
+        &self,
+        holding: Holding,
+        device: &Device,
+    ) -> Result<StoredUmt5, BundleError> {
+        let StoredNetwork { weights, naming, prefix, .. } = &self.text;
+        let place = (weights.clone(), *naming, prefix.as_str());
+        let text = StoredUmt5::open(place, &self.config, holding, device)?;
+        let reason = check_vocabulary(&self.tokenizer, &self.config);
+        let path = || weights.path().to_owned();
+        reason.map_err(|reason| BundleError::Inconsistent { reason, path: path() })?;
+        Ok(text)
+    }
+
+    /// Read the weights of the transformer and of the VAE, and build them on `device`.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_without_text(&self, device: &Device) -> Result<(Dit, Vae), BundleError> {
+        let Self { config, dit, vae, .. } = self;
+        let dit = dit.load(Dit::new(&config.dit, device))?;
+        Ok((dit, vae.load(Vae::new(&config.vae, device))?))
     }
 }
 

@@ -71,6 +71,15 @@ fn fuzz_pickle() {
 }
 
 #[test]
+fn fuzz_gguf() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/gguf");
+    let whole = fs::read(root.join("blocks.gguf")).unwrap();
+    // The lists end where the names of the tensors do.
+    let last = whole.windows(4).rposition(|four| four == b"bf16").unwrap();
+    fuzz(&whole, last + 40);
+}
+
+#[test]
 fn fuzz_folder() {
     let home = tempfile::tempdir().unwrap();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/published/diffusers");

@@ -5,4 +5,5 @@
 
 mod damaged;
 mod fuzz;
+mod ggufs;
 mod zips;

@@ -7,7 +7,7 @@ use std::{
 
 use clap::{Args, Subcommand};
 
-use super::ModelArgs;
+use super::{DecoderArgs, ModelArgs, TextArgs};
 
 /// Flags of `serve`.
 #[derive(Debug, Args)]
@@ -48,6 +48,10 @@ pub(crate) struct ServeArgs {
     pub(crate) linger: u16,
     #[command(flatten)]
     pub(crate) model: ModelArgs,
+    #[command(flatten)]
+    pub(crate) text: TextArgs,
+    #[command(flatten)]
+    pub(crate) decoder: DecoderArgs,
     /// Generate pictures of another size than the model was made for.
     #[arg(long, value_name = "WxH", value_parser = super::size)]
     pub(crate) size: Option<[usize; 2]>,
@@ -116,6 +120,8 @@ pub(crate) struct ReplayArgs {
     pub(crate) folder: FolderArgs,
     #[command(flatten)]
     pub(crate) model: ModelArgs,
+    #[command(flatten)]
+    pub(crate) text: TextArgs,
     /// The size of the pictures, where it is not the model's.
     #[arg(long, value_name = "WxH", value_parser = super::size)]
     pub(crate) size: Option<[usize; 2]>,

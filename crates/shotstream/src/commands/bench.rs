@@ -31,6 +31,7 @@ use crate::{
     model,
     report::Report,
     telling::Telling,
+    text,
 };
 
 /// Everything that was measured.
@@ -54,7 +55,8 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
     let start = Instant::now();
     let file = model::open(&args.model)?;
     let recipe = file.recipe(args.picture.size)?;
-    let networks = BurnNetworks::new(&file.load()?);
+    let networks = file.networks(text::open(&file, &args.text)?)?;
+    let networks = model::with_decoder(networks, &file, &args.decoder)?;
     let load = start.elapsed();
     let script = story(args.picture.seed, args.shots.into());
     let plan = Plan::of(recipe.clone(), &script).wrong_use()?;
@@ -67,7 +69,7 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
         noise: Noise::Seeded,
         capture_latents: false,
     };
-    let mut making = Making::new(output, &plan);
+    let mut making = Making::new(output, &plan, text::cut(&args.text));
     making.tell(&networks, &settings, &script, args.picture.seed)?;
     let Making { output, meter, start, progress, .. } = making;
     let made = output.finish()?;
@@ -75,7 +77,8 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
     progress.clear();
     let cut = cut_latency(&networks, &settings, &script)?;
     let bench = Bench {
-        report: Report::new(made, &file.name, args.picture.seed, wall, &meter),
+        report: Report::new(made, &file.name, args.picture.seed, wall, &meter)
+            .with_prompts(networks.text.counts()),
         hardware: Hardware::here(),
         threads: rayon::current_num_threads(),
         size: [width, height],

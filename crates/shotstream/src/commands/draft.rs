@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, env, ffi::OsStr, path::Path, time::Duration};
 
 use shotstream_draft::{ChatError, DraftError, Endpoint, Wish, draft};
+use shotstream_models::text::Cut;
 use shotstream_plan::{recipe::Recipe, script::Script};
 use shotstream_world::{Story, StoryOptions, Wording, captions, vocabulary};
 
@@ -37,7 +38,7 @@ pub(crate) fn run(args: &DraftArgs) -> anyhow::Result<()> {
     };
     let script = ask(args, &endpoint)?;
     if args.words == Words::World
-        && let Some(text) = telling::unread(&unknown(&script), 0)
+        && let Some(text) = telling::unread(&unknown(&script), 0, Cut::End)
     {
         line(&format!("warning: {}", text.replacen("the model", "the tiny model", 1)));
     }

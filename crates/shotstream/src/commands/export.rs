@@ -17,8 +17,8 @@ pub(crate) fn run(args: &ExportArgs) -> anyhow::Result<()> {
     if is_device(to) {
         return Err(WrongUse::error(format!("a model is written to a file: {}", to.display())));
     }
-    let bundle = Bundle::from_file(from, &Device::flex()).wrong_use()?;
-    let bundle = merged(bundle, &loras.loras)?;
+    let mut bundle = Bundle::from_file(from, &Device::flex()).wrong_use()?;
+    bundle.dit = merged(bundle.dit, &loras.loras)?;
     let dtype = match dtype {
         Stored::F32 => StoredDtype::F32,
         Stored::F16 => StoredDtype::F16,

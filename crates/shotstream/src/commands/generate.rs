@@ -6,7 +6,6 @@ use std::{
 };
 
 use shotstream_engine::{noise::Noise, session::Settings};
-use shotstream_models::networks::BurnNetworks;
 use shotstream_plan::plan::Plan;
 
 use crate::{
@@ -19,7 +18,7 @@ use crate::{
     model,
     progress::line,
     report::{Report, per_second},
-    story,
+    story, text,
     whole_file::WholeFile,
 };
 
@@ -32,7 +31,8 @@ pub(crate) fn run(args: &GenerateArgs) -> anyhow::Result<()> {
     let channels = file.latent_channels();
     let given = args.noise.as_deref();
     let noise = given.map(|path| latents_file::read_noise(path, &plan, channels)).transpose()?;
-    let networks = BurnNetworks::new(&file.load()?);
+    let networks = file.networks(text::open_for(&file, &args.text, &script)?)?;
+    let networks = model::with_decoder(networks, &file, &args.decoder)?;
 
     let report = args.report.as_deref().map(WholeFile::create).transpose()?;
     let latents = args.save_latents.as_deref().map(WholeFile::create).transpose()?;
@@ -53,7 +53,7 @@ pub(crate) fn run(args: &GenerateArgs) -> anyhow::Result<()> {
         capture_latents: latents.is_some(),
     };
 
-    let mut making = Making::new(output, &plan);
+    let mut making = Making::new(output, &plan, text::cut(&args.text));
     let seed = args.picture.seed;
     making.tell(&networks, &settings, &script, seed)?;
     let Making { output, meter, start, latents: captured, told, progress, .. } = making;
@@ -70,7 +70,8 @@ pub(crate) fn run(args: &GenerateArgs) -> anyhow::Result<()> {
         file.finish(&latents_file::to_bytes(&captured)?)?;
     }
     if let Some(place) = report {
-        let report = Report::new(made, &file.name, seed, wall, &meter);
+        let report =
+            Report::new(made, &file.name, seed, wall, &meter).with_prompts(networks.text.counts());
         place.finish(&serde_json::to_vec_pretty(&report)?)?;
     }
     Ok(())

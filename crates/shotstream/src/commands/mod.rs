@@ -13,6 +13,7 @@ mod inspect;
 mod plan;
 mod play;
 mod prepare;
+mod pull;
 mod serve;
 mod story;
 mod train;
@@ -29,6 +30,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Draft(args) => draft::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::World(command) => world::run(&command),
+        Command::Pull(args) => pull::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Convert(args) => convert::run(&args),

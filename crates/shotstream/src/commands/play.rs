@@ -15,7 +15,7 @@ use shotstream_engine::{
     session::Settings,
     story::StoryState,
 };
-use shotstream_models::networks::BurnNetworks;
+use shotstream_models::text::Cut;
 use shotstream_plan::plan::PlanError;
 
 use crate::{
@@ -27,6 +27,7 @@ use crate::{
     progress::line,
     report::Report,
     telling::{self, Telling},
+    text,
     whole_file::WholeFile,
 };
 
@@ -40,7 +41,8 @@ const LONGEST_LINE: u64 = 1 << 20;
 pub(crate) fn run(args: &PlayArgs) -> anyhow::Result<()> {
     let file = model::open(&args.model)?;
     let recipe = file.recipe(args.picture.size)?;
-    let networks = BurnNetworks::new(&file.load()?);
+    let networks = file.networks(text::open(&file, &args.text)?)?;
+    let networks = model::with_decoder(networks, &file, &args.decoder)?;
     let report = args.report.as_deref().map(WholeFile::create).transpose()?;
     let scale = args.picture.scale.map(usize::from);
     let exports = Exports::create(&args.exports, None)?;
@@ -68,7 +70,7 @@ pub(crate) fn run(args: &PlayArgs) -> anyhow::Result<()> {
     let mut told = Told::default();
     telling.watch(|event| {
         told.hear(&event);
-        take(event, &mut output, &meter)
+        take(event, &mut output, &meter, text::cut(&args.text))
     })?;
     if output.frames() == 0 {
         return Err(WrongUse::error("no prompt came, so there is no film"));
@@ -80,6 +82,7 @@ pub(crate) fn run(args: &PlayArgs) -> anyhow::Result<()> {
     }
     if let Some(place) = report {
         let report = Report::new(made, &file.name, args.picture.seed, wall, &meter);
+        let report = report.with_prompts(networks.text.counts());
         place.finish(&serde_json::to_vec_pretty(&report)?)?;
     }
     Ok(())
@@ -117,12 +120,17 @@ fn read_prompts(input: &mut impl BufRead, commands: &SyncSender<Command>) {
     }
 }
 
-fn take(event: Event, output: &mut Output, meter: &Meter) -> anyhow::Result<ControlFlow<()>> {
+fn take(
+    event: Event,
+    output: &mut Output,
+    meter: &Meter,
+    cut: Cut,
+) -> anyhow::Result<ControlFlow<()>> {
     match event {
         Event::ShotStarted { plan, unknown_words, dropped_tokens, .. } => {
             let shot = plan.shot + 1;
             line(&format!("shot {shot}: starts"));
-            if let Some(text) = telling::unread(&unknown_words, dropped_tokens) {
+            if let Some(text) = telling::unread(&unknown_words, dropped_tokens, cut) {
                 line(&format!("warning: shot {shot}: {text}"));
             }
         }

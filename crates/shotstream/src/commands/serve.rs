@@ -18,10 +18,11 @@ use shotstream_serve::{Config, ServeError, Up, serve};
 use shotstream_story::{record::Hash, teller::Teller};
 
 use crate::{
-    cli::{ModelArgs, ServeArgs},
+    cli::{DecoderArgs, ModelArgs, ServeArgs, TextArgs},
     failure::{Blame as _, WrongUse},
-    model,
+    model::{self, ModelFile},
     progress::line,
+    text,
 };
 
 /// Characters of a key at least.
@@ -47,7 +48,8 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<()> {
         rate: NonZeroU32::new(args.rate),
         linger: Duration::from_secs(args.linger.into()),
     };
-    let teller = Arc::new(ModelTeller::open(&args.model, args.size)?);
+    let teller = ModelTeller::open(&args.model, &args.text, args.size)?;
+    let teller = Arc::new(teller.with_decoder(&args.decoder)?);
     let up = |Up { address, sessions }| {
         line(&format!("the studio is at http://{address}, for {sessions} stories at once"));
     };
@@ -77,7 +79,7 @@ fn read_keys(path: &Path) -> anyhow::Result<Vec<Hash>> {
 
 /// The engine with a model's networks.
 pub(crate) struct ModelTeller {
-    name: String,
+    file: ModelFile,
     networks: BurnNetworks,
     settings: Settings,
 }
@@ -87,7 +89,11 @@ impl ModelTeller {
     ///
     /// # Errors
     /// When this build cannot run as asked, or there is no such model.
-    pub(crate) fn open(args: &ModelArgs, size: Option<[usize; 2]>) -> anyhow::Result<Self> {
+    pub(crate) fn open(
+        args: &ModelArgs,
+        text: &TextArgs,
+        size: Option<[usize; 2]>,
+    ) -> anyhow::Result<Self> {
         let file = model::open(args)?;
         let settings = Settings {
             recipe: file.recipe(size)?,
@@ -95,8 +101,17 @@ impl ModelTeller {
             noise: Noise::Seeded,
             capture_latents: false,
         };
-        let networks = BurnNetworks::new(&file.load()?);
-        Ok(Self { name: file.name, networks, settings })
+        let networks = file.networks(text::open(&file, text)?)?;
+        Ok(Self { networks, settings, file })
+    }
+
+    /// The same with the decoder that flags ask for.
+    ///
+    /// # Errors
+    /// When it is not there, or does not fit the model.
+    pub(crate) fn with_decoder(self, args: &DecoderArgs) -> anyhow::Result<Self> {
+        let networks = model::with_decoder(self.networks, &self.file, args)?;
+        Ok(Self { networks, ..self })
     }
 }
 
@@ -106,7 +121,7 @@ impl Teller for ModelTeller {
     }
 
     fn name(&self) -> &str {
-        &self.name
+        &self.file.name
     }
 
     fn remember(&self, picture: &Pixels) -> Result<Latents, NetworkError> {

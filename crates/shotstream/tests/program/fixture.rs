@@ -75,6 +75,8 @@ impl Home {
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_shotstream"));
         command.current_dir(self.0.path()).args(arguments).stdin(Stdio::null());
+        // What a test makes is its own.
+        command.env("SHOTSTREAM_TEXT_CACHE", "off");
         command
     }
 

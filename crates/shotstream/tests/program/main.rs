@@ -17,6 +17,7 @@ mod plan;
 mod play;
 mod prepare;
 mod published;
+mod pull;
 mod refusals;
 mod resuming;
 mod road;

@@ -172,3 +172,72 @@ fn a_plan_of_memory_names_every_part_and_what_lowers_it() {
     assert!(text.contains("\n--size 416x240 "), "{text}");
     assert!(text.contains("\nwindow_latent_frames = 3 in recipe.toml "), "{text}");
 }
+
+#[test]
+fn a_small_decoder_makes_other_frames_of_the_same_latents() {
+    let home = home();
+    let small = root().join("testdata/taehv/weights.safetensors");
+    fs::copy(small, home.path("shotstream/taew2_1.safetensors")).unwrap();
+    let making = ["generate", "story.toml", "--model", "shotstream", "--size", "48x32"];
+    let report = |asked: &[&str]| {
+        let given = ["--save-latents", "l.safetensors", "--report", "r.json"];
+        home.done(&[&making[..], &given, asked].concat());
+        (fs::read(home.path("l.safetensors")).unwrap(), home.json("r.json"))
+    };
+    let (first, own) = report(&[]);
+    let (_, tiny) = report(&["--decoder", "tiny"]);
+    let (_, named) = report(&["--decoder", "shotstream/taew2_1.safetensors"]);
+    assert_eq!(own["frames"], tiny["frames"]);
+    assert_ne!(own["frames_sha256"], tiny["frames_sha256"]);
+    assert_eq!(tiny["frames_sha256"], named["frames_sha256"]);
+    // What later shots remember is encoded from the frames that were shown, the first shot is the
+    // same.
+    let (latents, _) = report(&["--decoder", "tiny"]);
+    let [first, latents] = [&first, &latents].map(|file| SafeTensors::deserialize(file).unwrap());
+    assert_eq!(values(&first, "shot0.latents"), values(&latents, "shot0.latents"));
+    let refused = home.refused(2, &["generate", "story.toml", "--decoder", "tiny"]);
+    let expected = "error: there is no small decoder beside the model, expected \
+                    taew2_1.safetensors or its like: tiny";
+    assert_eq!(refused, expected);
+}
+
+#[test]
+fn a_second_film_of_the_same_captions_needs_no_text_encoder() {
+    let home = home();
+    let making = ["generate", "story.toml", "--model", "shotstream", "--size", "48x32"];
+    let film = |asked: &[&str]| {
+        home.done(&[&making[..], &["--report", "r.json"], asked].concat());
+        let report = home.json("r.json");
+        let count = |what: &str| report["prompts"][what].as_u64().unwrap();
+        (count("embedded"), count("found"), report["frames_sha256"].as_str().unwrap().to_owned())
+    };
+    let (_, _, expected) = film(&[]);
+    let cache = ["--text-cache", "cache"];
+    assert_eq!(film(&cache), (3, 0, expected.clone()));
+    assert_eq!(film(&cache), (0, 3, expected.clone()));
+    // Dropped, the prompts are embedded ahead; a byte a weight is another encoder.
+    assert_eq!(film(&[&cache[..], &["--text-encoder", "drop"]].concat()), (0, 3, expected.clone()));
+    assert_eq!(film(&["--text-encoder", "drop"]), (3, 0, expected.clone()));
+    let int8 = film(&[&cache[..], &["--text-precision", "int8"]].concat());
+    assert_eq!((int8.0, int8.1), (3, 0));
+    assert_ne!(int8.2, expected);
+    let both = ["--text-encoder", "drop", "--text-precision", "int8"];
+    let error = home.refused(2, &[&making[..], &both].concat());
+    assert!(error.contains("expected --text-encoder keep"), "{error}");
+    let other = ["generate", "story.toml", "--model", "shotstream", "--text-cache", ""];
+    assert_eq!(home.run(&other).code, Some(2));
+}
+
+#[test]
+fn a_warning_tells_which_words_of_a_long_prompt_are_not_read() {
+    let home = Home::new();
+    let story = crate::fixture::STORY.replace("A red fox", &"A red fox ".repeat(40));
+    home.write("story.toml", story);
+    let warned = |asked: &[&str]| {
+        home.done(&[&["generate", "story.toml", "-o", "film.mp4"], asked].concat()).stderr
+    };
+    let end = warned(&[]);
+    assert!(end.contains("does not read the last ") && end.contains(" tokens of the prompt"));
+    let global = warned(&["--keep-shot"]);
+    assert!(global.contains(" tokens of the global caption"), "{global}");
+}

@@ -29,8 +29,8 @@ use shotstream_models::{
     bundle::Bundle,
     networks::{
         BurnDecoder, BurnDenoiser, BurnEmbedding, BurnFrameEncoder, BurnLatents, BurnNetworks,
-        BurnTextEncoder,
     },
+    text::BurnTextEncoder,
 };
 use shotstream_plan::{plan::PlanError, recipe::Recipe};
 use shotstream_world::{Judge, StoryOptions};

@@ -1,0 +1,113 @@
+//! The text encoder as flags ask for it, and the cache of what it made.
+
+use std::{env, path::PathBuf};
+
+use burn::tensor::Device;
+use shotstream_models::text::{BurnTextEncoder, Cut, EmbeddingCache, Holding, Identity};
+use shotstream_plan::script::Script;
+
+use crate::{
+    cli::{HoldingName, TextArgs, TextCacheArg, TextPrecision},
+    failure::{Blame as _, WrongUse},
+    model::{ModelFile, TINY_NAME},
+};
+
+/// What says where embeddings are kept, where no flag does.
+const CACHE: &str = "SHOTSTREAM_TEXT_CACHE";
+
+/// Bytes of all embeddings that are kept: of the large text encoder, those of two hundred prompts
+/// of full length at least.
+const MOST_KEPT: u64 = 2 << 30;
+
+/// Parameters from which on a text encoder is too large to stay beside a film that is made.
+const LARGE: u64 = 1 << 28;
+
+/// Parameters up to which a text encoder is kept as it is computed with, in 128 MB at most.
+const SMALL: u64 = 1 << 25;
+
+/// Which words of a prompt that is too long are cut.
+pub(crate) fn cut(args: &TextArgs) -> Cut {
+    if args.keep_shot { Cut::Global } else { Cut::End }
+}
+
+/// The text encoder of a model, for prompts that come one after another.
+///
+/// # Errors
+/// When its weights cannot be read, or flags contradict each other.
+pub(crate) fn open(file: &ModelFile, args: &TextArgs) -> anyhow::Result<BurnTextEncoder> {
+    of(file, args, HoldingName::Keep)
+}
+
+/// The text encoder of a model with every prompt of a script embedded, if it is not to stay.
+///
+/// # Errors
+/// As [`open`], or when a prompt cannot be embedded.
+pub(crate) fn open_for(
+    file: &ModelFile,
+    args: &TextArgs,
+    script: &Script,
+) -> anyhow::Result<BurnTextEncoder> {
+    let large = LARGE < parameters(file) && args.text_precision == TextPrecision::Stored;
+    let usual = if large { HoldingName::Drop } else { HoldingName::Keep };
+    let text = of(file, args, usual)?;
+    if args.text_encoder.unwrap_or(usual) == HoldingName::Drop {
+        let prompts: Vec<_> = (0..script.shots.len()).map(|shot| script.prompt(shot)).collect();
+        let prompts: Vec<_> =
+            prompts.iter().map(|prompt| (script.global.as_str(), prompt.as_str())).collect();
+        text.read_ahead(&prompts)?;
+    }
+    Ok(text)
+}
+
+/// Numbers of a model's text encoder.
+fn parameters(file: &ModelFile) -> u64 {
+    let [.., stored] = file.stored.networks();
+    stored.parameters()
+}
+
+fn of(file: &ModelFile, args: &TextArgs, usual: HoldingName) -> anyhow::Result<BurnTextEncoder> {
+    let holding = match (args.text_encoder.unwrap_or(usual), args.text_precision) {
+        (HoldingName::Keep, TextPrecision::Stored) => match parameters(file) {
+            ..=SMALL => Holding::Computed,
+            _ => Holding::AsStored,
+        },
+        (HoldingName::Keep, TextPrecision::Int8) => Holding::InBytes,
+        (HoldingName::Drop, TextPrecision::Stored) => Holding::Nothing,
+        (HoldingName::Drop, TextPrecision::Int8) => {
+            return Err(WrongUse::error(
+                "--text-precision int8 says how the text encoder is kept, expected --text-encoder \
+                 keep",
+            ));
+        }
+    };
+    let config = file.stored.config();
+    let stored = file.stored.text_encoder(holding, &Device::flex()).wrong_use()?;
+    let cache = match folder(file, args) {
+        Some(folder) => {
+            let identity = Identity::of(&stored)?;
+            Some(EmbeddingCache::new(folder, MOST_KEPT, identity))
+        }
+        None => None,
+    };
+    let tokenizer = file.stored.tokenizer().clone();
+    let text = BurnTextEncoder::stored(tokenizer, stored, config.dit.text_len);
+    let text = text.with_cut(cut(args));
+    Ok(match cache {
+        Some(cache) => text.with_cache(cache),
+        None => text,
+    })
+}
+
+/// Where embeddings are kept, if anywhere.
+fn folder(file: &ModelFile, args: &TextArgs) -> Option<PathBuf> {
+    match args.text_cache.clone().or_else(|| TextCacheArg::of_env(CACHE)) {
+        Some(TextCacheArg::Off) => None,
+        Some(TextCacheArg::Folder(folder)) => Some(folder),
+        None if file.name.starts_with(TINY_NAME) => None,
+        None => {
+            let own = env::var_os("XDG_CACHE_HOME").filter(|folder| !folder.is_empty());
+            let usual = || Some(env::home_dir()?.join(".cache"));
+            Some(own.map(PathBuf::from).or_else(usual)?.join("shotstream/text"))
+        }
+    }
+}
