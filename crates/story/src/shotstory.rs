@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::io::{Read, Write};
 
 use crate::error::StoryError;
+use crate::held::{check_pictures, check_record};
 use crate::record::{Hash, Record};
 use crate::store::{Store, json_of, record_of};
 use crate::tree::Story;
@@ -57,7 +58,7 @@ pub fn import(store: &Store, file: impl Read, now: u64) -> Result<String, StoryE
     let mut archive = tar::Archive::new(file);
     let entries = archive.entries().map_err(not_one)?;
     let mut journal: Option<Vec<Record>> = None;
-    let mut missing = BTreeSet::new();
+    let (mut missing, mut story) = (BTreeSet::new(), None);
     for entry in entries {
         let mut entry = entry.map_err(not_one)?;
         let name = entry.path().map_err(not_one)?.to_string_lossy().into_owned();
@@ -68,7 +69,13 @@ pub fn import(store: &Store, file: impl Read, now: u64) -> Result<String, StoryE
                 let lines = (1..).zip(text.lines());
                 let records =
                     lines.map(|(at, line)| record_of(line, at)).collect::<Result<Vec<_>, _>>()?;
-                Story::from_records(records.iter().cloned())?;
+                for (number, record) in (1..).zip(&records) {
+                    check_record(record).map_err(|error| StoryError::Record {
+                        reason: error.to_string(),
+                        record: number,
+                    })?;
+                }
+                story = Some(Story::from_records(records.iter().cloned())?);
                 missing.extend(records.iter().flat_map(Record::blobs));
                 journal = Some(records);
             }
@@ -90,6 +97,7 @@ pub fn import(store: &Store, file: impl Read, now: u64) -> Result<String, StoryE
     if let Some(hash) = missing.first() {
         return Err(StoryError::Blob { reason: "it is missing".to_owned(), hash: *hash });
     }
+    story.iter().try_for_each(|story| check_pictures(story, store.blobs()))?;
     store.insert("story", &journal.ok_or_else(|| strange("it is empty"))?, now)
 }
 
