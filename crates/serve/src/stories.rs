@@ -11,6 +11,7 @@ use axum::response::{IntoResponse as _, Response};
 use futures_util::StreamExt as _;
 use serde::{Deserialize, Serialize};
 use shotstream_story::StoryError;
+use shotstream_story::record::Hash;
 use shotstream_story::shotstory;
 use shotstream_story::store::fresh_name;
 use utoipa::ToSchema;

@@ -4,13 +4,14 @@
 
 use shotstream_media::mux::Muxer;
 use shotstream_plan::recipe::Recipe;
-use shotstream_plan::script::{MAX_CAPTION_CHARACTERS, Rewrite, check_caption};
+use shotstream_plan::script::{MAX_CAPTION_CHARACTERS, check_caption};
 
 use crate::blobs::Blobs;
 use crate::camera::packets_of;
 use crate::error::StoryError;
+use crate::held::{check_pictures, check_record};
 use crate::memory;
-use crate::record::{Asked, Picture, Premise, Record};
+use crate::record::{Asked, Premise, Record};
 use crate::tree::{Story, TakeState};
 
 /// The longest journal that is taken in.
@@ -55,15 +56,12 @@ pub(crate) fn check_journal(records: &[Record]) -> Result<Story, StoryError> {
         let checked = match record {
             Record::Titled { title } => check_title(title),
             Record::Asked { asked, .. } => check_asked(asked, &recipe),
-            Record::RewriteAsked { caption, .. }
-            | Record::Rewritten { rewrite: Rewrite { caption, .. }, .. }
-            | Record::Pictured(Picture { caption, .. }) => Ok(check_caption(caption)?),
             Record::Failed { reason, .. } => check_title(reason),
             // Exactly how many is known where its place in the take is; here it is kept countable.
             Record::Made { chunk, .. } if MAX_CHUNK_FRAMES < chunk.frames => {
                 Err(StoryError::Edit(format!("no chunk has {} frames", chunk.frames)))
             }
-            _ => Ok(()),
+            record => check_record(record),
         };
         checked.map_err(|error| wrong(number, error.to_string()))?;
     }
@@ -123,11 +121,7 @@ pub(crate) fn check_blobs(story: &Story, blobs: &Blobs) -> Result<(), StoryError
         true => Ok(()),
         false => Err(StoryError::Blob { reason: "it is no picture".to_owned(), hash }),
     };
-    for brought in story.pictures() {
-        picture(brought.image)?;
-        picture(brought.small)?;
-        memory::from_blob(blobs, brought.memory)?;
-    }
+    check_pictures(story, blobs)?;
     for take in story.takes() {
         for chunk in &take.chunks {
             picture(chunk.picture)?;

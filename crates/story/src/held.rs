@@ -4,13 +4,16 @@
 //! `@mara` in a caption is replaced by the words of the member with this name, and what the member
 //! brings goes into the memory of the shot, as far as the shares let it.
 
+use shotstream_media::picture::decode_picture;
 use shotstream_plan::held::Shares;
 use shotstream_plan::recipe::Recipe;
 use shotstream_plan::script::check_caption;
 
+use crate::blobs::Blobs;
 use crate::edit::Edit;
 use crate::error::StoryError;
-use crate::record::{Holding, Kept, Member, Picture, PictureId, PicturePin};
+use crate::memory::picture_latents;
+use crate::record::{Holding, Kept, Member, Picture, PictureId, PicturePin, Record};
 use crate::tree::Story;
 
 /// Pictures of a story at most.
@@ -181,6 +184,49 @@ impl Story {
         }
         Ok((text, brought))
     }
+}
+
+/// That what a record from elsewhere holds, and the words it changes, are within the limits.
+///
+/// # Errors
+/// When they are not.
+pub(crate) fn check_record(record: &Record) -> Result<(), StoryError> {
+    match record {
+        Record::Pictured(Picture { picture, caption, .. }) => match *picture as usize {
+            1..=MAX_PICTURES => check_words(caption),
+            _ => Err(refusal(format!("a story has at most {MAX_PICTURES} pictures"))),
+        },
+        Record::Edited { holding, .. } if MAX_CAST < holding.cast.len() => {
+            Err(refusal(format!("a cast has at most {MAX_CAST} members")))
+        }
+        Record::Edited { holding, .. } => holding.cast.iter().try_for_each(|member| {
+            check_words(&member.caption)?;
+            match name_of(&member.name)? == member.name {
+                true => Ok(()),
+                false => Err(refusal(format!("{:?} is no name as it is kept", member.name))),
+            }
+        }),
+        Record::RewriteAsked { caption, .. } => Ok(check_caption(caption)?),
+        Record::Rewritten { rewrite, .. } => Ok(check_caption(&rewrite.caption)?),
+        _ => Ok(()),
+    }
+}
+
+/// That the blobs of a story's pictures hold pictures and the latents of one frame.
+///
+/// # Errors
+/// When one does not.
+pub(crate) fn check_pictures(story: &Story, blobs: &Blobs) -> Result<(), StoryError> {
+    for picture in story.pictures() {
+        for hash in [picture.image, picture.small] {
+            decode_picture(&blobs.get(hash)?).map_err(|error| StoryError::Blob {
+                reason: format!("it is no picture ({error})"),
+                hash,
+            })?;
+        }
+        picture_latents(picture, blobs)?;
+    }
+    Ok(())
 }
 
 /// What is said where no pin finds room any more.

@@ -14,7 +14,7 @@ use shotstream_plan::recipe::Recipe;
 
 use crate::blobs::Blobs;
 use crate::error::StoryError;
-use crate::record::{Hash, Kept, PictureId, PicturePin, TakeId};
+use crate::record::{Hash, Kept, Picture, PictureId, PicturePin, TakeId};
 use crate::tree::{Story, Take, TakeState};
 
 /// Latents `[1, C, h, w]` of the frames a shot leaves behind, by their number.
@@ -118,16 +118,27 @@ pub(crate) fn state_with(
         }
     }
     for picture in held.pictures.iter().filter_map(|&picture| story.picture(picture)) {
-        let missing = || StoryError::Blob {
-            reason: "it holds no latents of a picture".to_owned(),
-            hash: picture.memory,
-        };
-        let latents = from_blob(blobs, picture.memory)?.remove(&0).ok_or_else(missing)?;
+        let latents = picture_latents(picture, blobs)?;
         // It is read as what a first shot shows.
         let prompt = recipe.prompt(&story.premise.global, 0, &picture.caption);
         state.pictures.push(PinnedFrame { prompt, latents });
     }
     Ok(state)
+}
+
+/// The latents of a picture, `[1, C, h, w]`.
+///
+/// # Errors
+/// When the blob is missing, damaged, or of another kind.
+pub(crate) fn picture_latents(
+    picture: &Picture,
+    blobs: &Blobs,
+) -> Result<Arc<Latents>, StoryError> {
+    let latents = from_blob(blobs, picture.memory)?.remove(&0);
+    latents.filter(|latents| latents.shape[0] == 1).ok_or_else(|| StoryError::Blob {
+        reason: "it holds no latents of a picture".to_owned(),
+        hash: picture.memory,
+    })
 }
 
 /// The takes before a take, oldest first.

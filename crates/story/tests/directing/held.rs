@@ -8,7 +8,7 @@ use shotstream_plan::held::Shares;
 use shotstream_story::edit::{Edit, Words};
 use shotstream_story::memory::{context_of, trace_of};
 use shotstream_story::picture::develop;
-use shotstream_story::record::{Kept, Member, Picture, PicturePin, Pin, Record};
+use shotstream_story::record::{Hash, Kept, Member, Picture, PicturePin, Pin, Record};
 use shotstream_story::replay::replay;
 use shotstream_story::shotstory::{export, import};
 use shotstream_story::store::Store;
@@ -226,6 +226,50 @@ fn what_cannot_be_held_is_refused() {
     assert_eq!(not_one.to_string(), expected);
     let large = develop(&vec![0; (16 << 20) + 1], &set.teller, set.store.blobs()).unwrap_err();
     assert_eq!(large.to_string(), "a picture has at most 16777216 bytes, found 16777217");
+}
+
+/// A journal in a story file with these blobs, taken in.
+fn take_in(journal: &str, blobs: &[&[u8]]) -> String {
+    let home = tempfile::tempdir().unwrap();
+    let store = Store::open(home.path()).unwrap();
+    let mut archive = tar::Builder::new(Vec::new());
+    let mut put = |name: &str, bytes: &[u8]| {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        archive.append_data(&mut header, name, bytes).unwrap();
+    };
+    let began = r#"{"did":"began","title":"","global":"","seed":0,"model":"","recipe":""}"#;
+    put("story.jsonl", format!("{began}\n{journal}\n").as_bytes());
+    blobs.iter().for_each(|bytes| put(&format!("blobs/{}", Hash::of(bytes)), bytes));
+    let file = archive.into_inner().unwrap();
+    import(&store, Cursor::new(file), 0).map_or_else(|error| error.to_string(), |_| "taken".into())
+}
+
+#[test]
+fn of_a_story_file_nothing_that_is_held_is_believed() {
+    let png = encode_png(&Frame::filled(4, 4, [1; 3])).unwrap();
+    let pictured = |number: u32, caption: &str, image: &[u8], memory: &[u8]| {
+        let (image, memory) = (Hash::of(image), Hash::of(memory));
+        format!(
+            r#"{{"did":"pictured","picture":{number},"caption":"{caption}","image":"{image}","small":"{image}","memory":"{memory}"}}"#
+        )
+    };
+    let text: &[u8] = b"no picture";
+    let refused = take_in(&pictured(1, "a fox", text, &png), &[text, &png]);
+    assert!(refused.starts_with("it is no picture ("), "{refused}");
+    let refused = take_in(&pictured(1, "a fox", &png, text), &[&png, text]);
+    assert!(refused.contains(&Hash::of(text).to_string()), "{refused}");
+    assert_eq!(take_in(&pictured(1, " ", &png, &png), &[&png]), "the caption is blank: record 2");
+    let second = take_in(&pictured(2, "a fox", &png, &png), &[&png]);
+    assert_eq!(second, "picture 1 was expected, 2 came: record 2");
+    let cast =
+        r#"{"did":"edited","edit":"x","line":[],"pins":[],"cast":[{"name":"A b","caption":"c"}]}"#;
+    assert!(take_in(cast, &[]).starts_with("a name has 1 to 32 letters"));
+    let unknown = r#"{"did":"edited","edit":"x","line":[],"pins":[],"pictures":[7]}"#;
+    assert_eq!(take_in(unknown, &[]), "there is no picture 7: record 2");
+    let known =
+        r#"{"did":"edited","edit":"x","line":[],"pins":[],"cast":[{"name":"a","caption":"c"}]}"#;
+    assert_eq!(take_in(known, &[]), "taken");
 }
 
 #[test]
