@@ -33,7 +33,8 @@ impl Request {
         let request = Self::deserialize(Value::Object(asked.clone())).map_err(|e| e.to_string())?;
         let read = serde_json::to_value(&request).map_err(|e| e.to_string())?;
         // What says nothing may be left out when it is written.
-        let says = |value: &Value| !value.is_null() && value.as_array().is_none_or(|it| !it.is_empty());
+        let says =
+            |value: &Value| !value.is_null() && value.as_array().is_none_or(|it| !it.is_empty());
         match asked.iter().find(|(name, value)| read.get(name).is_none() && says(value)) {
             Some((name, _)) => Err(format!("unknown field `{name}`")),
             None => Ok(request),

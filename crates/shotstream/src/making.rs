@@ -90,7 +90,7 @@ impl Making {
                 }
             }
             Event::Rewritten { shot, unknown_words, dropped_tokens, .. } => {
-                if let Some(text) = telling::unread(&unknown_words, dropped_tokens) {
+                if let Some(text) = telling::unread(&unknown_words, dropped_tokens, self.cut) {
                     self.progress.say(&format!("warning: shot {}: {text}", shot + 1));
                 }
             }

@@ -4,7 +4,10 @@ use std::{fs, path::Path};
 
 use burn::tensor::Device;
 use shotstream_models::{
-    bundle::{Bundle, BundleConfig}, networks::BurnNetworks, stored::StoredModel, taehv::Taehv,
+    bundle::{Bundle, BundleConfig},
+    networks::BurnNetworks,
+    stored::StoredModel,
+    taehv::Taehv,
     text::BurnTextEncoder,
 };
 use shotstream_plan::recipe::{Recipe, RecipeFile};

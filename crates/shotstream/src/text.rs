@@ -4,7 +4,7 @@ use std::{env, path::PathBuf};
 
 use burn::tensor::Device;
 use shotstream_models::text::{BurnTextEncoder, Cut, EmbeddingCache, Holding, Identity};
-use shotstream_plan::script::Script;
+use shotstream_plan::{recipe::Recipe, script::Script};
 
 use crate::{
     cli::{HoldingName, TextArgs, TextCacheArg, TextPrecision},
@@ -45,13 +45,18 @@ pub(crate) fn open(file: &ModelFile, args: &TextArgs) -> anyhow::Result<BurnText
 pub(crate) fn open_for(
     file: &ModelFile,
     args: &TextArgs,
-    script: &Script,
+    (script, recipe): (&Script, &Recipe),
 ) -> anyhow::Result<BurnTextEncoder> {
     let large = LARGE < parameters(file) && args.text_precision == TextPrecision::Stored;
     let usual = if large { HoldingName::Drop } else { HoldingName::Keep };
     let text = of(file, args, usual)?;
     if args.text_encoder.unwrap_or(usual) == HoldingName::Drop {
-        let prompts: Vec<_> = (0..script.shots.len()).map(|shot| script.prompt(shot)).collect();
+        let mut prompts = Vec::new();
+        for (number, shot) in script.shots.iter().enumerate() {
+            let later = shot.then.iter().map(|rewrite| &rewrite.caption);
+            let captions = std::iter::once(&shot.caption).chain(later);
+            prompts.extend(captions.map(|it| recipe.prompt(&script.global, number, it)));
+        }
         let prompts: Vec<_> =
             prompts.iter().map(|prompt| (script.global.as_str(), prompt.as_str())).collect();
         text.read_ahead(&prompts)?;

@@ -31,7 +31,7 @@ pub(crate) fn run(args: &GenerateArgs) -> anyhow::Result<()> {
     let channels = file.latent_channels();
     let given = args.noise.as_deref();
     let noise = given.map(|path| latents_file::read_noise(path, &plan, channels)).transpose()?;
-    let networks = file.networks(text::open_for(&file, &args.text, &script)?)?;
+    let networks = file.networks(text::open_for(&file, &args.text, (&script, &recipe))?)?;
     let networks = model::with_decoder(networks, &file, &args.decoder)?;
 
     let report = args.report.as_deref().map(WholeFile::create).transpose()?;

@@ -144,7 +144,7 @@ fn take(
         Event::Rewritten { shot, chunk, unknown_words, dropped_tokens, .. } => {
             let (shot, chunk) = (shot + 1, chunk + 1);
             line(&format!("shot {shot}: other words from chunk {chunk} on"));
-            if let Some(text) = telling::unread(&unknown_words, dropped_tokens) {
+            if let Some(text) = telling::unread(&unknown_words, dropped_tokens, cut) {
                 line(&format!("warning: shot {shot}: {text}"));
             }
         }
