@@ -57,14 +57,16 @@ impl Form {
         }
     }
 
-    /// Bytes of so many numbers.
+    /// Bytes of so many numbers; where there are more than can be counted, the most.
     pub(super) fn bytes(self, elements: usize) -> u64 {
-        match self {
-            Self::Plain(dtype) => elements as u64 * dtype.bitsize() as u64 / 8,
-            Self::Blocks(_) | Self::Rows(_) => {
-                let (numbers, bytes) = self.unit().unwrap_or((1, 0));
-                (elements / numbers.max(1)) as u64 * bytes as u64
+        match (self, self.unit()) {
+            (_, Some((numbers, bytes))) => {
+                ((elements / numbers.max(1)) as u64).saturating_mul(bytes as u64)
             }
+            (Self::Plain(dtype), None) => {
+                (elements as u64).saturating_mul(dtype.bitsize() as u64) / 8
+            }
+            (Self::Blocks(_) | Self::Rows(_), None) => 0,
         }
     }
 

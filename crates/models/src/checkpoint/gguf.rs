@@ -217,8 +217,9 @@ impl Lists<'_, '_> {
             return Err(Trouble::Corrupt(reason));
         }
         let bytes = self.take(length as usize)?.to_vec();
-        let no_text = |_| Trouble::Corrupt("a name is no UTF-8".to_owned());
-        String::from_utf8(bytes).map_err(no_text)
+        // A name is shown in errors, which are one line.
+        let name = String::from_utf8(bytes).ok().filter(|name| !name.contains(char::is_control));
+        name.ok_or_else(|| Trouble::Corrupt("a name is no plain text".to_owned()))
     }
 
     fn u32(&mut self) -> Result<u32, Trouble> {

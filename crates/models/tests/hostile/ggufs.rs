@@ -102,6 +102,7 @@ fn lists_that_cannot_be_followed_are_refused() {
             file(&[setting("general.alignment", 4, &3_u32.to_le_bytes())], &[], 64),
             "an alignment of 3 bytes",
         ),
+        (file(&[setting("a\nb", 0, &[0])], &[], 64), "a name is no plain text"),
         (
             file(&[setting(&"a".repeat(2000), 0, &[0])], &[], 64),
             "a name of 2000 bytes, at most 1024",
@@ -122,6 +123,7 @@ fn tensors_that_lie_nowhere_are_refused() {
         (one(&[u64::MAX, 2], F32, 0), format!("tensor w of F32 has the sides [{}, 2]", u64::MAX)),
         (one(&[1 << 62, 1], F32, 0), format!("tensor w of F32 has the sides [{}, 1]", 1_u64 << 62)),
         (one(&[31], Q8_0, 0), "tensor w of Q8_0 has the sides [31]".to_owned()),
+        (one(&[1 << 60], F32, 0), "tensor w at 0 does not lie in 128 bytes".to_owned()),
         (one(&[17], F32, 0), "tensor w at 0 does not lie in 128 bytes".to_owned()),
         (one(&[1], F32, 64), "tensor w at 64 does not lie in 128 bytes".to_owned()),
         (one(&[1], F32, 3), "tensor w at 3 does not lie in 128 bytes".to_owned()),
