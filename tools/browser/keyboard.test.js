@@ -22,7 +22,8 @@ const shows = (it) => {
   return Boolean(circle) && parseFloat(getComputedStyle(circle).strokeWidth) >= 3;
 };
 
-const named = (it) => `${it.tagName.toLowerCase()}${it.id ? `#${it.id}` : ""} ${it.getAttribute("aria-label") ?? it.textContent.trim().slice(0, 30)}`;
+/** What a control is called, and where: the page draws itself anew, so that elements do not last. */
+const named = (it) => `${it.closest("[id]")?.id} ${it.tagName.toLowerCase()} ${it.getAttribute("aria-label") ?? it.textContent.trim().slice(0, 30)}`;
 
 describe("the studio without a pointer", () => {
   let server, browser, page, complaints, id;
@@ -62,14 +63,15 @@ describe("the studio without a pointer", () => {
       await press("Tab");
       await page.evaluate(() => {
         const at = document.activeElement;
-        if (at === document.body || globalThis.reached.has(at)) return;
-        globalThis.reached.add(at);
-        if (!globalThis.shows(at)) globalThis.hidden.push(globalThis.named(at));
+        const name = globalThis.named(at);
+        if (at === document.body || globalThis.reached.has(name)) return;
+        globalThis.reached.add(name);
+        if (!globalThis.shows(at)) globalThis.hidden.push(name);
       });
     }
     return page.evaluate(() => ({
       count: globalThis.controls().length,
-      missed: globalThis.controls().filter((it) => !globalThis.reached.has(it)).map(globalThis.named),
+      missed: globalThis.controls().map(globalThis.named).filter((it) => !globalThis.reached.has(it)),
       hidden: globalThis.hidden,
     }));
   }
