@@ -11,7 +11,7 @@ FILM = sys.argv[2] if 2 < len(sys.argv) else "video.mp4"
 # The package wants a key even where the server has none.
 client = OpenAI(base_url=BASE_URL, api_key=os.environ.get("SHOTSTREAM_KEY", "none"))
 
-# The package sends a form. Several shots go as JSON: client.post("/videos", cast_to=Video, body={"shots": [...]}).
+# The package sends a form. Several shots go as JSON: client.post("/videos", cast_to=Video, body={"prompt": "A title", "shots": [...]}).
 prompt = "Wide shot: the red fox with a top hat walks through the snow by day."
 video = client.videos.create(prompt=prompt, seconds="4", extra_body={"seed": 3})
 print(f"{video.id}: {video.status}, {video.size}, {video.seconds} s")

@@ -27,7 +27,7 @@ use crate::error::ApiError;
 use crate::extract::Path;
 use crate::film::{Takes, film_of};
 use crate::hub::Hub;
-use crate::openapi::Refusals;
+use crate::openapi::{File, Refusals};
 
 /// A form that a film is exported in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
@@ -76,7 +76,7 @@ impl Export {
     responses((status = 200, description = "The file", content(
         (String = "text/vtt"), (String = "application/x-subrip"), (String = "text/plain"),
         (String = "application/xml"), (String = "application/json"),
-        (Vec<u8> = "image/gif"), (Vec<u8> = "image/png"),
+        (File = "image/gif"), (File = "image/png"),
     )), Refusals)
 )]
 pub(crate) async fn export(

@@ -4,8 +4,8 @@
 use axum::extract::rejection::{FormRejection, JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::StatusCode;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize as _, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use crate::error::ApiError;
@@ -46,6 +46,19 @@ pub(crate) struct Path<T>(pub(crate) T);
 #[derive(FromRequestParts)]
 #[from_request(via(axum::extract::Query), rejection(ApiError))]
 pub(crate) struct Query<T>(pub(crate) T);
+
+/// A whole number, as JSON may write one: 7, or 7.0.
+pub(crate) fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    whole_number(&value).ok_or_else(|| D::Error::custom("a whole number was expected"))
+}
+
+/// The whole number that a value is, if it is one and exactly that one.
+pub(crate) fn whole_number(value: &Value) -> Option<u64> {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    let exact = |number: &f64| (0.0..=EXACT).contains(number) && number.fract() == 0.0;
+    value.as_u64().or_else(|| value.as_f64().filter(exact).map(|number| number as u64))
+}
 
 macro_rules! refuse_with_its_text {
     ($($rejection:ty),*) => {$(

@@ -15,7 +15,7 @@ use tower_http::services::ServeFile;
 use crate::error::ApiError;
 use crate::extract::Path;
 use crate::hub::Hub;
-use crate::openapi::Refusals;
+use crate::openapi::{File, Refusals};
 use crate::protocol::MediaHeader;
 use crate::stream::{Cast, Shown};
 
@@ -34,8 +34,8 @@ pub(crate) enum Takes {
 #[utoipa::path(
     get, path = "/v1/stories/{id}/film.mp4", tag = "stories", params(("id" = String, Path)),
     responses(
-        (status = 200, description = "The film", body = Vec<u8>, content_type = "video/mp4"),
-        (status = 206, description = "A range of it", body = Vec<u8>, content_type = "video/mp4"),
+        (status = 200, description = "The film", body = File, content_type = "video/mp4"),
+        (status = 206, description = "A range of it", body = File, content_type = "video/mp4"),
         (status = 416, description = "There is no such range"),
         Refusals,
     )
@@ -53,8 +53,8 @@ pub(crate) async fn film(
     get, path = "/v1/stories/{id}/takes/{take}/film.mp4", tag = "stories",
     params(("id" = String, Path), ("take" = TakeId, Path, description = "Its number, from 1")),
     responses(
-        (status = 200, description = "The take", body = Vec<u8>, content_type = "video/mp4"),
-        (status = 206, description = "A range of it", body = Vec<u8>, content_type = "video/mp4"),
+        (status = 200, description = "The take", body = File, content_type = "video/mp4"),
+        (status = 206, description = "A range of it", body = File, content_type = "video/mp4"),
         (status = 416, description = "There is no such range"),
         Refusals,
     )
@@ -72,8 +72,8 @@ pub(crate) async fn take(
     get, path = "/v1/watch/{token}/film.mp4", tag = "watching", security(()),
     params(("token" = String, Path)),
     responses(
-        (status = 200, description = "The film", body = Vec<u8>, content_type = "video/mp4"),
-        (status = 206, description = "A range of it", body = Vec<u8>, content_type = "video/mp4"),
+        (status = 200, description = "The film", body = File, content_type = "video/mp4"),
+        (status = 206, description = "A range of it", body = File, content_type = "video/mp4"),
         (status = 416, description = "There is no such range"),
         Refusals,
     )
@@ -125,7 +125,7 @@ pub(crate) fn film_of(hub: &Hub, id: &str, takes: Takes) -> Result<PathBuf, ApiE
 #[utoipa::path(
     get, path = "/v1/stories/{id}/live.mp4", tag = "stories", params(("id" = String, Path)),
     responses(
-        (status = 200, description = "Fragments as they are made", body = Vec<u8>, content_type = "video/mp4"),
+        (status = 200, description = "Fragments as they are made", body = File, content_type = "video/mp4"),
         Refusals,
     )
 )]

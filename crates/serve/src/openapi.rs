@@ -5,12 +5,15 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use serde_json::{Value, json};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder, response::Response};
 use utoipa::{IntoResponses, Modify, OpenApi, ToSchema};
 
 use crate::door::COOKIE;
+use crate::exports::Export;
 use crate::protocol::ErrorBody;
+use crate::shapes::{Form, Order};
 
 /// What the document says beside its paths.
 #[derive(OpenApi)]
@@ -21,7 +24,7 @@ use crate::protocol::ErrorBody;
                        is in docs/PROTOCOL.md.",
         license(name = "MIT OR Apache-2.0")
     ),
-    components(schemas(Refusal)),
+    components(schemas(Refusal, Export, Form, Order)),
     modifiers(&Keys),
     security(("key" = []), ("cookie" = [])),
     tags(
@@ -163,4 +166,21 @@ pub(crate) struct PlacesSchema {
     cast: usize,
     /// The memory policy.
     policy: usize,
+}
+
+/// The bytes of a file.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
+#[expect(dead_code, reason = "describes a body that is passed through")]
+pub(crate) struct File(Vec<u8>);
+
+/// The document as this server serves it.
+pub(crate) fn document_of(described: utoipa::openapi::OpenApi, size: [usize; 2]) -> Value {
+    let mut document = serde_json::to_value(described).expect("a document is JSON");
+    // A video has the size that the model makes.
+    if let Some(schema) = document.pointer_mut("/components/schemas/NewVideo/properties/size") {
+        let [width, height] = size;
+        schema["enum"] = json!([format!("{width}x{height}"), null]);
+    }
+    document
 }

@@ -15,13 +15,14 @@ use utoipa::{IntoParams, ToSchema};
 use crate::error::ApiError;
 use crate::extract::{Json, Path, Query};
 use crate::hub::Hub;
-use crate::openapi::Refusals;
+use crate::openapi::{File, Refusals};
 
 /// What is told with a picture.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Brought {
     /// What it shows; the model reads it with the picture.
+    #[param(min_length = 1, max_length = 20_000, pattern = r"\S")]
     caption: String,
 }
 
@@ -44,7 +45,7 @@ pub(crate) struct BroughtPicture {
 #[utoipa::path(
     post, path = "/v1/stories/{id}/pictures", tag = "stories",
     params(("id" = String, Path), Brought),
-    request_body(content((Vec<u8> = "image/png"), (Vec<u8> = "image/jpeg"))),
+    request_body(content((File = "image/png"), (File = "image/jpeg"))),
     responses((status = 201, description = "It is kept", body = BroughtPicture), Refusals)
 )]
 pub(crate) async fn bring(
@@ -86,8 +87,8 @@ pub(crate) async fn bring(
 /// A small picture of a frame, or a picture that was brought.
 #[utoipa::path(
     get, path = "/v1/stories/{id}/pictures/{hash}", tag = "stories",
-    params(("id" = String, Path), ("hash" = String, Path, description = "As the story names it")),
-    responses((status = 200, description = "The picture", body = Vec<u8>, content_type = "image/png"), Refusals)
+    params(("id" = String, Path), ("hash" = String, Path, pattern = "^[0-9a-f]{64}$", description = "As the story names it")),
+    responses((status = 200, description = "The picture", body = File, content_type = "image/png"), Refusals)
 )]
 pub(crate) async fn look(
     State(hub): State<Arc<Hub>>,

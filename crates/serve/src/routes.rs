@@ -10,6 +10,7 @@ use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use axum::{Router, middleware};
 use serde::Serialize;
+use shotstream_story::camera::film_size;
 use shotstream_story::picture::MAX_BYTES;
 use tower_http::timeout::RequestBodyTimeoutLayer;
 use utoipa::{OpenApi as _, ToSchema};
@@ -19,11 +20,14 @@ use utoipa_axum::routes;
 use crate::error::ApiError;
 use crate::extract::Json;
 use crate::hub::Hub;
-use crate::openapi::{Document, Refusals};
+use crate::openapi::{Document, Refusals, document_of};
 use crate::{door, exports, film, page, pictures, socket, stories, videos};
 
 /// Bytes of an ordinary request at most.
 const MAX_BODY_BYTES: usize = 1 << 20;
+
+/// The kind of what the server counts.
+const METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// A request whose body pauses for so long is given up.
 const BODY_PATIENCE: Duration = Duration::from_secs(10);
@@ -31,7 +35,7 @@ const BODY_PATIENCE: Duration = Duration::from_secs(10);
 /// Addresses and what answers.
 pub(crate) fn router(hub: Arc<Hub>) -> Router {
     let (described, document) = described().split_for_parts();
-    let document = axum::Json(document);
+    let document = axum::Json(document_of(document, film_size(hub.recipe())));
     Router::new()
         .route("/", get(page::index))
         .route("/watch/{token}", get(page::index))
@@ -104,11 +108,13 @@ async fn ready(State(hub): State<Arc<Hub>>) -> (StatusCode, &'static str) {
 /// What the server counts, for Prometheus.
 #[utoipa::path(
     get, path = "/metrics", tag = "server",
-    responses((status = 200, description = "OpenMetrics", body = String), Refusals)
+    responses(
+        (status = 200, description = "OpenMetrics", body = String, content_type = METRICS),
+        Refusals,
+    )
 )]
 async fn metrics(State(hub): State<Arc<Hub>>) -> impl IntoResponse {
-    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], hub.metrics.text())
+    ([(header::CONTENT_TYPE, METRICS)], hub.metrics.text())
 }
 
 /// A model that is served.

@@ -1,7 +1,11 @@
 //! What goes in and out at `/v1/videos`, in the shape of the `OpenAI` API.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Schema, Type};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 /// A video as the API shows it.
 #[derive(Debug, Serialize, ToSchema)]
@@ -46,38 +50,68 @@ pub(crate) struct VideoList {
     pub(crate) has_more: bool,
 }
 
-/// What a video is asked for with; numbers may come as strings.
-#[derive(ToSchema)]
+/// What a video is asked for with.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 #[schema(as = NewVideo)]
 #[expect(dead_code, reason = "describes what forms and JSON are read for")]
 pub(crate) struct NewVideoSchema {
     /// Any: the model is what is served.
     model: Option<String>,
     /// What holds for the whole video; opens every prompt as it stands.
+    #[schema(max_length = 20_000)]
     global: Option<String>,
-    /// What it shows; needed where there are no `shots`.
-    #[schema(required = false)]
-    pub(crate) prompt: Option<String>,
+    /// What it shows; where there are `shots`, what it is called.
+    #[schema(min_length = 1, max_length = 20_000, pattern = r"\S")]
+    prompt: String,
     /// Its length, 4 where nothing is said.
-    #[schema(value_type = Option<String>)]
-    pub(crate) seconds: Option<String>,
-    /// Width and height, which are the model's.
-    pub(crate) size: Option<String>,
+    seconds: Option<SecondsSchema>,
+    /// Width and height.
+    size: Option<String>,
     /// The seed of the noise.
-    pub(crate) seed: Option<u64>,
-    /// Several shots in place of one.
-    pub(crate) shots: Option<Vec<NewShotSchema>>,
+    #[schema(format = "uint64", minimum = 0)]
+    seed: Option<u64>,
+    /// Several shots in place of one; in a form, as JSON.
+    #[schema(min_items = 1, max_items = 1000)]
+    shots: Option<Vec<NewShotSchema>>,
+}
+
+/// A length in seconds; a video has at least so many, in whole chunks.
+#[derive(Deserialize)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "describes what forms and JSON are read for")]
+pub(crate) enum SecondsSchema {
+    /// As a number.
+    Number(f64),
+    /// As the `OpenAI` API writes it.
+    Text(String),
+}
+
+impl PartialSchema for SecondsSchema {
+    fn schema() -> RefOr<Schema> {
+        let number = ObjectBuilder::new().schema_type(Type::Number);
+        let text = ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[1-9][0-9]?$"));
+        let number = number.minimum(Some(0.1)).maximum(Some(200.0));
+        OneOfBuilder::new().item(number).item(text).into()
+    }
+}
+
+impl ToSchema for SecondsSchema {
+    fn name() -> Cow<'static, str> {
+        "Seconds".into()
+    }
 }
 
 /// A shot of a video.
-#[derive(ToSchema)]
+#[derive(Deserialize, ToSchema)]
 #[schema(as = NewShot)]
 #[expect(dead_code, reason = "describes what forms and JSON are read for")]
 pub(crate) struct NewShotSchema {
     /// What it shows.
-    pub(crate) prompt: String,
+    #[schema(min_length = 1, max_length = 20_000, pattern = r"\S")]
+    prompt: String,
     /// Its length, 4 where nothing is said.
-    pub(crate) seconds: Option<String>,
+    seconds: Option<SecondsSchema>,
 }
 
 /// Other words for a video.
@@ -97,6 +131,7 @@ pub(crate) struct Listing {
     #[param(minimum = 1, maximum = 100)]
     pub(crate) limit: Option<usize>,
     /// The video before the first of them.
+    #[param(min_length = 1)]
     pub(crate) after: Option<String>,
     /// The newest or the oldest first.
     pub(crate) order: Option<Order>,

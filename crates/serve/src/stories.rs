@@ -17,9 +17,9 @@ use shotstream_story::store::fresh_name;
 use utoipa::ToSchema;
 
 use crate::error::ApiError;
-use crate::extract::{Json, Path};
+use crate::extract::{Json, Path, whole};
 use crate::hub::{Hub, now};
-use crate::openapi::Refusals;
+use crate::openapi::{File, Refusals};
 use crate::view::StoryView;
 
 /// The largest story file that is taken.
@@ -30,10 +30,14 @@ const MAX_FILE_BYTES: usize = 1 << 30;
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct NewStory {
     /// What people call it.
+    #[schema(max_length = 20_000)]
     title: String,
     /// What holds for the whole story; opens every prompt as it stands.
+    #[schema(max_length = 20_000)]
     global: String,
     /// The seed of every take that is given none.
+    #[serde(deserialize_with = "whole")]
+    #[schema(format = "uint64")]
     seed: u64,
 }
 
@@ -166,7 +170,7 @@ pub(crate) async fn watch(
 /// Carry a story away, with everything that belongs to it.
 #[utoipa::path(
     get, path = "/v1/stories/{id}/story.shotstory", tag = "stories", params(("id" = String, Path)),
-    responses((status = 200, description = "A story file", body = Vec<u8>, content_type = "application/x-tar"), Refusals)
+    responses((status = 200, description = "A story file", body = File, content_type = "application/x-tar"), Refusals)
 )]
 pub(crate) async fn export(
     State(hub): State<Arc<Hub>>,
@@ -185,7 +189,7 @@ pub(crate) async fn export(
 /// Take a story in from a story file.
 #[utoipa::path(
     post, path = "/v1/stories/import", tag = "stories",
-    request_body(content = Vec<u8>, content_type = "application/x-tar"),
+    request_body(content = File, content_type = "application/octet-stream"),
     responses((status = 201, description = "The story", body = StoryView), Refusals)
 )]
 pub(crate) async fn import(

@@ -12,10 +12,10 @@ use shotstream_story::record::Premise;
 use shotstream_story::tree::{Story, TakeState};
 
 use crate::error::ApiError;
-use crate::extract::{Json, Path, Query};
+use crate::extract::{Json, Path, Query, whole_number};
 use crate::film::{Takes, mp4};
 use crate::hub::{Hub, MOST_WAITING, now};
-use crate::openapi::Refusals;
+use crate::openapi::{File, Refusals};
 use crate::shapes::{
     Form, Listing, NewVideoSchema, Order, RemixSchema, Variant, Video, VideoError, VideoList,
 };
@@ -59,9 +59,8 @@ pub(crate) async fn create(
     let shots = shots(&hub, &asked)?;
     let seed = match asked.get("seed") {
         None | Some(Value::Null) => 0,
-        Some(seed) => seed
-            .as_u64()
-            .or_else(|| seed.as_str()?.trim().parse().ok())
+        Some(seed) => whole_number(seed)
+            .or_else(|| seed.as_str()?.parse().ok())
             .ok_or_else(|| ApiError::invalid("a whole number was expected").of("seed"))?,
     };
     check_size(&hub, &asked)?;
@@ -71,7 +70,9 @@ pub(crate) async fn create(
             global.as_str().ok_or_else(|| ApiError::invalid("a text was expected").of("global"))?
         }
     };
-    let premise = hub.checked_premise("", global, seed)?;
+    // With words of its own for every shot, the prompt is what the whole is called.
+    let title = if asked.contains_key("shots") { prompt(&asked)? } else { String::new() };
+    let premise = hub.checked_premise(&title, global, seed)?;
     Ok(Json(begin(&hub, &shots, premise)?))
 }
 
@@ -155,7 +156,8 @@ pub(crate) async fn list(
     }
     if let Some(after) = &asked.after {
         let place = ids.iter().position(|id| id == after);
-        let place = place.ok_or_else(|| ApiError::invalid("there is no such video").of("after"))?;
+        let place =
+            place.ok_or_else(|| ApiError::not_found("there is no such video").of("after"))?;
         ids.drain(..=place);
     }
     let limit = asked.limit.unwrap_or(20);
@@ -192,10 +194,10 @@ pub(crate) async fn remove(
     get, path = "/v1/videos/{id}/content", tag = "videos", params(("id" = String, Path), Variant),
     responses(
         (status = 200, description = "The film, or a picture", content(
-            (Vec<u8> = "video/mp4"),
-            (Vec<u8> = "image/png"),
+            (File = "video/mp4"),
+            (File = "image/png"),
         )),
-        (status = 206, description = "A range of the film", body = Vec<u8>, content_type = "video/mp4"),
+        (status = 206, description = "A range of the film", body = File, content_type = "video/mp4"),
         (status = 416, description = "There is no such range"),
         Refusals,
     )

@@ -95,7 +95,8 @@ class ShotstreamStory(Node):
     def make(self, captions, seconds, seed, server, key):
         server = Server(server, key)
         shots = [{"prompt": caption, "seconds": seconds} for caption in captions_of(captions)]
-        return finished(server, server.ask("POST", "/v1/videos", {"shots": shots, "seed": seed}))
+        asked = {"prompt": "A story of ComfyUI", "shots": shots, "seed": seed}
+        return finished(server, server.ask("POST", "/v1/videos", asked))
 
 
 class ShotstreamRemix(Node):

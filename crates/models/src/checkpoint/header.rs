@@ -68,6 +68,9 @@ pub(super) fn read(storage: &Storage<'_>, file: usize) -> Result<Header, Checkpo
 
 /// Whether tensors fill `size` bytes of data exactly.
 fn check(tensors: &[(String, Tensor)], size: u64) -> Result<(), String> {
+    if tensors.iter().any(|(name, _)| name.contains(char::is_control)) {
+        return Err("the name of a tensor is no plain text".to_owned());
+    }
     let mut places: Vec<_> = tensors.iter().collect();
     places.sort_by_key(|(_, tensor)| tensor.data_offsets);
     let mut end = 0;

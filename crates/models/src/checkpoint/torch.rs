@@ -178,6 +178,9 @@ fn places(storage: &Storage<'_>) -> Result<BTreeMap<String, Place>, String> {
         let Ok(name) = std::str::from_utf8(entry.file_path().as_bytes()).map(str::to_owned) else {
             return Err("the name of an entry is no UTF-8".to_owned());
         };
+        if name.contains(char::is_control) {
+            return Err("the name of an entry is no plain text".to_owned());
+        }
         let (wayfinder, method) = (entry.wayfinder(), entry.compression_method());
         let plain = method == CompressionMethod::STORE && !entry.flags().is_encrypted();
         let size = entry.uncompressed_size_hint();

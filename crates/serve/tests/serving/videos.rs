@@ -65,7 +65,8 @@ fn a_video_is_made_polled_and_downloaded() {
 fn a_video_may_have_several_shots_and_be_asked_for_with_a_form() {
     let server = Server::start();
     let shots = json!([{ "prompt": "one", "seconds": 2 }, { "prompt": "two", "seconds": "0.5" }]);
-    let video = server.post("/v1/videos", &json!({ "shots": shots, "seed": "7" })).json();
+    let video =
+        server.post("/v1/videos", &json!({ "prompt": "Both", "shots": shots, "seed": "7" })).json();
     let id = video["id"].as_str().unwrap().to_owned();
     completed(&server, &id);
     let story = server.get(&format!("/v1/stories/{id}")).json();
@@ -102,8 +103,9 @@ fn a_video_that_cannot_be_made_says_which_parameter_is_at_fault() {
     assert_eq!(param(json!({ "prompt": "a", "seed": 0.5 })), "seed");
     assert_eq!(param(json!({ "prompt": "a", "seed": 1e300 })), "seed");
     assert_eq!(param(json!({ "prompt": "a", "fps": 30 })), "fps");
-    assert_eq!(param(json!({ "shots": [] })), "shots");
-    assert_eq!(param(json!({ "shots": "[" })), "shots");
+    assert_eq!(param(json!({ "prompt": "a", "shots": [] })), "shots");
+    assert_eq!(param(json!({ "shots": [{ "prompt": "a" }] })), "prompt");
+    assert_eq!(param(json!({ "prompt": "a", "shots": "[" })), "shots");
     assert_eq!(param(json!({ "prompt": " " })), "none");
 }
 

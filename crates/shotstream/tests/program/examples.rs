@@ -14,6 +14,7 @@ use crate::fixture::{Home, root};
 fn examples() -> Vec<(String, Script)> {
     let entries = fs::read_dir(root().join("examples")).unwrap();
     let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.retain(|path| path.is_file());
     paths.sort();
     let read = |path: std::path::PathBuf| {
         let text = fs::read_to_string(&path).unwrap();
