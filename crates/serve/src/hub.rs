@@ -58,6 +58,9 @@ pub(crate) struct Hub {
     pub(crate) callers: Callers,
     pub(crate) slots: Arc<Semaphore>,
     pub(crate) num_slots: usize,
+    /// What a session's chunks take where nothing else runs, in thousandths of the time they are
+    /// shown.
+    strain_alone: usize,
     /// Slots that videos nobody directs may hold.
     video_slots: Arc<Semaphore>,
     /// Places of videos that wait for a slot.
@@ -98,6 +101,7 @@ impl Hub {
             metrics,
             slots: Arc::new(Semaphore::new(num_slots)),
             num_slots,
+            strain_alone: (1e3 * shown / alone) as usize,
             video_slots: Arc::new(Semaphore::new(num_slots.saturating_sub(1).max(1))),
             waiting: Arc::new(Semaphore::new(MOST_WAITING)),
             lines: AtomicUsize::new(0),
@@ -197,8 +201,10 @@ impl Hub {
         let strain = |live: &Arc<Live>| live.strain.load(Ordering::Relaxed) as usize;
         let strains: Vec<_> = lives.values().map(strain).collect();
         let (now, then) = (strains.len(), strains.len() + 1);
-        // What another session would make of the chunks of those that run.
-        if strains.iter().any(|strain| now * MOST_STRAIN < strain * then) {
+        // What another session would make of the chunks of those that run, by what they take now,
+        // and by what one takes alone where they have only begun.
+        let slowed = strains.iter().any(|strain| now * MOST_STRAIN < strain * then);
+        if 0 < now && (slowed || MOST_STRAIN < self.strain_alone * then) {
             return Err(refuse(format!(
                 "{now} stories are being directed, one more would slow them down"
             )));

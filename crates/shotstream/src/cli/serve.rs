@@ -30,8 +30,8 @@ pub(crate) struct ServeArgs {
     /// A page elsewhere that may use the server, as `https://host:port`; may be repeated.
     #[arg(long = "origin", value_name = "ORIGIN")]
     pub(crate) origins: Vec<String>,
-    /// Stories that may be directed at once. By default as many as the model keeps up with, which
-    /// is measured at the start.
+    /// Stories that may be directed at once; never more than the model keeps up with, which is
+    /// measured at the start and while they run.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) sessions: Option<u16>,
     /// Lines of directors and viewers that may be open at once.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! shotstream serve --open &
-//! cargo run --release -p shotstream-serve --example load -- 127.0.0.1:8080 --sessions 2 --viewers 50
+//! cargo run --release -p shotstream-serve --example sessions -- 127.0.0.1:8080 --sessions 2 --viewers 50
 //! ```
 //!
 //! One line of a table comes out. A player is imagined for every director: it shows 16 frames a
@@ -50,7 +50,7 @@ fn main() -> ExitCode {
     let asked = match asked(env::args().skip(1)) {
         Ok(asked) => asked,
         Err(wrong) => {
-            println!("{wrong}; load ADDRESS [--sessions N] [--viewers N] [--shots N] [--pid N]");
+            println!("{wrong}; sessions ADDRESS [--sessions N] [--viewers N] [--shots N] [--pid N]");
             return ExitCode::from(2);
         }
     };
