@@ -50,7 +50,9 @@ fn main() -> ExitCode {
     let asked = match asked(env::args().skip(1)) {
         Ok(asked) => asked,
         Err(wrong) => {
-            println!("{wrong}; sessions ADDRESS [--sessions N] [--viewers N] [--shots N] [--pid N]");
+            println!(
+                "{wrong}; sessions ADDRESS [--sessions N] [--viewers N] [--shots N] [--pid N]"
+            );
             return ExitCode::from(2);
         }
     };

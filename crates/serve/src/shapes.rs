@@ -71,9 +71,30 @@ pub(crate) struct NewVideoSchema {
     /// The seed of the noise.
     #[schema(format = "uint64", minimum = 0)]
     seed: Option<u64>,
-    /// Several shots in place of one; in a form, as JSON.
+    /// Several shots in place of one.
     #[schema(min_items = 1, max_items = 1000)]
     shots: Option<Vec<NewShotSchema>>,
+}
+
+/// The same in a form, where numbers are texts and `shots`, which may be there too, are JSON.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = NewVideoForm)]
+#[expect(dead_code, reason = "describes what forms and JSON are read for")]
+pub(crate) struct NewVideoFormSchema {
+    /// Any: the model is what is served.
+    model: Option<String>,
+    /// What holds for the whole video; opens every prompt as it stands.
+    #[schema(max_length = 20_000)]
+    global: Option<String>,
+    /// What it shows.
+    #[schema(min_length = 1, max_length = 20_000, pattern = r"\S")]
+    prompt: String,
+    /// Its length, 4 where nothing is said.
+    #[schema(pattern = "^[1-9][0-9]?$")]
+    seconds: Option<String>,
+    /// The seed of the noise.
+    #[schema(pattern = "^[0-9]{1,19}$")]
+    seed: Option<String>,
 }
 
 /// A length in seconds; a video has at least so many, in whole chunks.

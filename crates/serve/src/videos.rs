@@ -17,7 +17,8 @@ use crate::film::{Takes, mp4};
 use crate::hub::{Hub, MOST_WAITING, now};
 use crate::openapi::{File, Refusals};
 use crate::shapes::{
-    Form, Listing, NewVideoSchema, Order, RemixSchema, Variant, Video, VideoError, VideoList,
+    Form, Listing, NewVideoFormSchema, NewVideoSchema, Order, RemixSchema, Variant, Video,
+    VideoError, VideoList,
 };
 use crate::stories::Deleted;
 
@@ -38,7 +39,7 @@ const MOST_LISTED: usize = 100;
     post, path = "/v1/videos", tag = "videos",
     request_body(content(
         (NewVideoSchema = "application/json"),
-        (NewVideoSchema = "multipart/form-data"),
+        (NewVideoFormSchema = "multipart/form-data"),
     )),
     responses((status = 200, description = "It is queued", body = Video), Refusals)
 )]
