@@ -197,7 +197,7 @@ def bodies(target, report):
     ]:
         post(name, refused, "/v1/videos", body, heads)
     for query in ("limit=-1", "limit=99999999999999999999", "limit=x", "after=none", "order=" + "x" * 5_000, "%ff=%ff", "limit=1&limit=2"):
-        report.status(area, f"/v1/videos?{query[:30]}", [200, 400, 422], request(target, "GET", f"/v1/videos?{query}"))
+        report.status(area, f"/v1/videos?{query[:30]}", [200, 400, 404, 422], request(target, "GET", f"/v1/videos?{query}"))
     story = request(target, "POST", "/v1/stories", {"seed": 2**64 - 1, "title": "\0\u202e\U0001f98a", "global": "\0"})
     report.status(area, "/v1/stories: the largest seed, and characters nobody sees", [201, 400, 422], story)
     if story.status == 201:

@@ -1,7 +1,7 @@
 """Goldens of files of llama.cpp.
 
     pip install -r tools/goldens/requirements.txt
-    python tools/goldens/gguf_files.py     # writes testdata/gguf/*
+    python tools/goldens/gguf_files.py     # writes testdata/gguf_files/*
 
 `blocks.gguf` has a tensor of every type that is read: random blocks, whose scales are small. What
 they stand for, as the package `gguf` unpacks them, is in `blocks.safetensors`. `umt5.gguf` is a
@@ -16,7 +16,7 @@ import numpy as np
 from gguf.quants import dequantize, quantize
 from safetensors.numpy import save_file
 
-OUT = pathlib.Path(__file__).resolve().parents[2] / "testdata" / "gguf"
+OUT = pathlib.Path(__file__).resolve().parents[2] / "testdata" / "gguf_files"
 TYPES = gguf.GGMLQuantizationType
 
 VOCAB, DIM, WIDTH, FFN, HEADS, LAYERS, BUCKETS = 40, 32, 32, 64, 2, 2, 8

@@ -23,7 +23,7 @@ const SIZES: Umt5Config = Umt5Config {
 };
 
 fn golden(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/gguf").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/gguf_files").join(name)
 }
 
 #[test]

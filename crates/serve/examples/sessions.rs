@@ -165,7 +165,11 @@ fn direct(server: &str, story: &str, shots: usize) -> Told {
 
 fn try_direct(server: &str, story: &str, shots: usize, told: &mut Told) -> Result<(), String> {
     let say = |error: tungstenite::Error| error.to_string();
-    let mut line = open(server, &format!("/v1/stories/{story}/direct?format=fmp4"))?;
+    let mut line = open(
+        server,
+        &format!("/v1/stories/{story}/direct?format=fmp4"),
+        Duration::from_millis(10),
+    )?;
     let mut player = Imagined::default();
     let (mut appended, mut finished, mut came) = (0, 0, None);
     let mut started: Option<Instant> = None;
@@ -257,7 +261,7 @@ impl Imagined {
 
 /// Watch until the directors are done; how many frames came.
 fn watch_for(server: &str, token: &str) -> Result<u64, String> {
-    let mut line = open(server, &format!("/v1/watch/{token}?format=fmp4"))?;
+    let mut line = open(server, &format!("/v1/watch/{token}?format=fmp4"), Duration::from_secs(1))?;
     let (mut first, mut last) = (None, 0);
     while !DONE.load(Ordering::Acquire) {
         match line.read() {
@@ -276,12 +280,14 @@ fn watch_for(server: &str, token: &str) -> Result<u64, String> {
     Ok(last + first.unwrap_or_default())
 }
 
-fn open(server: &str, path: &str) -> Result<Line, String> {
+/// A line that says at least every `patience` that nothing came. Viewers are many and have some: it
+/// is not the server that should be busy with their looking.
+fn open(server: &str, path: &str, patience: Duration) -> Result<Line, String> {
     let stream = TcpStream::connect(server).map_err(|error| error.to_string())?;
     let (line, _) = tungstenite::client(format!("ws://{server}{path}"), stream)
         .map_err(|error| error.to_string())?;
-    let patience = line.get_ref().set_read_timeout(Some(Duration::from_millis(10)));
-    patience.map_err(|error| error.to_string())?;
+    let set = line.get_ref().set_read_timeout(Some(patience));
+    set.map_err(|error| error.to_string())?;
     Ok(line)
 }
 

@@ -1,12 +1,13 @@
 //! What handlers read from a request; where it cannot be read, the error has the form of every
 //! other.
 
-use axum::extract::rejection::{FormRejection, JsonRejection, PathRejection, QueryRejection};
+use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, FormRejection, PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Request};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize as _, Deserializer, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::error::ApiError;
 
@@ -18,11 +19,19 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        let axum::Json(object) =
-            axum::Json::<Map<String, Value>>::from_request(request, state).await?;
-        serde_json::from_value(Value::Object(object))
-            .map(Self)
-            .map_err(|error| ApiError::invalid(error.to_string()))
+        let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        let kind = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default().trim();
+        if !kind.eq_ignore_ascii_case("application/json") {
+            let message = format!("application/json was expected, {kind:?} came");
+            let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+            return Err(ApiError::new(status, "invalid_request_error", message));
+        }
+        let body = Bytes::from_request(request, state).await?;
+        if body.trim_ascii_start().first() != Some(&b'{') {
+            return Err(ApiError::invalid("an object was expected"));
+        }
+        let read = serde_json::from_slice(&body);
+        read.map(Self).map_err(|error| ApiError::invalid(error.to_string()))
     }
 }
 
@@ -75,4 +84,4 @@ macro_rules! refuse_with_its_text {
     )*};
 }
 
-refuse_with_its_text!(FormRejection, JsonRejection, PathRejection, QueryRejection);
+refuse_with_its_text!(BytesRejection, FormRejection, PathRejection, QueryRejection);

@@ -309,12 +309,14 @@ pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-/// Tell a shot to nobody, twice, and measure the second.
+/// Tell shots to nobody and measure all but the first, which warms up. The quickest counts: what
+/// else the machine does can only slow a shot down.
 fn frames_per_second_alone(teller: &dyn Teller) -> Result<f64, StoryError> {
-    let (commands, receiver) = sync_channel(3);
+    const SHOTS: usize = 3;
+    let (commands, receiver) = sync_channel(SHOTS);
     let (sender, events) = channel(2);
-    for _ in 0..2 {
-        // The channel has room for both.
+    for _ in 0..SHOTS {
+        // The channel has room for all of them.
         let _ = commands.try_send(Command::add_shot("warming up"));
     }
     drop(commands);
@@ -322,15 +324,18 @@ fn frames_per_second_alone(teller: &dyn Teller) -> Result<f64, StoryError> {
         scope.spawn(move || {
             teller.tell(&mut StoryState::default(), &receiver, &sender, &Meter::default())
         });
-        let (mut start, mut made) = (Instant::now(), 0);
+        let (mut start, mut quickest) = (Instant::now(), 0.0_f64);
         for event in events {
             match event {
-                Event::ShotFinished { shot: 0, .. } => start = Instant::now(),
-                Event::ShotFinished { frames, .. } => made = frames,
+                Event::ShotFinished { shot, frames, .. } => {
+                    let rate = frames as f64 / start.elapsed().as_secs_f64();
+                    quickest = if shot == 0 { quickest } else { quickest.max(rate) };
+                    start = Instant::now();
+                }
                 Event::Failed { error } => return Err(error.into()),
                 _ => {}
             }
         }
-        Ok(made as f64 / start.elapsed().as_secs_f64())
+        Ok(quickest)
     })
 }

@@ -72,7 +72,7 @@ fn fuzz_pickle() {
 
 #[test]
 fn fuzz_gguf() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/gguf");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/gguf_files");
     let whole = fs::read(root.join("blocks.gguf")).unwrap();
     // The lists end where the names of the tensors do.
     let last = whole.windows(4).rposition(|four| four == b"bf16").unwrap();

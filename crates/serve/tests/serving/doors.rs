@@ -127,6 +127,10 @@ fn strange_paths_and_bodies_have_the_right_status() {
     }
     assert_eq!(server.post("/v1/stories", &json!({ "unknown": 1 })).status, 400);
     assert_eq!(server.post("/v1/stories", &json!(["title", "global", 5])).status, 400);
+    let json = ["content-type: application/json"];
+    let twice = br#"{"title": "one", "title": "two"}"#;
+    assert_eq!(server.send("POST /v1/stories", &json, twice).status, 400);
+    assert_eq!(server.send("POST /v1/stories", &[], b"{}").status, 415);
     let long = json!({ "global": "x".repeat(30_000) });
     assert_eq!(server.post("/v1/stories", &long).status, 400);
     assert_eq!(server.post("/v1/stories", &json!({ "global": "x".repeat(2 << 20) })).status, 413);
