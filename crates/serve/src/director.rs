@@ -307,6 +307,8 @@ impl Director {
         self.hub.metrics.frames.inc_by(frames.len() as u64);
         match first {
             Some(first) => self.hub.metrics.first_frame(first),
+            // Where nobody watches, nothing can stutter.
+            None if self.pace == Pace::Free => {}
             None => {
                 let fps = f64::from(self.hub.recipe().frames_per_second());
                 let shown = Duration::from_secs_f64(frames.len() as f64 / fps);

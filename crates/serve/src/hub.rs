@@ -34,9 +34,13 @@ use crate::view::StreamView;
 /// The share of the machine that sessions may plan on using.
 const USABLE: f64 = 0.8;
 
-/// One more session is admitted while every chunk, slowed down by it, would still be made in this
-/// many thousandths of the time it is shown.
-const MOST_STRAIN: usize = 950;
+/// What all sessions together may take of the time they are shown, in thousandths, by what one
+/// takes alone.
+const MOST_TOGETHER: usize = 950;
+
+/// What a chunk of a running session may take of the time it is shown, in thousandths, if another
+/// session is to be admitted.
+const MOST_STRAIN: usize = 750;
 
 /// Videos that may wait for a slot.
 pub(crate) const MOST_WAITING: usize = 64;
@@ -201,10 +205,8 @@ impl Hub {
         let strain = |live: &Arc<Live>| live.strain.load(Ordering::Relaxed) as usize;
         let strains: Vec<_> = lives.values().map(strain).collect();
         let (now, then) = (strains.len(), strains.len() + 1);
-        // What another session would make of the chunks of those that run, by what they take now,
-        // and by what one takes alone where they have only begun.
-        let slowed = strains.iter().any(|strain| now * MOST_STRAIN < strain * then);
-        if 0 < now && (slowed || MOST_STRAIN < self.strain_alone * then) {
+        let slow = strains.iter().any(|strain| MOST_STRAIN < *strain);
+        if 0 < now && (slow || MOST_TOGETHER < self.strain_alone * then) {
             return Err(refuse(format!(
                 "{now} stories are being directed, one more would slow them down"
             )));
