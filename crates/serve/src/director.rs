@@ -120,8 +120,13 @@ impl Director {
                 break;
             }
             let patience = if self.running.is_some() { LOOK } else { IDLE };
-            if self.running.is_none() && self.begin() {
-                continue;
+            if self.running.is_none() {
+                if self.begin() {
+                    continue;
+                }
+                // What chunks took when others were made besides says nothing any more.
+                self.strain = Strain::default();
+                self.live.strain.store(0, Ordering::Relaxed);
             }
             let mut letter = letters.recv_timeout(patience);
             while let Ok((ask, answer)) = letter {

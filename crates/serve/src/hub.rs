@@ -36,7 +36,7 @@ const USABLE: f64 = 0.8;
 
 /// What all sessions together may take of the time they are shown, in thousandths, by what one
 /// takes alone.
-const MOST_TOGETHER: usize = 950;
+const MOST_TOGETHER: usize = 800;
 
 /// What a chunk of a running session may take of the time it is shown, in thousandths, if another
 /// session is to be admitted.
