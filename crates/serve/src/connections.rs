@@ -21,7 +21,7 @@ use tokio::time::sleep;
 
 use crate::hub::Hub;
 
-/// A connection that says nothing for so long before a request is whole is closed.
+/// A connection that begins a request and does not finish its head for so long is closed.
 const HEAD_PATIENCE: Duration = Duration::from_secs(15);
 
 /// Bytes of a request's head at most.
