@@ -122,11 +122,11 @@ def _end_of(head, start):
     return -1 if b"\r\ntransfer-encoding: chunked" in head else float("inf")
 
 
-def raw(target, data, timeout=PATIENCE, source=None):
+def raw(target, data, timeout=PATIENCE):
     """Send bytes as they are and read the answer."""
     start = time.monotonic()
     try:
-        connection = connect(target, source, timeout)
+        connection = connect(target, None, timeout)
     except OSError:
         return Answer(None, closed=True)
     with connection:
@@ -184,15 +184,15 @@ def request(target, method, path, body=b"", heads=(), key=True, timeout=PATIENCE
     if isinstance(body, (dict, list)):
         body, heads = json.dumps(body).encode(), ["Content-Type: application/json", *heads]
     lines = [f"{method} {path} HTTP/1.1", f"Host: {target.address}", "Connection: close", f"Content-Length: {len(body)}"]
-    lines += [*(target.bearer() if key else []), *heads]
+    lines += [*target.bearer(), *heads]
     return raw(target, "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body, timeout)
 
 
-def upgrade(target, path, heads=(), key=True, receive_buffer=None):
+def upgrade(target, path, heads=(), receive_buffer=None):
     """A connection that speaks WebSocket from now on, and the server's answer."""
     nonce = base64.b64encode(os.urandom(16)).decode()
     lines = [f"GET {path} HTTP/1.1", f"Host: {target.address}", "Upgrade: websocket", "Connection: Upgrade",
-             "Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {nonce}", *(target.bearer() if key else []), *heads]
+             "Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {nonce}", *target.bearer(), *heads]
     connection = connect(target, receive_buffer=receive_buffer)
     connection.sendall("\r\n".join(lines).encode() + b"\r\n\r\n")
     head = b""

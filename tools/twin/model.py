@@ -46,7 +46,7 @@ class Model:
             weights = {name: file.get_tensor(name).float() for name in file.keys()}
         self.config = json.loads(header["config"])
         self.recipe = self.config["recipe"]
-        for key, known in (("memory", "spread"), ("context_captions", "own")):
+        for key, known in (("memory", "spread"), ("context_captions", "own"), ("shot_label", "numbered"), ("sink_latent_frames", 0)):
             found = self.recipe.get(key, known)
             assert found == known, f"recipe.{key} is {found}, the twin knows {known} only: {path}"
         self.words = Words(header["tokenizer"], self.config["dit"]["text_len"])

@@ -44,12 +44,6 @@ pub enum ChatError {
         /// What was given.
         found: String,
     },
-    /// A safe connection is asked for, and this build has none.
-    #[error("this build speaks plain http only, build it with `--features https`: {url}")]
-    NoTls {
-        /// Where.
-        url: String,
-    },
     /// The key cannot be sent.
     #[error("the key holds characters that no header can hold")]
     Key,
@@ -153,18 +147,14 @@ pub(crate) fn ask(
 
 fn url(endpoint: &Endpoint) -> Result<String, ChatError> {
     let base = endpoint.base_url.trim().trim_end_matches('/');
-    let safe = base.starts_with("https://");
-    if !safe && !base.starts_with("http://") {
+    if !base.starts_with("https://") && !base.starts_with("http://") {
         return Err(ChatError::Address { found: endpoint.base_url.clone() });
     }
     let url = format!("{base}/chat/completions");
     if url.parse::<ureq::http::Uri>().is_err() {
         return Err(ChatError::Address { found: endpoint.base_url.clone() });
     }
-    match safe && !cfg!(feature = "https") {
-        true => Err(ChatError::NoTls { url }),
-        false => Ok(url),
-    }
+    Ok(url)
 }
 
 fn send(

@@ -211,13 +211,6 @@ fn an_address_that_cannot_be_asked_is_named() {
         at("http://my host/v1"),
         "expected an address such as http://localhost:11434/v1, found 'http://my host/v1'"
     );
-    if !cfg!(feature = "https") {
-        assert_eq!(
-            at("https://chat.example/v1"),
-            "this build speaks plain http only, build it with `--features https`: \
-             https://chat.example/v1/chat/completions"
-        );
-    }
 }
 
 #[test]

@@ -39,9 +39,12 @@ where
         Self { text, denoiser, meter, entries, capacity, global }
     }
 
-    /// The same for a story with a global caption.
-    pub(crate) fn under(self, global: &str) -> Self {
-        Self { global: global.to_owned(), ..self }
+    /// Read what follows under this global caption.
+    pub(crate) fn go_under(&mut self, global: &str) {
+        if self.global != global {
+            self.entries.clear();
+            self.global = global.to_owned();
+        }
     }
 
     /// The prompt, computed only when it is not here.

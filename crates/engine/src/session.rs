@@ -98,8 +98,7 @@ where
             settings,
             schedule: Schedule::of(&settings.recipe),
             denoiser,
-            prompts: PromptCache::new(networks.text, denoiser, meter, reach + 2)
-                .under(&story.global),
+            prompts: PromptCache::new(networks.text, denoiser, meter, reach + 2),
             inbox: Inbox::new(commands),
             events,
             decoding,
@@ -223,6 +222,7 @@ where
                     continue;
                 }
             };
+            self.prompts.go_under(&story.global);
             let text = self.announce(&shot)?;
             let (context, seen) = self.recall(story, &shot)?;
             self.start_decoding(story, &shot, request.known.max(free))?;

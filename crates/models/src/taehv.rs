@@ -76,8 +76,6 @@ struct Stage {
 #[derive(Clone, Debug)]
 struct MemoryBlock {
     convs: [Conv; 3],
-    /// Pointwise, where the width changes.
-    skip: Option<Conv>,
 }
 
 /// A convolution that keeps the size of a picture.
@@ -110,11 +108,7 @@ impl MemoryBlock {
         let both = Tensor::cat(vec![frames.clone(), before], 1);
         let [first, second, third] = &self.convs;
         let change = third.forward(relu(second.forward(relu(first.forward(both)))));
-        let kept = match &self.skip {
-            Some(skip) => skip.forward(frames),
-            None => frames,
-        };
-        relu(change + kept)
+        relu(change + frames)
     }
 }
 
@@ -149,6 +143,7 @@ impl Taehv {
         let mut reader = Reader { weights: &weights, device, read: Vec::new() };
         let first = reader.conv(1, "", true)?;
         let [mut width, latent_channels, ..] = first.weight.dims();
+        reader.expect(&first, 1, "", [width, latent_channels, 3])?;
         let mut stages = Vec::with_capacity(TIMES.len());
         let mut index = 3;
         for times in TIMES {
@@ -218,16 +213,8 @@ impl Reader<'_> {
                 self.expect(&conv, entry, &inside, [width, inputs, 3])?;
                 convs.push(conv);
             }
-            let skip = self.name(entry, "skip.", "weight");
-            let skip = match self.weights.shape(&skip) {
-                Some(_) => Some(self.conv(entry, "skip.", false)?),
-                None => None,
-            };
-            if let Some(skip) = &skip {
-                self.expect(skip, entry, "skip.", [width, width, 1])?;
-            }
             let [first, second, third] = &convs[..] else { unreachable!("three were read") };
-            blocks.push(MemoryBlock { convs: [first, second, third].map(Clone::clone), skip });
+            blocks.push(MemoryBlock { convs: [first, second, third].map(Clone::clone) });
         }
         // The enlargement between has no weights.
         let (grow_at, project_at) = (*index + BLOCKS + 1, *index + BLOCKS + 2);

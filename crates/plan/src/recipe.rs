@@ -299,6 +299,11 @@ impl Recipe {
         LatentFrames(self.file.sink_latent_frames)
     }
 
+    /// How shots are called in prompts.
+    pub fn shot_label(&self) -> ShotLabel {
+        self.file.shot_label
+    }
+
     /// What the text encoder reads for a shot, counted from 0.
     pub fn prompt(&self, global: &str, shot: usize, caption: &str) -> String {
         match self.file.shot_label {

@@ -101,15 +101,7 @@ fn write_context(
             "  remembers nothing: {frames} null frames at positions {positions}, phase 0, own caption"
         );
     }
-    for group in context.pictures.chunk_by(usize::eq) {
-        let first = context.pictures.partition_point(|picture| *picture < group[0]);
-        let slot = &context.slots[first];
-        let positions = slot.position as usize..slot.position as usize + group.len();
-        let at = at_positions(&positions);
-        writeln!(out, "  is shown picture {} at {at}, phase {}", group[0], slot.phase)?;
-    }
-    let slots = &context.slots[context.pictures.len()..];
-    let pairs: Vec<_> = context.frames.iter().zip(slots).collect();
+    let pairs: Vec<_> = context.frames.iter().zip(&context.slots).collect();
     for group in pairs.chunk_by(|(a, _), (b, _)| a.shot == b.shot && words_of(a) == words_of(b)) {
         let (frame, slot) = group[0];
         let frames: Vec<_> = group.iter().map(|(frame, _)| frame.frame.to_string()).collect();

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::{Digest, Found, PullError, Wanted, store::link};
 
 /// The list of what a folder holds and where it came from.
-pub const LIST: &str = "pulled.json";
+const LIST: &str = "pulled.json";
 
 /// Refuse a folder in which something that is no link is in the way of a file.
 ///
@@ -26,7 +26,7 @@ pub fn check(folder: &Path, wanted: &[Wanted]) -> Result<(), PullError> {
     }
 }
 
-/// Link every file to its place, and note it in the [`LIST`]. `files` are what was found and where
+/// Link every file to its place, and note it in the list. `files` are what was found and where
 /// it lies now.
 ///
 /// # Errors

@@ -3,7 +3,11 @@
 use std::{env, fs, path::PathBuf, time::Duration};
 
 use hf_hub::Cache;
-use ureq::{Agent, Body, config::RedirectAuthHeaders, http::Response};
+use ureq::{
+    Agent, Body,
+    config::RedirectAuthHeaders,
+    http::{Response, StatusCode},
+};
 
 use crate::{
     PullError, Step, Wanted,
@@ -14,6 +18,9 @@ use crate::{
 
 /// Who is asked where nothing else is said.
 const ENDPOINT: &str = "https://huggingface.co";
+
+/// No file is larger; the sizes of all of ours together can still be counted.
+const MOST_BYTES: u64 = 1 << 60;
 
 /// How often the hub may lead to another of its own addresses.
 const MOST_TURNS: usize = 5;
@@ -129,13 +136,26 @@ impl Hub {
         let missing = found.iter().filter(|found| found.is_none()).count();
         match wanted.iter().zip(&found).find(|(_, found)| found.is_none()) {
             None => Ok(found.into_iter().flatten().collect()),
-            Some((first, _)) => Err(PullError::Offline {
-                count: missing,
-                file: first.file.to_owned(),
-                repo: first.repo.to_owned(),
-                revision: first.revision.clone(),
-                cache: self.cache(),
-            }),
+            Some((first, _)) => Err(self.nobody_is_asked(first, missing)),
+        }
+    }
+
+    /// That the hub would have to be asked for `count` files, `wanted` the first, and may not be.
+    fn nobody_is_asked(&self, wanted: &Wanted, count: usize) -> PullError {
+        PullError::Offline {
+            count,
+            file: wanted.file.to_owned(),
+            repo: wanted.repo.to_owned(),
+            revision: wanted.revision.clone(),
+            cache: self.cache(),
+        }
+    }
+
+    /// Refuse to ask the hub for a file where it may not be asked.
+    pub(crate) fn may_ask_for(&self, wanted: &Wanted) -> Result<(), PullError> {
+        match self.offline {
+            true => Err(self.nobody_is_asked(wanted, 1)),
+            false => Ok(()),
         }
     }
 
@@ -190,7 +210,7 @@ impl Hub {
             };
             let status = response.status();
             if !status.is_success() && !status.is_redirection() {
-                return Err(of_status(status.as_u16(), wanted, url));
+                return Err(of_status(&response, wanted, url));
             }
             let next = header("location").filter(|_| status.is_redirection());
             let (commit, linked) = (header("x-repo-commit"), header("x-linked-etag"));
@@ -212,6 +232,7 @@ impl Hub {
                 }
             };
             let size = size.and_then(|size| size.parse().ok());
+            let size = size.filter(|size| *size <= MOST_BYTES);
             let (Some(commit), Some(tag), Some(size)) = (commit, tag, size) else {
                 return Err(incomplete("no commit, no digest or no size", url));
             };
@@ -249,8 +270,12 @@ impl Hub {
 
 /// Bytes of the whole of what a range was asked of.
 fn range_size(response: &Response<Body>) -> Option<String> {
-    let range = response.headers().get("content-range")?.to_str().ok()?;
-    range.rsplit_once('/').map(|(_, size)| size.to_owned())
+    let header = |name| response.headers().get(name)?.to_str().ok();
+    // Who knows no ranges answers with all of it.
+    if response.status() == StatusCode::OK {
+        return header("content-length").map(str::to_owned);
+    }
+    header("content-range")?.rsplit_once('/').map(|(_, size)| size.to_owned())
 }
 
 /// The refusal of an answer that does not say what a file is.
@@ -275,7 +300,8 @@ fn is_yes(value: &str) -> bool {
 }
 
 /// What a status that is none of success means.
-pub(crate) fn of_status(status: u16, wanted: &Wanted, url: &str) -> Trouble {
+pub(crate) fn of_status(response: &Response<Body>, wanted: &Wanted, url: &str) -> Trouble {
+    let status = response.status().as_u16();
     let (file, repo) = (wanted.file.to_owned(), wanted.repo.to_owned());
     let url = url.to_owned();
     match status {
@@ -284,7 +310,11 @@ pub(crate) fn of_status(status: u16, wanted: &Wanted, url: &str) -> Trouble {
             let revision = wanted.revision.clone();
             Trouble::Final(PullError::Absent { status, file, repo, revision, url })
         }
-        _ => Trouble::Again(Again::new(format!("status {status}"))),
+        _ => {
+            let seconds = response.headers().get("retry-after").and_then(|it| it.to_str().ok());
+            let wish = seconds.and_then(|seconds| seconds.parse().ok()).map(Duration::from_secs);
+            Trouble::Again(Again::new(format!("status {status}")).after(wish))
+        }
     }
 }
 

@@ -65,6 +65,11 @@ impl Again {
     pub(crate) fn new(reason: impl fmt::Display) -> Self {
         Self { reason: reason.to_string(), wish: None, came: false }
     }
+
+    /// The same where the hub wants us to wait.
+    pub(crate) fn after(self, wish: Option<Duration>) -> Self {
+        Self { wish, ..self }
+    }
 }
 
 impl From<PullError> for Trouble {
@@ -114,7 +119,7 @@ pub(crate) fn patiently<T>(
             let (reason, url) = (again.reason, url.to_owned());
             return Err(PullError::Unreachable { attempts: failures, reason, url });
         }
-        let wait = again.wish.unwrap_or_else(|| patience.wait(failures)).min(LONGEST_WISH);
+        let wait = again.wish.unwrap_or_default().max(patience.wait(failures)).min(LONGEST_WISH);
         tell(Step::Again { reason: &again.reason, wait });
         thread::sleep(wait);
     }
@@ -136,6 +141,7 @@ impl Hub {
     ) -> Result<PathBuf, PullError> {
         let Found { wanted, blob, .. } = found;
         if !found.is_whole() {
+            self.may_ask_for(wanted)?;
             let _lock = blob.lock(wanted)?;
             // Another program may have been quicker.
             if !found.is_whole() {
@@ -250,8 +256,10 @@ impl Hub {
         }
         let response = request.call().map_err(|error| again(&error))?;
         let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+        let mut passed = 0;
         match response.status() {
-            StatusCode::OK if start == 0 => {}
+            // Whoever knows no ranges sends all of it, and what is here is passed over.
+            StatusCode::OK => passed = start,
             StatusCode::PARTIAL_CONTENT => {
                 let range = header("content-range").unwrap_or_default();
                 let expected = format!("bytes {start}-{}/{}", found.size - 1, found.size);
@@ -259,17 +267,11 @@ impl Hub {
                     return Err(again(&format!("the range '{range}', expected '{expected}'")));
                 }
             }
-            StatusCode::OK => return Err(again(&"the whole file where its end was asked for")),
-            status => {
-                let seconds = header("retry-after").and_then(|seconds| seconds.parse().ok());
-                let wish = seconds.map(Duration::from_secs);
-                return Err(match of_status(status.as_u16(), &found.wanted, url) {
-                    Trouble::Again(again) => Trouble::Again(Again { wish, ..again }),
-                    last => last,
-                });
-            }
+            _ => return Err(of_status(&response, &found.wanted, url)),
         }
         let mut body = response.into_body().into_reader();
+        let skipped = io::copy(&mut body.by_ref().take(passed), &mut io::sink());
+        skipped.map_err(|error| again(&error))?;
         let mut piece = vec![0; PIECE];
         while 0 < left {
             let most = piece.len().min(usize::try_from(left).unwrap_or(usize::MAX));

@@ -17,11 +17,12 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::hub::Hub;
 
-/// A connection that begins a request and does not finish its head for so long is closed.
+/// A connection whose first request does not begin, or whose requests do not finish their heads,
+/// for so long is closed.
 const HEAD_PATIENCE: Duration = Duration::from_secs(15);
 
 /// Bytes of a request's head at most.
@@ -85,14 +86,17 @@ pub(crate) async fn serve(
             let answer = router.call(request);
             async { Ok::<_, Infallible>(answer.await.unwrap_or_else(|never| match never {})) }
         });
-        let connection = http.serve_connection_with_upgrades(TokioIo::new(stream), answer);
-        let connection = graceful.watch(connection.into_owned());
+        let (http, watcher) = (http.clone(), graceful.watcher());
         let open = hub.metrics.connections.clone();
         open.inc();
         tokio::spawn(async move {
             let _place = place;
-            // The other end may do what it likes.
-            let _ = connection.await;
+            // The clock of a request's head starts with its first byte, so that has one of its own.
+            if timeout(HEAD_PATIENCE, stream.readable()).await.is_ok() {
+                let connection = http.serve_connection_with_upgrades(TokioIo::new(stream), answer);
+                // The other end may do what it likes.
+                let _ = watcher.watch(connection.into_owned()).await;
+            }
             open.dec();
         });
     }

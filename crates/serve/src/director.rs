@@ -1,8 +1,9 @@
 //! The thread that directs a story: takes requests, drives the engine, saves every chunk and shows
 //! it.
 //!
-//! What directors ask is answered in `director/asks.rs`. The thread owns the story. Requests come over a bounded channel, the engine's events over
-//! another; everything a viewer sees goes out over the story's [`Stream`].
+//! What directors ask is answered in `director/asks.rs`. The thread owns the story. Requests come
+//! over a bounded channel, the engine's events over another; everything a viewer sees goes out over
+//! the story's [`Stream`].
 
 mod asks;
 
@@ -15,14 +16,14 @@ use std::time::{Duration, Instant};
 
 use shotstream_engine::error::SessionError;
 use shotstream_engine::event::{Command, Event, EventReceiver, channel};
-use shotstream_engine::meter::{Meter, Stage, StageReport};
+use shotstream_engine::meter::{Meter, Stage};
 use shotstream_engine::story::StoryState;
 use shotstream_media::Frame;
 use shotstream_plan::geometry::PixelFrames;
 use shotstream_plan::script::Rewrite;
 use shotstream_story::StoryError;
 use shotstream_story::camera::Camera;
-use shotstream_story::memory::{Context, context_of, state_before};
+use shotstream_story::memory::{Context, state_before};
 use shotstream_story::record::{Asked, Pin, Record, TakeId};
 use shotstream_story::replay::script_of;
 use shotstream_story::tree::{Story, Take};
@@ -33,13 +34,17 @@ use crate::live::{Letter, Live, Pace};
 use crate::protocol::Said;
 use crate::strain::Strain;
 use crate::stream::{Place, Stream, text};
-use crate::view::{StageView, StoryView, Timings};
+use crate::view::{StageView, StoryView, Timings, millis};
 
 /// How often a thread that waits for the engine looks for requests.
 const LOOK: Duration = Duration::from_millis(4);
 
 /// How often an idle thread looks whether it is still needed.
 const IDLE: Duration = Duration::from_millis(100);
+
+/// Commands that may wait while the engine makes a chunk: each is written to the disk before, so
+/// that there is no time for as many.
+const COMMANDS: usize = 1024;
 
 /// Chunks the engine may have decoded before they are taken.
 const CHUNKS_AHEAD: usize = 2;
@@ -184,7 +189,7 @@ impl Director {
     }
 
     fn start_engine(&self) -> Result<Engine, StoryError> {
-        let (commands, receiver) = sync_channel(8);
+        let (commands, receiver) = sync_channel(COMMANDS);
         let (sender, events) = channel(CHUNKS_AHEAD);
         let (teller, meter) = (self.hub.teller.clone(), self.meter.clone());
         let tell = move || {
@@ -252,7 +257,9 @@ impl Director {
                 Ok(())
             }
             Event::Rewritten { chunk, caption, prompt, unknown_words, dropped_tokens, .. } => {
-                self.keep_words(take, Rewrite { after_chunks: chunk, caption: caption.clone() })?;
+                // Before any chunk that is made under them.
+                let rewrite = Rewrite { after_chunks: chunk, caption: caption.clone() };
+                self.write(&Vec::from_iter(self.story.rewritten(take, rewrite)))?;
                 self.stream.say(&Said::Rewritten {
                     take,
                     chunk,
@@ -284,12 +291,6 @@ impl Director {
         }
     }
 
-    /// Save that other words hold for a take, before any chunk that is made under them.
-    fn keep_words(&mut self, take: TakeId, rewrite: Rewrite) -> Result<(), StoryError> {
-        let known = self.story.take(take).is_some_and(|take| take.words().contains(&rewrite));
-        if known { Ok(()) } else { self.write(&[Record::Rewritten { take, rewrite }]) }
-    }
-
     /// Save a chunk, then show it.
     fn keep(&mut self, frames: &[Frame]) -> Result<(), StoryError> {
         let Some(running) = &mut self.running else { return Ok(()) };
@@ -298,8 +299,9 @@ impl Director {
         let footage = self.meter.time(Stage::Encode, || running.camera.shoot(frames, blobs))?;
         let first = (footage.chunk == 0).then(|| running.asked.elapsed());
         let frame = self.stream.frame();
-        if let Some(record) = footage.record {
-            self.write(&[record])?;
+        match footage.record {
+            Some(record) => self.write(&[record])?,
+            None => self.pass_on(),
         }
         let place = Place { take, chunk: footage.chunk };
         // Said before it is sent: who has seen it may say so at once.
@@ -342,12 +344,7 @@ impl Director {
     }
 
     fn stages(&self) -> Vec<StageView> {
-        let view = |report: StageReport| StageView {
-            stage: report.stage.name().to_owned(),
-            p50_ms: tenths(report.p50_ms),
-            p95_ms: tenths(report.p95_ms),
-        };
-        self.meter.stages().into_iter().map(view).collect()
+        self.meter.stages().into_iter().map(StageView::from).collect()
     }
 
     fn fail(&mut self, take: TakeId, error: StoryError) {
@@ -393,21 +390,6 @@ impl Director {
     }
 }
 
-impl Hub {
-    /// The frames a take is conditioned on.
-    pub(crate) fn context(&self, story: &Story, take: &Take) -> Context {
-        context_of(story, take, self.recipe()).unwrap_or_default()
-    }
-}
-
 fn engine_gone() -> StoryError {
     StoryError::Failed("the engine stopped unexpectedly, this is a defect".to_owned())
-}
-
-fn millis(duration: Duration) -> f64 {
-    tenths(duration.as_secs_f64() * 1e3)
-}
-
-fn tenths(value: f64) -> f64 {
-    (value * 10.0).round() / 10.0
 }

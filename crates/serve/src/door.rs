@@ -65,7 +65,7 @@ fn admit(hub: &Hub, request: &Request) -> Result<(), ApiError> {
     Err(ApiError::new(StatusCode::UNAUTHORIZED, "authentication_error", message))
 }
 
-/// Refuse a caller who asks too often. What is open to anybody is small and costs nothing.
+/// Refuse a caller who asks too often.
 fn hold_back(hub: &Hub, request: &Request) -> Result<(), ApiError> {
     let key = key_of(request.headers()).filter(|key| is_known(hub, key));
     let key = key.map(|key| Caller::Key(Hash::of(key.as_bytes())));

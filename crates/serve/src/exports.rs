@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
 use shotstream_edit::captions::{srt, webvtt, webvtt_chapters};
@@ -104,7 +104,7 @@ fn made(hub: &Hub, id: &str, format: Export) -> Result<(String, Vec<u8>), ApiErr
         Export::Fcpxml => fcpxml(&list, &file_url(&film)).into_bytes(),
         Export::Otio => otio(&list, &file_url(&film)).into_bytes(),
         Export::Gif => {
-            let path = film_of(hub, id, Takes::Film)?;
+            let path = film_of(hub, &story, Takes::Film)?;
             let film = Film::open(&path).map_err(StoryError::from)?;
             let gif = GifStream::new(Vec::new(), film.size, hub.recipe().frames_per_second());
             let mut gif = gif.map_err(StoryError::from)?;
@@ -112,7 +112,7 @@ fn made(hub: &Hub, id: &str, format: Export) -> Result<(String, Vec<u8>), ApiErr
             gif.finish().map_err(StoryError::from)?
         }
         Export::Storyboard => {
-            let path = film_of(hub, id, Takes::Film)?;
+            let path = film_of(hub, &story, Takes::Film)?;
             let film = Film::open(&path).map_err(StoryError::from)?;
             let (mut cards, fps) = (Vec::new(), hub.recipe().frames_per_second());
             each_shot(&film, &list, |shot, mut frames| {
@@ -156,9 +156,8 @@ fn list_of(hub: &Hub, story: &Story) -> Result<EditList, ApiError> {
     }
     let recipe = hub.recipe();
     let size = film_size(recipe);
-    EditList::new(&story.premise.title, recipe.frames_per_second(), size, shots).map_err(|error| {
-        ApiError::new(StatusCode::BAD_REQUEST, "invalid_request_error", error.to_string())
-    })
+    EditList::new(&story.premise.title, recipe.frames_per_second(), size, shots)
+        .map_err(|error| ApiError::invalid(error.to_string()))
 }
 
 /// A title as a file's name, which any system takes.

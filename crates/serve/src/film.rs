@@ -9,6 +9,7 @@ use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
 use futures_util::stream;
 use shotstream_story::record::TakeId;
+use shotstream_story::tree::Story;
 use tokio::sync::broadcast::error::RecvError;
 use tower_http::services::ServeFile;
 
@@ -94,15 +95,14 @@ pub(crate) async fn mp4(
     takes: Takes,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let make = move || film_of(&hub, &id, takes);
+    let make = move || film_of(&hub, &hub.store.load(&id)?, takes);
     let path = tokio::task::spawn_blocking(make).await.map_err(|_| ApiError::defect())??;
     let served = ServeFile::new(path).try_call(request).await.map_err(|_| ApiError::defect())?;
     Ok(served.map(Body::new))
 }
 
 /// The file with a film of some takes.
-pub(crate) fn film_of(hub: &Hub, id: &str, takes: Takes) -> Result<PathBuf, ApiError> {
-    let story = hub.store.load(id)?;
+pub(crate) fn film_of(hub: &Hub, story: &Story, takes: Takes) -> Result<PathBuf, ApiError> {
     let takes = match takes {
         Takes::Film => story.line().to_vec(),
         Takes::One(take) => vec![take],

@@ -14,11 +14,12 @@ use shotstream_plan::recipe::Recipe;
 use shotstream_story::StoryError;
 use shotstream_story::camera::film_size;
 use shotstream_story::check::check_title;
+use shotstream_story::memory::{Context, context_of};
 use shotstream_story::picture::Developed;
 use shotstream_story::record::{Picture, PictureId, Premise, Record};
 use shotstream_story::store::Store;
 use shotstream_story::teller::Teller;
-use shotstream_story::tree::Story;
+use shotstream_story::tree::{Story, Take};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
 
@@ -119,6 +120,11 @@ impl Hub {
         &self.teller.settings().recipe
     }
 
+    /// The frames a take is conditioned on.
+    pub(crate) fn context(&self, story: &Story, take: &Take) -> Context {
+        context_of(story, take, self.recipe()).unwrap_or_default()
+    }
+
     /// Frames a session may be ahead of its viewer: two chunks.
     pub(crate) fn ahead(&self) -> u64 {
         let [_, later] = self.chunk_frames();
@@ -189,10 +195,10 @@ impl Hub {
     /// # Errors
     /// When there is no such story, or no slot is free.
     pub(crate) fn direct(self: &Arc<Self>, id: &str) -> Result<Arc<Live>, ApiError> {
+        let mut lives = self.lives();
         if self.draining.load(Ordering::Acquire) {
             return Err(ApiError::overloaded("the server is about to stop"));
         }
-        let mut lives = self.lives();
         lives.retain(|_, live| !live.is_over());
         if let Some(live) = lives.get(id) {
             live.directors.fetch_add(1, Ordering::AcqRel);
@@ -231,13 +237,18 @@ impl Hub {
     pub(crate) async fn make(self: Arc<Self>, id: String, waiting: Option<OwnedSemaphorePermit>) {
         let Ok(video_slot) = self.video_slots.clone().acquire_owned().await else { return };
         let Ok(slot) = self.slots.clone().acquire_owned().await else { return };
-        if self.draining.load(Ordering::Acquire) || self.live(&id).is_some() {
-            return;
-        }
-        // A story that was removed meanwhile needs nothing any more.
+        let live = {
+            let mut lives = self.lives();
+            lives.retain(|_, live| !live.is_over());
+            if self.draining.load(Ordering::Acquire) || lives.contains_key(&id) {
+                return;
+            }
+            // A story that was removed meanwhile needs nothing any more.
+            let Ok(live) = Live::start(&self, &id, Pace::Free, slot) else { return };
+            lives.insert(id, live.clone());
+            live
+        };
         drop(waiting);
-        let Ok(live) = Live::start(&self, &id, Pace::Free, slot) else { return };
-        self.lives().insert(id, live.clone());
         while !live.is_over() {
             sleep(LOOK).await;
         }

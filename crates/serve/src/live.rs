@@ -13,6 +13,7 @@ use shotstream_story::StoryError;
 use tokio::sync::{OwnedSemaphorePermit, broadcast, oneshot};
 
 use crate::director::Director;
+use crate::error::ApiError;
 use crate::hub::Hub;
 use crate::protocol::Ask;
 use crate::stream::{Cast, Shown, Stream};
@@ -94,12 +95,12 @@ impl Live {
     }
 
     /// Ask for something and wait until it is on the disk.
-    pub(crate) async fn ask(&self, ask: Ask) -> Result<(), StoryError> {
+    pub(crate) async fn ask(&self, ask: Ask) -> Result<(), ApiError> {
         let (answer, answered) = oneshot::channel();
-        let busy = |_| StoryError::Edit("too much was asked at once, ask again later".to_owned());
+        let busy = |_| ApiError::overloaded("too much was asked at once, ask again later");
         self.asks.try_send((ask, answer)).map_err(busy)?;
-        let gone = |_| StoryError::Edit("the session is over, connect again".to_owned());
-        answered.await.map_err(gone)?
+        let gone = |_| ApiError::overloaded("the session is over, connect again");
+        answered.await.map_err(gone)?.map_err(ApiError::from)
     }
 
     /// How far a director has seen the stream. Nobody has seen what was not sent.

@@ -226,7 +226,7 @@ impl Line<'_> {
             }
             Ok(Request { event_id, ask }) => match self.live.ask(ask).await {
                 Ok(()) => Said::Done { event_id },
-                Err(error) => refused(event_id, error.into()),
+                Err(error) => refused(event_id, error),
             },
         };
         send(out, Message::Text(text(&said))).await

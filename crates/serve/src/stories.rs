@@ -1,7 +1,7 @@
 //! Stories over HTTP: list, begin, look at, carry away, remove.
 
 use std::fs;
-use std::io::{Seek as _, Write as _};
+use std::io::Write as _;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
@@ -218,13 +218,7 @@ pub(crate) async fn import(
     }
     let shared = hub.clone();
     let imported = tokio::task::spawn_blocking(move || {
-        let mut reading = std::io::BufReader::new(reading);
-        reading.rewind().map_err(|source| StoryError::Disk {
-            task: "read the story file",
-            source,
-            place: shared.config.folder.clone(),
-        })?;
-        shotstory::import(&shared.store, reading, now())
+        shotstory::import(&shared.store, std::io::BufReader::new(reading), now())
     });
     let id = imported.await.map_err(|_| ApiError::defect())??;
     let story = hub.store.load(&id)?;

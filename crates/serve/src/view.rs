@@ -1,6 +1,9 @@
 //! A story, its stream and what it took, as messages tell them.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
+use shotstream_engine::meter::StageReport;
 use shotstream_plan::held::{Places, Shares};
 use shotstream_plan::script::Rewrite;
 use shotstream_story::memory::Context;
@@ -37,6 +40,25 @@ pub struct StageView {
     pub p50_ms: f64,
     /// 95 of 100 took no longer.
     pub p95_ms: f64,
+}
+
+impl From<StageReport> for StageView {
+    fn from(report: StageReport) -> Self {
+        Self {
+            stage: report.stage.name().to_owned(),
+            p50_ms: tenths(report.p50_ms),
+            p95_ms: tenths(report.p95_ms),
+        }
+    }
+}
+
+/// Milliseconds, to a tenth of one.
+pub(crate) fn millis(duration: Duration) -> f64 {
+    tenths(duration.as_secs_f64() * 1e3)
+}
+
+fn tenths(value: f64) -> f64 {
+    (value * 10.0).round() / 10.0
 }
 
 /// How a stream is made.

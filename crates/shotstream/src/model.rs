@@ -102,14 +102,24 @@ impl ModelFile {
         Ok(bundle)
     }
 
-    /// Build the networks with a text encoder that was opened before, and merge the adapters.
+    /// Build the networks with a text encoder that was opened before and the decoder that flags
+    /// ask for, and merge the adapters.
     ///
     /// # Errors
-    /// As [`Self::load`].
-    pub(crate) fn networks(&self, text: BurnTextEncoder) -> anyhow::Result<BurnNetworks> {
+    /// As [`Self::load`], or when there is no such decoder or it does not fit the model.
+    pub(crate) fn networks(
+        &self,
+        text: BurnTextEncoder,
+        args: &DecoderArgs,
+    ) -> anyhow::Result<BurnNetworks> {
         let (dit, vae) = self.stored.load_without_text(&Device::flex()).wrong_use()?;
         let dit = merged(dit, &self.loras)?;
-        Ok(BurnNetworks::of(&dit, &vae, text))
+        with_decoder(BurnNetworks::of(&dit, &vae, text), self, args)
+    }
+
+    /// Whether it is the model that the program carries, adapters or not.
+    pub(crate) fn is_embedded(&self) -> bool {
+        self.path == TINY_NAME
     }
 }
 
@@ -120,7 +130,7 @@ const PREVIEWS: [&str; 2] = ["taew2_1.safetensors", "taew2_1.pth"];
 ///
 /// # Errors
 /// When it is not there, or does not fit the model.
-pub(crate) fn with_decoder(
+fn with_decoder(
     networks: BurnNetworks,
     file: &ModelFile,
     args: &DecoderArgs,
@@ -131,6 +141,9 @@ pub(crate) fn with_decoder(
         DecoderArg::Tiny => {
             let beside = |name: &&str| {
                 let model = Path::new(&file.path);
+                if file.is_embedded() {
+                    return None;
+                }
                 let folder = if model.is_dir() { Some(model) } else { model.parent() };
                 folder.map(|folder| folder.join(name)).filter(|path| path.is_file())
             };

@@ -9,7 +9,7 @@ use shotstream_plan::{recipe::Recipe, script::Script};
 use crate::{
     cli::{HoldingName, TextArgs, TextCacheArg, TextPrecision},
     failure::{Blame as _, WrongUse},
-    model::{ModelFile, TINY_NAME},
+    model::ModelFile,
 };
 
 /// What says where embeddings are kept, where no flag does.
@@ -108,7 +108,7 @@ fn folder(file: &ModelFile, args: &TextArgs) -> Option<PathBuf> {
     match args.text_cache.clone().or_else(|| TextCacheArg::of_env(CACHE)) {
         Some(TextCacheArg::Off) => None,
         Some(TextCacheArg::Folder(folder)) => Some(folder),
-        None if file.name.starts_with(TINY_NAME) => None,
+        None if file.is_embedded() => None,
         None => {
             let own = env::var_os("XDG_CACHE_HOME").filter(|folder| !folder.is_empty());
             let usual = || Some(env::home_dir()?.join(".cache"));

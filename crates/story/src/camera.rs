@@ -66,6 +66,11 @@ impl Camera {
         })
     }
 
+    /// Whether chunks that were made before are being made again.
+    pub fn is_catching_up(&self) -> bool {
+        self.made < self.known.len()
+    }
+
     /// Encode the next chunk and keep it.
     ///
     /// # Errors

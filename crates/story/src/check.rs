@@ -3,8 +3,9 @@
 //! records say they hold.
 
 use shotstream_media::mux::Muxer;
+use shotstream_plan::geometry::PixelFrames;
 use shotstream_plan::recipe::Recipe;
-use shotstream_plan::script::{MAX_CAPTION_CHARACTERS, check_caption};
+use shotstream_plan::script::{MAX_CAPTION_CHARACTERS, check_caption, check_rewrites};
 
 use crate::blobs::Blobs;
 use crate::camera::packets_of;
@@ -27,11 +28,11 @@ const MAX_CHUNK_FRAMES: usize = 4096;
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
 
 /// # Errors
-/// When a title is longer than a caption may be.
+/// When words are longer than a caption may be.
 pub fn check_title(title: &str) -> Result<(), StoryError> {
     match title.chars().count() {
         characters if MAX_CAPTION_CHARACTERS < characters => {
-            let limit = format!("a title has at most {MAX_CAPTION_CHARACTERS} characters");
+            let limit = format!("these words have at most {MAX_CAPTION_CHARACTERS} characters");
             Err(StoryError::Edit(format!("{limit}, not {characters}")))
         }
         _ => Ok(()),
@@ -67,7 +68,7 @@ pub(crate) fn check_journal(records: &[Record]) -> Result<Story, StoryError> {
     }
     let story = Story::from_records(records.iter().cloned())?;
     for take in story.takes() {
-        let most = recipe.chunks_from_shot(frames(take.asked.frames))?;
+        let most = recipe.chunks_from_shot(PixelFrames(take.asked.frames))?;
         if most < take.chunks.len() {
             let reason = format!("take {} has more chunks than were asked for", take.id);
             return Err(StoryError::NotAStoryFile(reason));
@@ -86,16 +87,9 @@ pub(crate) fn check_journal(records: &[Record]) -> Result<Story, StoryError> {
     Ok(story)
 }
 
-const fn frames(count: usize) -> shotstream_plan::geometry::PixelFrames {
-    shotstream_plan::geometry::PixelFrames(count)
-}
-
 fn check_asked(asked: &Asked, recipe: &Recipe) -> Result<(), StoryError> {
-    let captions = asked.then.iter().map(|rewrite| &rewrite.caption);
-    for caption in captions.chain(&asked.typed).chain([&asked.caption]) {
-        check_caption(caption)?;
-    }
-    recipe.chunks_from_shot(frames(asked.frames))?;
+    asked.typed.iter().chain([&asked.caption]).try_for_each(|caption| check_caption(caption))?;
+    check_rewrites(&asked.then, recipe.chunks_from_shot(PixelFrames(asked.frames))?)?;
     Ok(())
 }
 

@@ -253,13 +253,16 @@ impl Story {
         check_rewrites(&words.then, recipe.chunks_from_shot(frames)?)?;
         let seed = words.seed.unwrap_or(seed);
         let (caption, mut cast) = self.cast_into(words.caption.trim())?;
-        check_caption(&caption)?;
         let typed = (caption != words.caption.trim()).then(|| words.caption.trim().to_owned());
         let mut then = Vec::with_capacity(words.then.len());
         for Rewrite { after_chunks, caption } in &words.then {
             let (caption, brought) = self.cast_into(caption)?;
             then.push(Rewrite { after_chunks: *after_chunks, caption });
-            cast.extend(brought);
+            for kept in brought {
+                if !cast.contains(&kept) {
+                    cast.push(kept);
+                }
+            }
         }
         let Holding { pictures, shares, .. } = self.holding().clone();
         let (frames, pins) = (frames.0, self.pins().to_vec());
@@ -275,6 +278,12 @@ impl Story {
 
     fn of(&self, take: TakeId) -> Result<&Take, StoryError> {
         self.take(take).ok_or_else(|| refusal(format!("there is no take {take}")))
+    }
+
+    /// The record that other words hold for a take, unless that is known.
+    pub fn rewritten(&self, take: TakeId, rewrite: Rewrite) -> Option<Record> {
+        let known = self.take(take).is_some_and(|take| take.words().contains(&rewrite));
+        (!known).then_some(Record::Rewritten { take, rewrite })
     }
 
     /// The record that gives a take other words from the next chunk on.

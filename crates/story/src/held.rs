@@ -182,6 +182,7 @@ impl Story {
                 }
             }
         }
+        check_caption(&text)?;
         Ok((text, brought))
     }
 }

@@ -98,7 +98,7 @@ impl Take {
     pub fn words_to_make(&self, chunks: usize) -> Vec<Rewrite> {
         let mut words = self.words();
         if let Some(caption) = self.rewrite_asked.clone() {
-            let held = self.rewrites.last().map_or(1, |rewrite| rewrite.after_chunks);
+            let held = self.rewrites.last().map_or(1, |rewrite| rewrite.after_chunks + 1);
             let after_chunks = self.chunks.len().max(held);
             words.retain(|rewrite| rewrite.after_chunks != after_chunks);
             words.push(Rewrite { after_chunks, caption });

@@ -15,6 +15,7 @@ use shotstream_engine::network::{
 use shotstream_engine::noise::Noise;
 use shotstream_engine::session::{Ending, Networks, Settings, run};
 use shotstream_engine::story::StoryState;
+use shotstream_media::Frame;
 use shotstream_plan::geometry::{Geometry, LatentFrames};
 use shotstream_plan::layout::FrameSlot;
 use shotstream_plan::recipe::{Recipe, RecipeFile};
@@ -327,6 +328,15 @@ pub(crate) fn tell(fake: &Arc<Fake>, story: StoryState, captions: &[&str]) -> Ve
     let (events, ending, _) = running.finish();
     assert_eq!(ending, Ending::Finished);
     events
+}
+
+/// The pictures of a story, one after another.
+pub(crate) fn frames(events: Vec<Event>) -> Vec<Frame> {
+    let chunks = events.into_iter().filter_map(|event| match event {
+        Event::Frames { frames, .. } => Some(frames),
+        _ => None,
+    });
+    chunks.flatten().collect()
 }
 
 /// Events as text, without their pictures.

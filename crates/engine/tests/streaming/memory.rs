@@ -7,18 +7,9 @@ use shotstream_engine::meter::{Meter, Stage};
 use shotstream_engine::network::Blend as _;
 use shotstream_engine::session::{Ending, Networks, run};
 use shotstream_engine::story::{PinnedFrame, StoryState};
-use shotstream_media::Frame;
 use shotstream_plan::context::ContextFrame;
 
-use crate::fake::{Fake, Running, settings, tell};
-
-fn frames(events: Vec<Event>) -> Vec<Frame> {
-    let chunks = events.into_iter().filter_map(|event| match event {
-        Event::Frames { frames, .. } => Some(frames),
-        _ => None,
-    });
-    chunks.flatten().collect()
-}
+use crate::fake::{Fake, Running, frames, settings, tell};
 
 #[test]
 fn a_hundred_shots_leave_no_more_behind_than_ten() {

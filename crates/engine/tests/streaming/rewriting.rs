@@ -11,14 +11,13 @@ use shotstream_engine::rollout::{Border, ShotInput, rollout};
 use shotstream_engine::schedule::Schedule;
 use shotstream_engine::session::Ending;
 use shotstream_engine::story::StoryState;
-use shotstream_media::Frame;
 use shotstream_plan::geometry::PixelFrames;
 use shotstream_plan::plan::plan_shot;
 use shotstream_plan::script::{Rewrite, ShotScript};
 use shotstream_plan::timeline::Timeline;
 
 use crate::channels::{gated, open};
-use crate::fake::{CHANNELS, Fake, Running, recipe, settings, summary};
+use crate::fake::{CHANNELS, Fake, Running, frames, recipe, settings, summary};
 
 fn then(after_chunks: usize, caption: &str) -> Rewrite {
     Rewrite { after_chunks, caption: caption.to_owned() }
@@ -33,14 +32,6 @@ fn tell(fake: &Arc<Fake>, shots: Vec<ShotScript>) -> Vec<Event> {
     let (events, ending, _) = running.finish();
     assert_eq!(ending, Ending::Finished);
     events
-}
-
-fn frames(events: Vec<Event>) -> Vec<Frame> {
-    let chunks = events.into_iter().filter_map(|event| match event {
-        Event::Frames { frames, .. } => Some(frames),
-        _ => None,
-    });
-    chunks.flatten().collect()
 }
 
 #[test]

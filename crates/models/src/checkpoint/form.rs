@@ -89,9 +89,8 @@ impl Form {
             }
             Self::Rows(columns) => {
                 for row in bytes.chunks_exact(columns + 4) {
-                    let (scale, row) = row.split_at(4);
-                    let scale = scale.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b));
-                    let scale: f32 = scale.sum();
+                    let Some((scale, row)) = row.split_first_chunk() else { continue };
+                    let scale = f32::from_le_bytes(*scale);
                     values.extend(row.iter().map(|&byte| scale * f32::from(byte.cast_signed())));
                 }
             }

@@ -102,6 +102,10 @@ impl Gathered<'_, '_> {
                 let reason = format!("a name of more than {LONGEST_NAME} bytes");
                 return Err(PickleError::Malformed(reason));
             }
+            if name.contains(char::is_control) {
+                let reason = "the name of a tensor is no plain text".to_owned();
+                return Err(PickleError::Malformed(reason));
+            }
             match self.machine.value(value) {
                 Value::Tensor(tensor) => self.tensors.push((name, (**tensor).clone())),
                 Value::Dict(_) if depth < DEEPEST => self.gather(&name, value, depth + 1)?,

@@ -112,7 +112,9 @@ impl FrameMask {
         Self::new(past.chain((0..frames).map(|frame| (frame / chunk) as u32 + 1)).collect())
     }
 
-    /// The same for chunks that see the context, the first `sink` of the other frames, and as many
+    /// What the caches of a stream with a window amount to, as a mask: what they are tested against.
+    ///
+    /// Chunks see the context, the first `sink` of the other frames, and as many
     /// of the newest that these are `window` together.
     ///
     /// # Panics

@@ -1,7 +1,7 @@
 //! How much memory a model takes while it tells a story, from its sizes alone.
 //!
 //! What is kept is counted exactly, in the four bytes of every number that is computed with, and for
-//! the text encoder as it is stored. What a step needs while it runs is an estimate: the largest
+//! a text encoder, unless it is a small one, as it is stored. What a step needs while it runs is an estimate: the largest
 //! tensors that live at the same time.
 
 use shotstream_plan::{geometry::LatentFrames, recipe::Recipe};
@@ -54,19 +54,14 @@ impl StoredModel<'_> {
         let captions = context as u64 + MORE_CAPTIONS;
         let [height, width] = geometry.latent_size();
         let weights = self.networks().map(|stored| {
-            let parameters = stored.parameters();
             let part = match stored.network() {
                 Network::Dit => "transformer",
                 Network::Vae => "VAE",
-                Network::Umt5 => "text encoder",
+                Network::Umt5 => return self.text_memory(stored),
             };
-            match stored.network() {
-                Network::Umt5 => self.text_memory(stored),
-                _ => {
-                    let (bytes, why) = (parameters * NUMBER, format!("{parameters} parameters"));
-                    MemoryUse { part, bytes, why }
-                }
-            }
+            let parameters = stored.parameters();
+            let (bytes, why) = (parameters * NUMBER, format!("{parameters} parameters"));
+            MemoryUse { part, bytes, why }
         });
         let rest = [
             MemoryUse {

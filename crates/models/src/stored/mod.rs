@@ -123,16 +123,22 @@ impl<'a> StoredModel<'a> {
     /// When the tensors are not those of the networks, a value is not finite, or a file cannot be
     /// read.
     pub fn load(&self, device: &Device) -> Result<Bundle, BundleError> {
-        let Self { config, tokenizer, dit, vae, text } = self;
-        let bundle = Bundle {
-            dit: dit.load(Dit::new(&config.dit, device))?,
-            vae: vae.load(Vae::new(&config.vae, device))?,
-            text: text.load(Umt5::new(&config.text, device))?,
-            tokenizer: tokenizer.clone(),
-            config: config.clone(),
-        };
-        bundle.check(dit.weights.path())?;
+        let (dit, vae) = self.load_without_text(device)?;
+        let text = self.text.load(Umt5::new(&self.config.text, device))?;
+        let (tokenizer, config) = (self.tokenizer.clone(), self.config.clone());
+        let bundle = Bundle { dit, vae, text, tokenizer, config };
+        bundle.check(self.dit.weights.path())?;
         Ok(bundle)
+    }
+
+    /// Read the weights of the transformer and of the VAE, and build them on `device`.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_without_text(&self, device: &Device) -> Result<(Dit, Vae), BundleError> {
+        let Self { config, dit, vae, .. } = self;
+        let dit = dit.load(Dit::new(&config.dit, device))?;
+        Ok((dit, vae.load(Vae::new(&config.vae, device))?))
     }
 }
 
@@ -154,16 +160,6 @@ impl StoredModel<'static> {
         let path = || weights.path().to_owned();
         reason.map_err(|reason| BundleError::Inconsistent { reason, path: path() })?;
         Ok(text)
-    }
-
-    /// Read the weights of the transformer and of the VAE, and build them on `device`.
-    ///
-    /// # Errors
-    /// As [`Self::load`].
-    pub fn load_without_text(&self, device: &Device) -> Result<(Dit, Vae), BundleError> {
-        let Self { config, dit, vae, .. } = self;
-        let dit = dit.load(Dit::new(&config.dit, device))?;
-        Ok((dit, vae.load(Vae::new(&config.vae, device))?))
     }
 }
 

@@ -34,12 +34,24 @@ impl Director {
     /// Give the running take other words.
     fn rewrite(&mut self, caption: &str) -> Result<(), StoryError> {
         let record = self.story.rewrite(self.running_take()?, caption)?;
-        self.write(std::slice::from_ref(&record))?;
-        if let (Some(engine), Record::RewriteAsked { caption, .. }) = (&self.engine, record) {
-            // An engine that is gone says why by its events; the words are on the disk.
-            let _ = engine.commands.try_send(Command::Rewrite { caption });
-        }
+        self.write(&[record])?;
+        self.pass_on();
         Ok(())
+    }
+
+    /// Tell the engine what is asked of the running take. While chunks that were made before are
+    /// made again they are made as they were, and it is told when the last of them has come.
+    pub(super) fn pass_on(&self) {
+        let (Some(engine), Some(running)) = (&self.engine, &self.running) else { return };
+        let Some(take) = self.story.take(running.take) else { return };
+        let command = match &take.rewrite_asked {
+            _ if running.camera.is_catching_up() => return,
+            _ if take.cut_asked => Command::Cut,
+            Some(caption) => Command::Rewrite { caption: caption.clone() },
+            None => return,
+        };
+        // An engine that is gone says why by its events; what is asked is on the disk.
+        let _ = engine.commands.try_send(command);
     }
 
     fn running_take(&self) -> Result<TakeId, StoryError> {
@@ -54,10 +66,8 @@ impl Director {
             let record = self.story.cut(id)?;
             self.write(&[record])?;
         }
-        let cut = self.story.take(id).is_some_and(|take| take.cut_asked);
-        if let (true, Some(engine)) = (cut, &self.engine) {
-            // An engine that is gone says why by its events.
-            let _ = engine.commands.try_send(Command::Cut);
+        if self.story.take(id).is_some_and(|take| take.cut_asked) {
+            self.pass_on();
         }
         Ok(())
     }

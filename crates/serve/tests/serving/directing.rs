@@ -266,7 +266,7 @@ fn numbers_that_nobody_means_are_refused_and_change_nothing() {
     let endless = json!({ "type": "shot.append", "caption": "one", "frames": u64::MAX });
     assert!(director.ask(endless).unwrap_err().contains("18446744073709551615"));
     let title = director.ask(json!({ "type": "title", "title": "x".repeat(30_000) }));
-    assert!(title.unwrap_err().starts_with("a title has at most"));
+    assert!(title.unwrap_err().starts_with("these words have at most"));
     // What was never sent was not seen: no more is made than for somebody who has seen nothing.
     director.tell(&json!({ "type": "playback", "frame": u64::MAX }));
     for caption in ["one", "two"] {
@@ -279,4 +279,28 @@ fn numbers_that_nobody_means_are_refused_and_change_nothing() {
     assert!(!heard.iter().any(|said| matches!(said, Said::Made { .. })), "{heard:?}");
     director.tell(&json!({ "type": "playback", "frame": 21 }));
     director.watch(2);
+}
+
+#[test]
+fn words_that_come_while_chunks_are_made_again_hold_behind_them() {
+    let server = Server::start();
+    let mut director = server.direct("?format=none");
+    director.tell(&json!({ "type": "shot.append", "caption": "one", "frames": 57 }));
+    let made = |chunk: usize| move |said: &Said| matches!(said, Said::Made { chunk: it, .. } if *it == chunk);
+    director.hear_until(made(1));
+    let story = director.story.clone();
+    drop(director);
+    // The session ends, and the two chunks it has saved are made again by the next one.
+    sleep(Duration::from_millis(700));
+    let mut director = server.direct_again(&story, "?format=none");
+    director.hear_until(|said| matches!(said, Said::Started { .. }));
+    director.ask(json!({ "type": "prompt.update", "caption": "uno" })).unwrap();
+    director.tell(&json!({ "type": "playback", "frame": 21 }));
+    director.watch(1);
+    let story = server.get(&format!("/v1/stories/{story}")).json();
+    let take = &story["takes"][0];
+    assert_eq!((&take["state"], &take["frames"]), (&json!("finished"), &json!(57)), "{take}");
+    let words = take["then"].as_array().unwrap();
+    assert!(words.len() == 1 && words[0]["caption"] == "uno", "{take}");
+    assert!((2..5).contains(&words[0]["after_chunks"].as_u64().unwrap()), "{take}");
 }

@@ -180,10 +180,19 @@ fn beyond_the_connections_there_may_be_one_is_turned_away_and_a_place_comes_back
 #[test]
 fn a_request_that_is_never_whole_does_not_keep_its_connection() {
     let server = Server::start();
-    let mut stream = TcpStream::connect(server.address).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(40))).unwrap();
-    stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: loc").unwrap();
-    let mut answer = Vec::new();
-    let ended = stream.read_to_end(&mut answer);
-    assert!(ended.is_ok() && answer.is_empty() || answer.starts_with(b"HTTP/1.1 408"), "{ended:?}");
+    let beginnings = [&b""[..], b"GET /hea", b"GET /healthz HTTP/1.1\r\nhost: loc"];
+    let begun = beginnings.map(|beginning| {
+        let mut stream = TcpStream::connect(server.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(40))).unwrap();
+        stream.write_all(beginning).unwrap();
+        stream
+    });
+    for mut stream in begun {
+        let mut answer = Vec::new();
+        let ended = stream.read_to_end(&mut answer);
+        assert!(
+            ended.is_ok() && answer.is_empty() || answer.starts_with(b"HTTP/1.1 408"),
+            "{ended:?}"
+        );
+    }
 }

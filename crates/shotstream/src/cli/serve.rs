@@ -122,6 +122,8 @@ pub(crate) struct ReplayArgs {
     pub(crate) model: ModelArgs,
     #[command(flatten)]
     pub(crate) text: TextArgs,
+    #[command(flatten)]
+    pub(crate) decoder: DecoderArgs,
     /// The size of the pictures, where it is not the model's.
     #[arg(long, value_name = "WxH", value_parser = super::size)]
     pub(crate) size: Option<[usize; 2]>,

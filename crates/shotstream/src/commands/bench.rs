@@ -55,8 +55,7 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
     let start = Instant::now();
     let file = model::open(&args.model)?;
     let recipe = file.recipe(args.picture.size)?;
-    let networks = file.networks(text::open(&file, &args.text)?)?;
-    let networks = model::with_decoder(networks, &file, &args.decoder)?;
+    let networks = file.networks(text::open(&file, &args.text)?, &args.decoder)?;
     let load = start.elapsed();
     let script = story(args.picture.seed, args.shots.into());
     let plan = Plan::of(recipe.clone(), &script).wrong_use()?;

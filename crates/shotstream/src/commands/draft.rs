@@ -76,9 +76,9 @@ fn ask(args: &DraftArgs, endpoint: &Endpoint) -> anyhow::Result<Script> {
     let wish = Wish { idea: &args.idea, shots: args.shots, words, example };
     let patience = Duration::from_secs(args.patience);
     match draft(endpoint, &wish, &Recipe::tiny(), patience) {
-        Err(DraftError::Chat(
-            error @ (ChatError::Address { .. } | ChatError::NoTls { .. } | ChatError::Key),
-        )) => Err(error).wrong_use(),
+        Err(DraftError::Chat(error @ (ChatError::Address { .. } | ChatError::Key))) => {
+            Err(error).wrong_use()
+        }
         drafted => Ok(drafted?),
     }
 }

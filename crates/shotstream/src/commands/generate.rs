@@ -31,8 +31,8 @@ pub(crate) fn run(args: &GenerateArgs) -> anyhow::Result<()> {
     let channels = file.latent_channels();
     let given = args.noise.as_deref();
     let noise = given.map(|path| latents_file::read_noise(path, &plan, channels)).transpose()?;
-    let networks = file.networks(text::open_for(&file, &args.text, (&script, &recipe))?)?;
-    let networks = model::with_decoder(networks, &file, &args.decoder)?;
+    let text = text::open_for(&file, &args.text, (&script, &recipe))?;
+    let networks = file.networks(text, &args.decoder)?;
 
     let report = args.report.as_deref().map(WholeFile::create).transpose()?;
     let latents = args.save_latents.as_deref().map(WholeFile::create).transpose()?;

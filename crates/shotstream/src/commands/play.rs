@@ -41,8 +41,7 @@ const LONGEST_LINE: u64 = 1 << 20;
 pub(crate) fn run(args: &PlayArgs) -> anyhow::Result<()> {
     let file = model::open(&args.model)?;
     let recipe = file.recipe(args.picture.size)?;
-    let networks = file.networks(text::open(&file, &args.text)?)?;
-    let networks = model::with_decoder(networks, &file, &args.decoder)?;
+    let networks = file.networks(text::open(&file, &args.text)?, &args.decoder)?;
     let report = args.report.as_deref().map(WholeFile::create).transpose()?;
     let scale = args.picture.scale.map(usize::from);
     let exports = Exports::create(&args.exports, None)?;

@@ -5,7 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use shotstream_plan::{geometry::PixelFrames, recipe::Recipe};
+use shotstream_plan::{
+    geometry::PixelFrames,
+    recipe::{Recipe, ShotLabel},
+};
 use shotstream_train::data::{
     prepare::{Job, Material, Summary, prepare},
     table::Table,
@@ -27,6 +30,10 @@ pub(crate) fn run(args: &PrepareArgs) -> anyhow::Result<()> {
     let recipe = model.recipe(None)?;
     if recipe.context_frames() == 0 {
         let reason = "stories are prepared for context frames, the model's recipe has none";
+        return Err(WrongUse::error(reason));
+    }
+    if recipe.shot_label() == ShotLabel::None {
+        let reason = "stories are prepared with labels of shots, the model's recipe has none";
         return Err(WrongUse::error(reason));
     }
     let shot_frames = shot_frames(args, &recipe)?;

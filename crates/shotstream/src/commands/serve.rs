@@ -48,8 +48,8 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<()> {
         rate: NonZeroU32::new(args.rate),
         linger: Duration::from_secs(args.linger.into()),
     };
-    let teller = ModelTeller::open(&args.model, &args.text, args.size)?;
-    let teller = Arc::new(teller.with_decoder(&args.decoder)?);
+    let teller = ModelTeller::open(&args.model, (&args.text, &args.decoder), args.size)?;
+    let teller = Arc::new(teller);
     let up = |Up { address, sessions }| {
         line(&format!("the studio is at http://{address}, for {sessions} stories at once"));
     };
@@ -91,7 +91,7 @@ impl ModelTeller {
     /// When this build cannot run as asked, or there is no such model.
     pub(crate) fn open(
         args: &ModelArgs,
-        text: &TextArgs,
+        (text, decoder): (&TextArgs, &DecoderArgs),
         size: Option<[usize; 2]>,
     ) -> anyhow::Result<Self> {
         let file = model::open(args)?;
@@ -101,17 +101,8 @@ impl ModelTeller {
             noise: Noise::Seeded,
             capture_latents: false,
         };
-        let networks = file.networks(text::open(&file, text)?)?;
+        let networks = file.networks(text::open(&file, text)?, decoder)?;
         Ok(Self { networks, settings, file })
-    }
-
-    /// The same with the decoder that flags ask for.
-    ///
-    /// # Errors
-    /// When it is not there, or does not fit the model.
-    pub(crate) fn with_decoder(self, args: &DecoderArgs) -> anyhow::Result<Self> {
-        let networks = model::with_decoder(self.networks, &self.file, args)?;
-        Ok(Self { networks, ..self })
     }
 }
 

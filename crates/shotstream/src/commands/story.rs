@@ -78,7 +78,7 @@ fn memory(args: &MemoryArgs) -> anyhow::Result<()> {
 fn make_again(args: &ReplayArgs) -> anyhow::Result<()> {
     let store = Store::open(&args.folder.stories)?;
     let story = store.load(&args.story).map_err(blame)?;
-    let teller = ModelTeller::open(&args.model, &args.text, args.size)?;
+    let teller = ModelTeller::open(&args.model, (&args.text, &args.decoder), args.size)?;
     let Replayed { takes, chunks, differing } = replay(&story, store.blobs(), &teller)?;
     match &differing[..] {
         [] => print(&format!("{takes} takes made again, {chunks} chunks, every one the same\n")),

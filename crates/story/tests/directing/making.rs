@@ -11,7 +11,7 @@ use shotstream_plan::script::Rewrite;
 use shotstream_story::camera::Camera;
 use shotstream_story::edit::{Edit, Words};
 use shotstream_story::memory::state_before;
-use shotstream_story::record::{Hash, Premise, Record, TakeId};
+use shotstream_story::record::{Hash, Premise};
 use shotstream_story::replay::script_of;
 use shotstream_story::store::Store;
 use shotstream_story::teller::Teller;
@@ -35,13 +35,6 @@ pub(crate) fn premise(teller: &Fake) -> Premise {
         model: "fake".to_owned(),
         recipe: teller.settings().recipe.to_toml(),
     }
-}
-
-/// The record of words that changed, where the story does not know of them.
-fn news(story: &Story, take: TakeId, rewrite: Rewrite) -> Vec<Record> {
-    let known = story.take(take).unwrap().words().contains(&rewrite);
-    let record = (!known).then_some(Record::Rewritten { take, rewrite });
-    record.into_iter().collect()
 }
 
 impl Set {
@@ -119,14 +112,12 @@ impl Set {
                         commands.as_ref().unwrap().send(Command::Rewrite { caption }).unwrap();
                         events.allow(usize::MAX);
                     }
-                    if words.is_none() {
-                        commands = None;
-                    }
+                    commands = commands.filter(|_| words.is_some());
                     let Ok(event) = events.recv() else { break };
                     match event {
                         Event::Rewritten { chunk, caption, .. } => {
                             let rewrite = Rewrite { after_chunks: chunk, caption };
-                            let records = news(story, take.id, rewrite);
+                            let records = Vec::from_iter(story.rewritten(take.id, rewrite));
                             store.write(id, story, &records).unwrap();
                         }
                         Event::Frames { frames, .. } => {

@@ -101,6 +101,26 @@ fn a_take_that_is_made_again_has_the_words_the_old_one_came_to_have() {
 }
 
 #[test]
+fn words_asked_for_when_others_have_just_taken_hold_come_after_them() {
+    let home = tempfile::tempdir().unwrap();
+    let mut set = Set::new(home.path());
+    set.edit(long("one"));
+    assert!(!set.make_at_most(2));
+    for record in [
+        Record::RewriteAsked { take: 1, caption: "uno".to_owned() },
+        Record::Rewritten { take: 1, rewrite: then(2, "uno") },
+        Record::RewriteAsked { take: 1, caption: "due".to_owned() },
+    ] {
+        set.store.write(&set.id, &mut set.story, &[record]).unwrap();
+    }
+    let mut set = set.reopened(home.path());
+    set.make();
+    assert_eq!(set.story.take(1).unwrap().words(), [then(2, "uno"), then(3, "due")]);
+    let replayed = replay(&set.story, set.store.blobs(), &set.teller).unwrap();
+    assert_eq!(replayed.differing, []);
+}
+
+#[test]
 fn words_that_cannot_be_used_or_do_not_follow_are_refused() {
     let home = tempfile::tempdir().unwrap();
     let mut set = Set::new(home.path());

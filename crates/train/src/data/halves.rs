@@ -1,10 +1,9 @@
 //! Float16 tensors in safetensors files: how stored latents and trajectories lie on disk.
 
-use std::{collections::HashMap, fs::File, io::Read as _, path::Path};
+use std::{collections::HashMap, path::Path};
 
 use half::f16;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
-use serde::Deserialize;
 
 use crate::{error::TrainError, files};
 
@@ -76,29 +75,6 @@ pub fn read<const N: usize>(
         *tensor = tensor_of(&file, name).map_err(refuse)?;
     }
     Ok((tensors, header.metadata().clone().unwrap_or_default()))
-}
-
-/// What was written beside the tensors, without reading them.
-///
-/// # Errors
-/// If the file cannot be read or its header is damaged.
-pub fn read_facts(path: &Path) -> Result<HashMap<String, String>, TrainError> {
-    let failed = |source| TrainError::Read { source, path: path.to_owned() };
-    let damaged = |reason: String| TrainError::Stored { reason, path: path.to_owned() };
-    let mut file = File::open(path).map_err(failed)?;
-    let mut length = [0; 8];
-    file.read_exact(&mut length).map_err(failed)?;
-    let mut header = Vec::new();
-    file.take(u64::from_le_bytes(length)).read_to_end(&mut header).map_err(failed)?;
-    let header: Header = serde_json::from_slice(&header).map_err(|e| damaged(e.to_string()))?;
-    Ok(header.facts)
-}
-
-/// The part of a file's header that is not about tensors.
-#[derive(Deserialize)]
-struct Header {
-    #[serde(default, rename = "__metadata__")]
-    facts: HashMap<String, String>,
 }
 
 /// One tensor of a file.

@@ -11,6 +11,7 @@ use std::{
 
 use burn::tensor::{Device, Tensor, TensorData};
 use rand_chacha::ChaCha8Rng;
+use shotstream_models::{bundle::BundleError, checkpoint::Weights};
 use shotstream_plan::recipe::Recipe;
 
 use crate::{
@@ -107,7 +108,8 @@ impl PairShard {
     /// # Errors
     /// If the file cannot be read or is damaged.
     pub fn maker_of(path: &Path) -> Result<String, TrainError> {
-        Ok(halves::read_facts(path)?.remove("maker").unwrap_or_default())
+        let header = Weights::open(path).map_err(BundleError::from)?;
+        Ok(header.metadata().get("maker").cloned().unwrap_or_default())
     }
 
     /// Whether a model that generates by `recipe` can learn from this.

@@ -5,6 +5,7 @@ use std::path::Path;
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use shotstream_models::{bundle::Bundle, checkpoint::StoredDtype};
+use shotstream_plan::recipe::ShotLabel;
 
 use crate::{
     error::TrainError,
@@ -117,6 +118,11 @@ impl Stage {
             if self != Self::Vae && bundle.recipe().context_frames() == 0 {
                 let reason =
                     format!("{} needs context frames, the model's recipe has none", self.name());
+                return Err(TrainError::Stage { reason });
+            }
+            if self != Self::Vae && bundle.recipe().shot_label() == ShotLabel::None {
+                let reason =
+                    format!("{} labels its shots, the model's recipe does not", self.name());
                 return Err(TrainError::Stage { reason });
             }
             Ok::<_, TrainError>(bundle)

@@ -281,7 +281,9 @@ impl<'p> Machine<'p> {
                 &Value::Text("storage"),
                 &Value::Global(Global::Storage(dtype)),
                 &Value::Text(key),
-            ) if key.len() <= LONGEST_KEY => Storage { key: key.to_owned(), dtype },
+            ) if key.len() <= LONGEST_KEY && !key.contains(char::is_control) => {
+                Storage { key: key.to_owned(), dtype }
+            }
             _ => return malformed("its pickle asks for a storage without a type and a key"),
         };
         self.push(Value::Storage(Box::new(storage)))

@@ -2,9 +2,11 @@
 
 use std::{fs, process::Stdio, sync::atomic::Ordering, thread, time::Duration};
 
+use shotstream_damage::Dice;
+
 use super::{
     Place, STUDENT, VAE,
-    mirror::{noise, roll, sha256},
+    mirror::{noise, sha256},
 };
 
 /// How often each happens.
@@ -29,10 +31,10 @@ fn fifty_disconnects_and_fifty_kills_leave_the_right_bytes() {
             assert!(odd.is_empty(), "{odd:?}");
         }
     };
-    let (mut kills, mut whole, mut dice) = (0, 0, 5);
+    let (mut kills, mut whole, mut dice) = (0, 0, Dice::of(5));
     while kills < TIMES {
         let mut program = place.command(&pull).stderr(Stdio::null()).spawn().unwrap();
-        thread::sleep(Duration::from_millis(20 + roll(&mut dice) % 180));
+        thread::sleep(Duration::from_millis(20 + dice.below(180) as u64));
         match program.try_wait().unwrap() {
             Some(status) => {
                 assert!(status.success(), "{status}");

@@ -7,13 +7,14 @@ use std::{
     net::{TcpListener, TcpStream},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     thread,
     time::Duration,
 };
 
 use sha2::{Digest as _, Sha256};
+use shotstream_damage::Dice;
 
 /// The commit of every repository here.
 pub(crate) const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
@@ -39,15 +40,18 @@ pub(crate) struct Mirror {
     files: Mutex<BTreeMap<String, Served>>,
     /// One connection in so many bytes, on average, is cut; none if zero.
     pub(crate) shaky: AtomicUsize,
-    /// Answers before any more are refused with status 503; all if zero.
+    /// The status that the next request is refused with; none if zero.
     pub(crate) status: AtomicUsize,
+    /// Whether it knows no ranges, and always sends all of a file.
+    pub(crate) always_whole: AtomicBool,
     /// The token that is asked for, if any.
     pub(crate) token: Mutex<Option<String>>,
     /// Connections that were cut.
     pub(crate) cuts: AtomicUsize,
     /// Requests, as `METHOD PATH RANGE AUTHORIZATION`.
     pub(crate) log: Mutex<Vec<String>>,
-    dice: AtomicU64,
+    /// Random numbers so far.
+    thrown: AtomicU64,
 }
 
 /// The digest of some bytes.
@@ -57,17 +61,8 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
 
 /// Bytes that no two places share.
 pub(crate) fn noise(count: usize, seed: u64) -> Vec<u8> {
-    let mut dice = seed;
-    std::iter::repeat_with(|| roll(&mut dice).to_le_bytes()).flatten().take(count).collect()
-}
-
-/// The next of a row of random numbers.
-pub(crate) fn roll(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut mixed = *state;
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
+    let mut dice = Dice::of(seed);
+    std::iter::repeat_with(|| dice.below(256) as u8).take(count).collect()
 }
 
 impl Mirror {
@@ -113,8 +108,7 @@ impl Mirror {
 
     /// A number below `end`.
     fn below(&self, end: usize) -> usize {
-        let mut state = self.dice.fetch_add(0x9e37_79b9, Ordering::Relaxed);
-        (roll(&mut state) % end.max(1) as u64) as usize
+        Dice::of(self.thrown.fetch_add(1, Ordering::Relaxed)).below(end)
     }
 
     fn answer(&self, mut stream: TcpStream, port: u16) {
@@ -207,16 +201,21 @@ impl Mirror {
         headers: &[(&str, &str)],
     ) -> std::io::Result<()> {
         let (bytes, size) = (&served.bytes, served.size as usize);
+        let whole = self.always_whole.load(Ordering::Relaxed);
         let range = range.as_deref().and_then(|range| range.strip_prefix("bytes="));
+        let range = range.filter(|_| !whole);
         let (start, end) = range.and_then(|range| range.split_once('-')).unwrap_or(("0", ""));
         let start: usize = start.parse().unwrap();
         let end = end.parse().map_or(size, |end: usize| end + 1);
         if size <= start {
             return plain(stream, "416 Range Not Satisfiable", &[]);
         }
-        let mut head = String::from("HTTP/1.1 206 Partial Content\r\nConnection: close\r\n");
+        let status = if whole { "200 OK" } else { "206 Partial Content" };
+        let mut head = format!("HTTP/1.1 {status}\r\nConnection: close\r\n");
         head += &format!("Content-Length: {}\r\n", end - start);
-        head += &format!("Content-Range: bytes {start}-{}/{size}\r\n", end - 1);
+        if !whole {
+            head += &format!("Content-Range: bytes {start}-{}/{size}\r\n", end - 1);
+        }
         for (key, value) in headers {
             head += &format!("{key}: {value}\r\n");
         }

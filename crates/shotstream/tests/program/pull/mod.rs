@@ -4,7 +4,12 @@ mod killed;
 mod mirror;
 mod refused;
 
-use std::{fs, path::PathBuf, process::Command, sync::Arc};
+use std::{
+    fs,
+    path::PathBuf,
+    process::Command,
+    sync::{Arc, atomic::Ordering},
+};
 
 use self::mirror::{COMMIT, Mirror, noise, sha256};
 use crate::fixture::{Home, Run, root};
@@ -144,6 +149,19 @@ fn what_an_earlier_attempt_left_is_used_or_fetched_anew() {
 }
 
 #[test]
+fn a_mirror_that_knows_no_ranges_brings_the_rest_all_the_same() {
+    let place = Place::new();
+    let bytes = noise(900_000, 2);
+    place.mirror.add(VAE.0, VAE.1, bytes.clone());
+    place.mirror.always_whole.store(true, Ordering::Relaxed);
+    let blob = place.blob(VAE.0, &sha256(&bytes));
+    fs::create_dir_all(blob.parent().unwrap()).unwrap();
+    fs::write(blob.with_extension("part"), &bytes[..300_000]).unwrap();
+    place.done(&["pull", "--only", "vae,config"]);
+    assert!(fs::read(&blob).unwrap() == bytes);
+}
+
+#[test]
 fn what_was_damaged_on_the_disk_is_found_and_fetched_anew() {
     let place = Place::new();
     let pull = ["pull", "--only", "vae,config"];
@@ -156,6 +174,16 @@ fn what_was_damaged_on_the_disk_is_found_and_fetched_anew() {
     fs::write(&blob, &damaged).unwrap();
     place.done(&pull);
     assert!(fs::read(&blob).unwrap() == damaged, "only a check tells");
+    place.mirror.log.lock().unwrap().clear();
+    let offline = place.run(&[&pull[..], &["--verify"]].concat(), &[("HF_HUB_OFFLINE", "1")]);
+    assert_eq!(offline.code, Some(1));
+    assert!(
+        offline.stderr.contains("but 1 of the files are not in the cache"),
+        "{}",
+        offline.stderr
+    );
+    assert!(place.mirror.log.lock().unwrap().is_empty());
+    fs::write(&blob, &damaged).unwrap();
     let run = place.done(&[&pull[..], &["--verify"]].concat());
     assert!(run.stderr.contains("Wan2.1_VAE.pth: damaged, it is fetched anew"), "{}", run.stderr);
     assert!(fs::read(&blob).unwrap() == true_bytes);
