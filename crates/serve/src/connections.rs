@@ -92,7 +92,7 @@ pub(crate) async fn serve(
         tokio::spawn(async move {
             let _place = place;
             // The clock of a request's head starts with its first byte, so that has one of its own.
-            if timeout(HEAD_PATIENCE, stream.readable()).await.is_ok() {
+            if timeout(HEAD_PATIENCE, stream.peek(&mut [0])).await.is_ok() {
                 let connection = http.serve_connection_with_upgrades(TokioIo::new(stream), answer);
                 // The other end may do what it likes.
                 let _ = watcher.watch(connection.into_owned()).await;

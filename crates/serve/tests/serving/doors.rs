@@ -187,12 +187,13 @@ fn a_request_that_is_never_whole_does_not_keep_its_connection() {
         stream.write_all(beginning).unwrap();
         stream
     });
-    for mut stream in begun {
+    for (mut stream, beginning) in begun.into_iter().zip(beginnings) {
         let mut answer = Vec::new();
         let ended = stream.read_to_end(&mut answer);
         assert!(
             ended.is_ok() && answer.is_empty() || answer.starts_with(b"HTTP/1.1 408"),
-            "{ended:?}"
+            "{:?}: {ended:?}",
+            String::from_utf8_lossy(beginning)
         );
     }
 }
