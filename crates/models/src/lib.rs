@@ -4,6 +4,7 @@ pub mod bundle;
 pub mod checkpoint;
 pub mod clean;
 pub mod dit;
+pub mod fast;
 pub mod kernels;
 pub mod lora;
 pub mod networks;

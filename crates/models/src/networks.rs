@@ -28,7 +28,6 @@ use shotstream_plan::{geometry::LatentFrames, layout::FrameSlot};
 use crate::{
     bundle::Bundle,
     dit::{ContextCache, Dit, LocalCache, TextCache},
-    taehv::{Taehv, TaehvState},
     text::BurnTextEncoder,
     vae::{DecoderState, Vae},
 };
@@ -64,17 +63,9 @@ impl BurnNetworks {
         Self {
             text,
             denoiser: BurnDenoiser { device: device(&dit), dit },
-            decoder: BurnDecoder { network: DecoderNetwork::Vae(Box::new(vae.clone())) },
+            decoder: BurnDecoder { vae: vae.clone() },
             encoder: BurnFrameEncoder { device: device(&vae), vae },
         }
-    }
-}
-
-impl BurnNetworks {
-    /// The same with a small decoder in place of the VAE's.
-    #[must_use]
-    pub fn with_preview(self, taehv: Taehv) -> Self {
-        Self { decoder: BurnDecoder { network: DecoderNetwork::Taehv(Box::new(taehv)) }, ..self }
     }
 }
 
@@ -87,6 +78,15 @@ fn device<M: Module>(module: &M) -> Device {
 /// Latents `[1, C, F, h, w]` where the network computes.
 #[derive(Clone, Debug)]
 pub struct BurnLatents(pub Tensor<5>);
+
+impl BurnLatents {
+    /// The host's latents on a device.
+    pub(crate) fn on(device: &Device, latents: &Latents) -> Self {
+        let data = TensorData::new(latents.data.clone(), latents.shape);
+        let frames = Tensor::<4>::from_data(data, device);
+        Self(frames.swap_dims(0, 1).unsqueeze())
+    }
+}
 
 impl Blend for BurnLatents {
     fn blend(&self, a: f32, other: &Self, b: f32) -> Self {
@@ -179,9 +179,7 @@ impl StoryDenoiser for BurnDenoiser {
     /// # Panics
     /// When the latents do not hold as many values as their shape says.
     fn upload(&self, latents: &Latents) -> BurnLatents {
-        let data = TensorData::new(latents.data.clone(), latents.shape);
-        let frames = Tensor::<4>::from_data(data, &self.device);
-        BurnLatents(frames.swap_dims(0, 1).unsqueeze())
+        BurnLatents::on(&self.device, latents)
     }
 
     fn download(&self, latents: &BurnLatents) -> Latents {
@@ -216,67 +214,46 @@ fn of_one_caption(slots: &[FrameSlot]) -> Vec<FrameSlot> {
     slots.iter().map(|slot| FrameSlot { caption: 0, ..*slot }).collect()
 }
 
-/// What makes frames of latents: the decoder half of the VAE, or a small one for previews.
+/// The decoder half of the VAE.
 #[derive(Clone, Debug)]
 pub struct BurnDecoder {
-    network: DecoderNetwork,
-}
-
-#[derive(Clone, Debug)]
-enum DecoderNetwork {
-    Vae(Box<Vae>),
-    Taehv(Box<Taehv>),
-}
-
-/// What a decoder remembers between the chunks of a shot.
-#[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "a decoder has one of them")]
-pub enum BurnDecoderState {
-    /// Of the VAE.
-    Vae(DecoderState),
-    /// Of the small decoder.
-    Taehv(TaehvState),
+    vae: Vae,
 }
 
 impl Decoder for BurnDecoder {
     type Latents = BurnLatents;
-    type State = BurnDecoderState;
+    type State = DecoderState;
 
-    fn start(&self) -> BurnDecoderState {
-        match &self.network {
-            DecoderNetwork::Vae(vae) => BurnDecoderState::Vae(vae.start()),
-            DecoderNetwork::Taehv(taehv) => BurnDecoderState::Taehv(taehv.start()),
-        }
+    fn start(&self) -> DecoderState {
+        self.vae.start()
     }
 
-    /// # Panics
-    /// When the state was made by another kind of decoder.
     fn decode(
         &self,
-        state: &mut BurnDecoderState,
+        state: &mut DecoderState,
         latents: &BurnLatents,
     ) -> Result<Pixels, NetworkError> {
-        let found = latents.0.dims();
-        let [_, _, frames, height, width] = found;
-        let channels = match &self.network {
-            DecoderNetwork::Vae(vae) => vae.config().z_dim,
-            DecoderNetwork::Taehv(taehv) => taehv.latent_channels(),
-        };
-        check_shape("clean latents", &[1, channels, frames.max(1), height, width], &found)?;
-        let latents = latents.0.clone();
-        let video = match (&self.network, state) {
-            (DecoderNetwork::Vae(vae), BurnDecoderState::Vae(state)) => {
-                vae.decode_next(state, latents)
-            }
-            (DecoderNetwork::Taehv(taehv), BurnDecoderState::Taehv(state)) => {
-                taehv.decode_next(state, latents)
-            }
-            _ => panic!("the state was made by another kind of decoder"),
-        };
-        let frames: Tensor<4> = video.clamp(-1.0, 1.0).squeeze_dim::<4>(0).swap_dims(0, 1);
-        let shape = frames.dims();
-        Ok(Pixels { shape, data: frames.into_data().iter::<f32>().collect() })
+        let latents = clean_latents(latents, self.vae.config().z_dim)?;
+        Ok(host_pixels(self.vae.decode_next(state, latents)))
     }
+}
+
+/// Latents that a decoder of so many channels can read.
+pub(crate) fn clean_latents(
+    latents: &BurnLatents,
+    channels: usize,
+) -> Result<Tensor<5>, NetworkError> {
+    let found = latents.0.dims();
+    let [_, _, frames, height, width] = found;
+    check_shape("clean latents", &[1, channels, frames.max(1), height, width], &found)?;
+    Ok(latents.0.clone())
+}
+
+/// A video `[1, 3, T, H, W]` on the host.
+pub(crate) fn host_pixels(video: Tensor<5>) -> Pixels {
+    let frames: Tensor<4> = video.clamp(-1.0, 1.0).squeeze_dim::<4>(0).swap_dims(0, 1);
+    let shape = frames.dims();
+    Pixels { shape, data: frames.into_data().iter::<f32>().collect() }
 }
 
 /// The encoder half of the VAE.

@@ -18,8 +18,8 @@ use shotstream_engine::noise::Noise;
 use shotstream_engine::session::{self, Ending, Networks, Settings};
 use shotstream_engine::story::StoryState;
 use shotstream_models::bundle::Bundle;
-use shotstream_models::networks::BurnDecoderState;
 use shotstream_models::networks::{BurnDecoder, BurnLatents, BurnNetworks};
+use shotstream_models::vae::DecoderState;
 use shotstream_plan::plan::ShotPlan;
 use shotstream_plan::script::{Format, Script};
 
@@ -85,15 +85,15 @@ struct Watched {
 
 impl Decoder for Watched {
     type Latents = BurnLatents;
-    type State = BurnDecoderState;
+    type State = DecoderState;
 
-    fn start(&self) -> BurnDecoderState {
+    fn start(&self) -> DecoderState {
         self.inner.start()
     }
 
     fn decode(
         &self,
-        state: &mut BurnDecoderState,
+        state: &mut DecoderState,
         latents: &BurnLatents,
     ) -> Result<Pixels, NetworkError> {
         let pixels = self.inner.decode(state, latents)?;

@@ -9,7 +9,7 @@ use shotstream_engine::{
     session::Settings,
     story::StoryState,
 };
-use shotstream_models::{networks::BurnNetworks, text::Cut};
+use shotstream_models::{fast::FastNetworks, text::Cut};
 use shotstream_plan::{plan::Plan, script::Script};
 
 use crate::{
@@ -62,7 +62,7 @@ impl Making {
     /// Why the story ended early; what was made before is in the film.
     pub(crate) fn tell(
         &mut self,
-        networks: &BurnNetworks,
+        networks: &FastNetworks,
         settings: &Settings,
         script: &Script,
         seed: u64,

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use burn::tensor::Device;
 use shotstream_models::{
     bundle::{Bundle, BundleConfig},
-    networks::BurnNetworks,
+    fast::FastNetworks,
     stored::StoredModel,
     taehv::Taehv,
     text::BurnTextEncoder,
@@ -111,10 +111,10 @@ impl ModelFile {
         &self,
         text: BurnTextEncoder,
         args: &DecoderArgs,
-    ) -> anyhow::Result<BurnNetworks> {
+    ) -> anyhow::Result<FastNetworks> {
         let (dit, vae) = self.stored.load_without_text(&Device::flex()).wrong_use()?;
         let dit = merged(dit, &self.loras)?;
-        with_decoder(BurnNetworks::of(&dit, &vae, text), self, args)
+        with_decoder(FastNetworks::new(&dit, &vae, text).wrong_use()?, self, args)
     }
 
     /// Whether it is the model that the program carries, adapters or not.
@@ -131,10 +131,10 @@ const PREVIEWS: [&str; 2] = ["taew2_1.safetensors", "taew2_1.pth"];
 /// # Errors
 /// When it is not there, or does not fit the model.
 fn with_decoder(
-    networks: BurnNetworks,
+    networks: FastNetworks,
     file: &ModelFile,
     args: &DecoderArgs,
-) -> anyhow::Result<BurnNetworks> {
+) -> anyhow::Result<FastNetworks> {
     let path = match &args.decoder {
         DecoderArg::Vae => return Ok(networks),
         DecoderArg::File(path) => path.clone(),

@@ -10,7 +10,7 @@ use shotstream_engine::{
     session::{self, Networks, Settings},
     story::StoryState,
 };
-use shotstream_models::{networks::BurnNetworks, text::Cut};
+use shotstream_models::{fast::FastNetworks, text::Cut};
 
 use crate::failure::Blame as _;
 
@@ -24,7 +24,7 @@ const MOST_WORDS: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Telling<'a> {
     /// What it is told with.
-    pub(crate) networks: &'a BurnNetworks,
+    pub(crate) networks: &'a FastNetworks,
     /// How.
     pub(crate) settings: &'a Settings,
     /// Where it goes on from.
@@ -47,7 +47,7 @@ impl Telling<'_> {
     ) -> anyhow::Result<()> {
         let Self { networks, settings, story, commands, meter } = self;
         let (sender, events) = channel(CHUNKS_AHEAD);
-        let BurnNetworks { text, denoiser, decoder, encoder } = networks;
+        let FastNetworks { text, denoiser, decoder, encoder } = networks;
         let tell = move || {
             let networks = Networks { text, denoiser, decoder, encoder };
             session::run(&networks, settings, story, &commands, &sender, meter)

@@ -170,3 +170,12 @@ pub fn parameters<M: Module>(module: &M, network: Network) -> Vec<(String, Vec<u
     let slots = walk::slots(module, network);
     slots.into_iter().map(|slot| (slot.name, slot.shape)).collect()
 }
+
+/// Stored shape and values of the parameter with this official name; nothing where there is none.
+pub fn parameter<M: Module>(
+    module: &M,
+    network: Network,
+    name: &str,
+) -> Option<(Vec<usize>, Vec<f32>)> {
+    walk::find(module, network, name)
+}

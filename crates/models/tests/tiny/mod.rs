@@ -65,7 +65,7 @@ pub(crate) fn tiny_bundle() -> Bundle {
 }
 
 /// Moves every weight a little, because fresh networks begin with layers of zeros.
-struct Shake;
+pub(crate) struct Shake;
 
 impl ModuleMapper for Shake {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {

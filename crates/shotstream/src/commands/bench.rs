@@ -15,7 +15,7 @@ use shotstream_engine::{
     session::Settings,
     story::StoryState,
 };
-use shotstream_models::networks::BurnNetworks;
+use shotstream_models::fast::FastNetworks;
 use shotstream_plan::{
     plan::Plan,
     script::{Script, ShotScript},
@@ -101,7 +101,7 @@ fn story(seed: u64, shots: usize) -> Script {
 
 /// From asking for a cut after a shot's first chunk to the first frames of the next shot.
 fn cut_latency(
-    networks: &BurnNetworks,
+    networks: &FastNetworks,
     settings: &Settings,
     script: &Script,
 ) -> anyhow::Result<Duration> {

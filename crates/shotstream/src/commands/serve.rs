@@ -13,7 +13,7 @@ use shotstream_engine::{
     session::{self, Ending, Networks, Settings},
     story::StoryState,
 };
-use shotstream_models::networks::BurnNetworks;
+use shotstream_models::fast::FastNetworks;
 use shotstream_serve::{Config, ServeError, Up, serve};
 use shotstream_story::{record::Hash, teller::Teller};
 
@@ -80,7 +80,7 @@ fn read_keys(path: &Path) -> anyhow::Result<Vec<Hash>> {
 /// The engine with a model's networks.
 pub(crate) struct ModelTeller {
     file: ModelFile,
-    networks: BurnNetworks,
+    networks: FastNetworks,
     settings: Settings,
 }
 
@@ -126,7 +126,7 @@ impl Teller for ModelTeller {
         events: &EventSender,
         meter: &Meter,
     ) -> Ending {
-        let BurnNetworks { text, denoiser, decoder, encoder } = &self.networks;
+        let FastNetworks { text, denoiser, decoder, encoder } = &self.networks;
         let networks = Networks { text, denoiser, decoder, encoder };
         session::run(&networks, &self.settings, story, commands, events, meter)
     }

@@ -1,0 +1,191 @@
+//! The networks of a model as the runtime runs them, behind the engine's traits.
+//!
+//! Text encoders, and the small decoder for previews, are the ones of this crate.
+
+use burn::{module::Module, tensor::Device};
+use shotstream_engine::network::{Decoder, Embedded, Latents, NetworkError, Pixels, TextEncoder};
+use shotstream_runtime::{
+    cpu::Cpu,
+    dit::{self, Embedding},
+    vae,
+    weights::{Source, WeightsError},
+};
+
+use crate::{
+    checkpoint::{Network, parameter},
+    dit::{Dit, DitConfig},
+    networks::{BurnEmbedding, BurnLatents, clean_latents, host_pixels},
+    taehv::{Taehv, TaehvState},
+    text::BurnTextEncoder,
+    vae::{Vae, VaeConfig},
+};
+
+/// Networks whose weights are packed for the processor.
+#[derive(Debug)]
+pub struct FastNetworks {
+    /// Prompts to embeddings.
+    pub text: HostText,
+    /// Noisy latents to velocity.
+    pub denoiser: dit::Dit<Cpu>,
+    /// Latents to frames.
+    pub decoder: FastDecoder,
+    /// Frames to latents.
+    pub encoder: vae::Encoder<Cpu>,
+}
+
+impl FastNetworks {
+    /// A transformer and a VAE, packed, with a text encoder of any kind.
+    ///
+    /// # Errors
+    /// When the networks have not the parameters that their sizes call for.
+    pub fn new(dit: &Dit, vae: &Vae, text: BurnTextEncoder) -> Result<Self, WeightsError> {
+        Self::on(Cpu::new(), dit, vae, text)
+    }
+
+    /// As [`Self::new`], for these vectors.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn on(
+        kernels: Cpu,
+        dit: &Dit,
+        vae: &Vae,
+        text: BurnTextEncoder,
+    ) -> Result<Self, WeightsError> {
+        let sizes = vae_sizes(vae.config());
+        let weights = Parameters { module: vae, network: Network::Vae };
+        let dit_weights = Parameters { module: dit, network: Network::Dit };
+        Ok(Self {
+            text: HostText(text),
+            denoiser: dit::Dit::new(kernels, dit_sizes(dit.config()), &dit_weights)?,
+            decoder: FastDecoder::Vae(vae::Decoder::new(kernels, sizes.clone(), &weights)?),
+            encoder: vae::Encoder::new(kernels, sizes, &weights)?,
+        })
+    }
+
+    /// The same with a small decoder in place of the VAE's.
+    #[must_use]
+    pub fn with_preview(self, taehv: Taehv) -> Self {
+        Self { decoder: FastDecoder::Preview(Box::new(taehv)), ..self }
+    }
+}
+
+/// What makes frames of latents.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a program has one of them")]
+pub enum FastDecoder {
+    /// The decoder half of the VAE.
+    Vae(vae::Decoder<Cpu>),
+    /// A small one for previews.
+    Preview(Box<Taehv>),
+}
+
+/// What a decoder remembers between the chunks of a shot.
+#[derive(Debug)]
+pub enum FastState {
+    /// Of the VAE.
+    Vae(vae::State<Cpu>),
+    /// Of the small decoder.
+    Preview(TaehvState),
+}
+
+impl Decoder for FastDecoder {
+    type Latents = Latents;
+    type State = FastState;
+
+    fn start(&self) -> FastState {
+        match self {
+            Self::Vae(vae) => FastState::Vae(vae.start()),
+            Self::Preview(taehv) => FastState::Preview(taehv.start()),
+        }
+    }
+
+    /// # Panics
+    /// When the state was made by another kind of decoder.
+    fn decode(&self, state: &mut FastState, latents: &Latents) -> Result<Pixels, NetworkError> {
+        match (self, state) {
+            (Self::Vae(vae), FastState::Vae(state)) => vae.decode(state, latents),
+            (Self::Preview(taehv), FastState::Preview(state)) => {
+                let latents = BurnLatents::on(&Device::flex(), latents);
+                let latents = clean_latents(&latents, taehv.latent_channels())?;
+                Ok(host_pixels(taehv.decode_next(state, latents)))
+            }
+            _ => panic!("the state was made by another kind of decoder"),
+        }
+    }
+}
+
+/// The parameters of a module by their official names.
+struct Parameters<'a, M> {
+    module: &'a M,
+    network: Network,
+}
+
+impl<M: Module> Source for Parameters<'_, M> {
+    fn tensor(&self, name: &str, _expected: &[usize]) -> Option<(Vec<usize>, Vec<f32>)> {
+        parameter(self.module, self.network, name)
+    }
+}
+
+/// What the runtime calls the sizes of a transformer.
+fn dit_sizes(config: &DitConfig) -> dit::Sizes {
+    let [_, rows, columns] = config.patch;
+    dit::Sizes {
+        dim: config.dim,
+        ffn_dim: config.ffn_dim,
+        freq_dim: config.freq_dim,
+        num_heads: config.num_heads,
+        num_layers: config.num_layers,
+        channels: [config.in_channels, config.out_channels],
+        patch: [rows, columns],
+        text_dim: config.text_dim,
+        eps: config.eps as f32,
+        shot_phase: config.shot_phase,
+        shot_embeddings: config.shot_embeddings,
+    }
+}
+
+/// What the runtime calls the sizes of a VAE.
+fn vae_sizes(config: &VaeConfig) -> vae::Sizes {
+    vae::Sizes {
+        dims: [config.dim, config.decoder_dim],
+        channels: config.z_dim,
+        multiples: config.dim_mult.clone(),
+        num_res_blocks: config.num_res_blocks,
+        halves_time: config.temporal_downsample.clone(),
+        patch: config.patch,
+        mean: config.latents_mean.clone(),
+        std: config.latents_std.clone(),
+    }
+}
+
+/// A text encoder whose embeddings are on the host.
+#[derive(Clone, Debug)]
+pub struct HostText(BurnTextEncoder);
+
+impl HostText {
+    /// Prompts that went through the network so far, and prompts that were found on disk.
+    #[must_use]
+    pub fn counts(&self) -> (u64, u64) {
+        self.0.counts()
+    }
+
+    fn on_host(embedded: Embedded<BurnEmbedding>) -> Embedded<Embedding> {
+        let Embedded { embedding: BurnEmbedding(tensor), unknown_words, dropped_tokens } = embedded;
+        let [_, tokens, _] = tensor.dims();
+        let values = tensor.into_data().iter::<f32>().collect();
+        Embedded { embedding: Embedding { tokens, values }, unknown_words, dropped_tokens }
+    }
+}
+
+impl TextEncoder for HostText {
+    type Embedding = Embedding;
+
+    fn embed(&self, prompt: &str) -> Result<Embedded<Embedding>, NetworkError> {
+        self.0.embed(prompt).map(Self::on_host)
+    }
+
+    fn embed_under(&self, global: &str, prompt: &str) -> Result<Embedded<Embedding>, NetworkError> {
+        self.0.embed_under(global, prompt).map(Self::on_host)
+    }
+}

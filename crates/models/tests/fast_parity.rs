@@ -1,0 +1,236 @@
+//! The runtime's lists against the networks they were made of, over random sizes.
+
+mod tiny;
+
+use proptest::prelude::*;
+use shotstream_engine::network::{
+    Decoder, FrameEncoder, Latents, Memory, Pixels, StoryDenoiser, TextEncoder,
+};
+use shotstream_models::{
+    bundle::Bundle,
+    dit::{Dit, DitConfig},
+    fast::FastNetworks,
+    networks::BurnNetworks,
+    vae::{Vae, VaeConfig},
+};
+use shotstream_plan::{geometry::LatentFrames, layout::FrameSlot};
+use shotstream_runtime::cpu::Cpu;
+
+use burn::{module::Module, tensor::Device};
+use tiny::{Shake, tiny_bundle};
+
+/// The largest difference allowed, relative to the largest value there is.
+const TOLERANCE: f32 = 1e-4;
+
+/// Both kinds of the networks of a tiny model with a transformer and a VAE of these sizes, the
+/// runtime's for every kind of vectors there is.
+fn both(dit: &DitConfig, vae: &VaeConfig) -> (BurnNetworks, Vec<FastNetworks>) {
+    let device = Device::flex();
+    let dit = Dit::new(dit, &device).map(&mut Shake);
+    let vae = Vae::new(vae, &device).map(&mut Shake);
+    let Bundle { config, text, tokenizer, .. } = tiny_bundle();
+    let text = shotstream_models::text::BurnTextEncoder::whole(
+        tokenizer,
+        text,
+        config.dit.text_len,
+        device.clone(),
+    );
+    let slow = BurnNetworks::of(&dit, &vae, text.clone());
+    let fast =
+        |cpu| FastNetworks::on(cpu, &dit, &vae, text.clone()).expect("what is asked for fits");
+    (slow, Cpu::all().into_iter().map(fast).collect())
+}
+
+/// Numbers around zero, no two alike.
+fn numbers(count: usize, seed: usize) -> Vec<f32> {
+    (0..count).map(|at| ((at * 7 + seed * 13 + 1) as f32 * 0.377).sin()).collect()
+}
+
+fn latents(shape: [usize; 4], seed: usize) -> Latents {
+    Latents { shape, data: numbers(shape.iter().product(), seed) }
+}
+
+fn close(what: &str, a: &[f32], b: &[f32]) {
+    assert_eq!(a.len(), b.len(), "{what}");
+    let largest = a.iter().map(|value| value.abs()).fold(1e-3, f32::max);
+    let difference = a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(difference <= TOLERANCE * largest, "{what}: {difference} of {largest}");
+}
+
+/// A shot of a few chunks, as the engine asks for it: context, chunks denoised and committed, the
+/// oldest forgotten; every velocity on the way.
+fn shot<D: StoryDenoiser>(
+    denoiser: &D,
+    captions: &[D::Embedding],
+    [channels, height, width]: [usize; 3],
+) -> Vec<Latents> {
+    let texts: Vec<_> = captions
+        .iter()
+        .map(|caption| denoiser.cache_text(caption).expect("what is asked for fits"))
+        .collect();
+    let slot = |position: usize, phase: u32, caption: usize| FrameSlot {
+        position: position as u32,
+        phase,
+        caption,
+    };
+    let context = denoiser.upload(&latents([4, channels, height, width], 1));
+    let slots: Vec<_> = (0..4).map(|f| slot(f, f as u32 / 2, f / 2)).collect();
+    let context =
+        denoiser.encode_context(&context, &slots, &texts).expect("what is asked for fits");
+    let mut local = denoiser.empty_local();
+    let mut made = Vec::new();
+    for chunk in 0..3 {
+        let slots: Vec<_> = (0..3).map(|f| slot(4 + 3 * chunk + f, 2, 0)).collect();
+        let noisy = latents([3, channels, height, width], 2 + chunk);
+        for timestep in [1000.0, 737.5] {
+            let memory = Memory { context: &context, local: &local };
+            let noisy = denoiser.upload(&noisy);
+            let velocity = denoiser
+                .velocity(&noisy, timestep, &slots, &texts[chunk % 2], memory)
+                .expect("what is asked for fits");
+            made.push(denoiser.download(&velocity));
+        }
+        let clean = denoiser.upload(&noisy);
+        denoiser
+            .commit(&clean, &slots, &texts[chunk % 2], &context, &mut local)
+            .expect("what is asked for fits");
+        denoiser.forget(&mut local, LatentFrames(1), LatentFrames(4));
+    }
+    made
+}
+
+fn compare_shots(dit: &DitConfig) {
+    let (slow, fast) = both(dit, &vae_config(2, 1, 1, [true, true]));
+    let prompts = ["a red cat", "waves"];
+    let slow_text: Vec<_> = prompts
+        .iter()
+        .map(|prompt| slow.text.embed(prompt).expect("what is asked for fits").embedding)
+        .collect();
+    let size = [dit.in_channels, 4, 6];
+    let slow = shot(&slow.denoiser, &slow_text, size);
+    for fast in fast {
+        let text: Vec<_> = prompts
+            .iter()
+            .map(|prompt| fast.text.embed(prompt).expect("what is asked for fits").embedding)
+            .collect();
+        let fast = shot(&fast.denoiser, &text, size);
+        for (at, (slow, fast)) in slow.iter().zip(&fast).enumerate() {
+            assert_eq!(slow.shape, fast.shape);
+            close(&format!("velocity {at}"), &slow.data, &fast.data);
+        }
+    }
+}
+
+fn vae_config(dim: usize, blocks: usize, patch: usize, halves: [bool; 2]) -> VaeConfig {
+    VaeConfig {
+        dim,
+        decoder_dim: dim + 2,
+        z_dim: 4,
+        dim_mult: vec![1, 2, 3],
+        num_res_blocks: blocks,
+        temporal_downsample: halves.to_vec(),
+        patch,
+        latents_mean: vec![0.5, -0.25, 0.0, 1.0],
+        latents_std: vec![2.0, 0.5, 1.0, 1.5],
+    }
+}
+
+/// Every frame of a stream of chunks of these lengths.
+fn stream<D: Decoder>(decoder: &D, chunks: &[D::Latents]) -> Vec<Pixels> {
+    let mut state = decoder.start();
+    chunks
+        .iter()
+        .map(|chunk| decoder.decode(&mut state, chunk).expect("what is asked for fits"))
+        .collect()
+}
+
+fn compare_vaes(vae: &VaeConfig, lengths: &[usize]) {
+    let (slow, fast) = both(&tiny_bundle().config.dit, vae);
+    let [_, rows, columns] = vae.stride();
+    let pictures = Pixels {
+        shape: [2, 3, 2 * rows, 3 * columns],
+        data: numbers(2 * 3 * 2 * rows * 3 * columns, 5),
+    };
+    let encoded = slow.encoder.encode(&pictures).expect("what is asked for fits");
+    let chunks: Vec<_> = lengths.iter().map(|&frames| latents([frames, 4, 2, 3], frames)).collect();
+    let uploaded: Vec<_> = chunks.iter().map(|chunk| slow.denoiser.upload(chunk)).collect();
+    let slow = stream(&slow.decoder, &uploaded);
+    for fast in fast {
+        let latents = fast.encoder.encode(&pictures).expect("what is asked for fits");
+        assert_eq!(encoded.shape, latents.shape);
+        close("latents of pictures", &encoded.data, &latents.data);
+        let frames = stream(&fast.decoder, &chunks);
+        for (slow, fast) in slow.iter().zip(&frames) {
+            assert_eq!(slow.shape, fast.shape);
+            close("frames", &slow.data, &fast.data);
+        }
+        // A second stream begins in the memory of the first, and knows nothing of it.
+        assert_eq!(stream(&fast.decoder, &chunks), frames);
+    }
+}
+
+fn dit_config(heads: usize, pairs: usize, ffn: usize, layers: usize) -> DitConfig {
+    DitConfig {
+        dim: heads * 2 * pairs,
+        ffn_dim: ffn,
+        num_heads: heads,
+        num_layers: layers,
+        ..tiny_bundle().config.dit
+    }
+}
+
+#[test]
+fn shots_of_the_usual_sizes_agree() {
+    compare_shots(&dit_config(4, 16, 96, 2));
+    compare_shots(&DitConfig { shot_embeddings: 2, ..dit_config(2, 64, 160, 1) });
+}
+
+#[test]
+fn pictures_and_streams_of_the_usual_sizes_agree() {
+    compare_vaes(&vae_config(16, 1, 2, [true, true]), &[3, 3, 1, 2]);
+    compare_vaes(&vae_config(24, 2, 1, [false, true]), &[1, 3, 3]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    #[test]
+    fn shots_of_any_size_agree(
+        heads in 1usize..5,
+        pairs in 3usize..21,
+        ffn in 1usize..70,
+        layers in 1usize..4,
+    ) {
+        compare_shots(&dit_config(heads, pairs, ffn, layers));
+    }
+
+    #[test]
+    fn pictures_and_streams_of_any_size_agree(
+        dim in 1usize..20,
+        blocks in 1usize..3,
+        patch in 1usize..3,
+        halves in any::<[bool; 2]>(),
+        lengths in prop::collection::vec(1usize..5, 1..4),
+    ) {
+        compare_vaes(&vae_config(2 * dim, blocks, patch, halves), &lengths);
+    }
+}
+
+#[test]
+fn a_shot_and_its_pictures_have_the_same_bits_on_any_number_of_threads() {
+    let (_, mut fast) = both(&dit_config(3, 10, 40, 2), &vae_config(12, 1, 2, [true, true]));
+    let fast = fast.pop().expect("what is asked for fits");
+    let text = ["a red cat", "waves"]
+        .map(|prompt| fast.text.embed(prompt).expect("what is asked for fits").embedding);
+    let made = [1, 2, 5].map(|threads| {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .expect("what is asked for fits");
+        pool.install(|| {
+            let chunks = [latents([3, 4, 4, 6], 1), latents([3, 4, 4, 6], 2)];
+            (shot(&fast.denoiser, &text, [4, 4, 6]), stream(&fast.decoder, &chunks))
+        })
+    });
+    assert!(made[0] == made[1] && made[1] == made[2]);
+}

@@ -1,0 +1,321 @@
+//! What every kernel takes, and how near that is to what the processor can do.
+//!
+//! `cargo run --release -p shotstream-runtime --example kernels -- [tiny|wide|large] [THREADS]`
+
+#![expect(clippy::print_stdout, reason = "an example shows its table")]
+
+use std::{
+    collections::BTreeMap,
+    ops::Range,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
+use shotstream_engine::network::{
+    Decoder as _, Denoiser as _, FrameEncoder as _, Latents, Memory, Pixels, StoryDenoiser as _,
+};
+use shotstream_plan::layout::FrameSlot;
+use shotstream_runtime::{
+    cpu::{Cpu, Floats, Matrix, Page},
+    dit::{self, Embedding},
+    kernels::{Kernels, Over, PageShape, Section, Sight, Step},
+    vae,
+    weights::Source,
+};
+
+/// What a kernel took so far: the quickest of its runs of each kind, and all of them.
+#[derive(Clone, Copy, Debug, Default)]
+struct Spent {
+    calls: usize,
+    time: Duration,
+    flops: f64,
+}
+
+/// Kernels that run every step alone and note how long it takes.
+#[derive(Clone, Debug)]
+struct Timed {
+    cpu: Cpu,
+    table: Arc<Mutex<BTreeMap<String, Spent>>>,
+}
+
+/// What to call a step, and its floating-point operations.
+fn name(
+    step: &Step,
+    size: [usize; 3],
+    matrices: &[Matrix],
+    sight: &Sight<'_, Page>,
+) -> (String, f64) {
+    let positions: usize = size.iter().product();
+    match step {
+        Step::Product(product) => {
+            let [outputs, terms] = matrices[product.matrix].size();
+            let kind = if product.taps.len() == 1 { "projection" } else { "convolution" };
+            let flops = 2 * positions * outputs * terms;
+            (format!("{kind} {terms} → {outputs}"), flops as f64)
+        }
+        Step::Attention { heads, over, .. } => {
+            let tokens =
+                |pages: &[Arc<Page>]| pages.iter().map(|page| page.tokens()).sum::<usize>();
+            let [context, local] = sight.past;
+            let keys = match over {
+                Over::All => {
+                    let own: usize = sight.own.iter().map(Page::tokens).sum();
+                    tokens(context) + tokens(local) + own
+                }
+                Over::OwnFrame => sight.own[0].tokens(),
+                Over::Caption => tokens(&sight.captions[..1]),
+            };
+            let flops = 4 * positions * keys * heads.total();
+            (format!("attention, {keys} keys, {} wide", heads.width), flops as f64)
+        }
+        Step::LayerNorm { width, .. } => (format!("layer norm, {width} wide"), 0.0),
+        Step::ChannelNorm { width, .. } => (format!("channel norm, {width} wide"), 0.0),
+        Step::Copy { width, .. } => (format!("copy, {width} wide"), 0.0),
+        Step::Query { .. } => ("queries turned".to_owned(), 0.0),
+        Step::Remember { .. } => ("keys turned and kept".to_owned(), 0.0),
+    }
+}
+
+impl Kernels for Timed {
+    type Matrix = Matrix;
+    type Memory = Floats;
+    type Page = Page;
+
+    fn matrix(&self, weight: &[f32], offset: &[f32]) -> Matrix {
+        self.cpu.matrix(weight, offset)
+    }
+
+    fn memory(&self, len: usize) -> Floats {
+        self.cpu.memory(len)
+    }
+
+    fn upload(&self, memory: &mut Floats, start: usize, values: &[f32]) {
+        self.cpu.upload(memory, start, values);
+    }
+
+    fn download(&self, memory: &Floats, range: Range<usize>, to: &mut [f32]) {
+        self.cpu.download(memory, range, to);
+    }
+
+    fn shift(&self, memory: &mut Floats, from: Range<usize>, to: usize) {
+        self.cpu.shift(memory, from, to);
+    }
+
+    fn clear(&self, memory: &mut Floats, range: Range<usize>) {
+        self.cpu.clear(memory, range);
+    }
+
+    fn page(&self, shape: PageShape) -> Page {
+        self.cpu.page(shape)
+    }
+
+    fn run(
+        &self,
+        list: &[Section],
+        matrices: &[Matrix],
+        memory: &mut Floats,
+        sight: Sight<'_, Page>,
+    ) {
+        for section in list {
+            for step in &section.steps {
+                let (name, flops) = name(step, section.size, matrices, &sight);
+                let alone = [Section { size: section.size, steps: vec![step.clone()] }];
+                let Sight { past, captions, caption_of, .. } = sight;
+                let sight = Sight { past, own: &mut *sight.own, captions, caption_of };
+                let start = Instant::now();
+                self.cpu.run(&alone, matrices, memory, sight);
+                let time = start.elapsed();
+                let mut table = self.table.lock().expect("nobody panicked");
+                let spent = table.entry(name).or_default();
+                spent.calls += 1;
+                spent.time += time;
+                spent.flops += flops;
+            }
+        }
+    }
+}
+
+/// Weights that are made up: small, and none alike.
+struct Random;
+
+impl Source for Random {
+    fn tensor(&self, name: &str, expected: &[usize]) -> Option<(Vec<usize>, Vec<f32>)> {
+        let count: usize = expected.iter().product();
+        let inputs = (count / expected[0]).max(1) as f32;
+        let mut state = name.bytes().fold(1u64, |state, byte| state * 31 + u64::from(byte));
+        let values = (0..count).map(|_| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            ((state >> 40) as f32 / 8_388_608.0 - 1.0) * inputs.sqrt().recip()
+        });
+        Some((expected.to_vec(), values.collect()))
+    }
+}
+
+/// Numbers around zero.
+fn numbers(count: usize) -> Vec<f32> {
+    (0..count).map(|at| (at as f32 * 0.37).sin()).collect()
+}
+
+/// Operations a second of multiplications and additions in registers.
+fn peak(threads: usize) -> f64 {
+    struct Spin;
+    impl WithSimd for Spin {
+        type Output = f64;
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, simd: S) -> f64 {
+            const ROUNDS: usize = 20_000_000;
+            let mut sums = [simd.splat_f32s(0.0); 12];
+            let factors = [1.0, 1e-9].map(|value| simd.splat_f32s(std::hint::black_box(value)));
+            for _ in 0..ROUNDS {
+                for sum in &mut sums {
+                    *sum = simd.mul_add_e_f32s(factors[0], factors[1], *sum);
+                }
+            }
+            std::hint::black_box(sums);
+            (ROUNDS * 12 * 2 * S::F32_LANES) as f64
+        }
+    }
+    let start = Instant::now();
+    let flops: f64 = (0..threads).into_par_iter().map(|_| Arch::new().dispatch(Spin)).sum();
+    flops / start.elapsed().as_secs_f64()
+}
+
+/// A model's sizes, and those of its pictures' latents.
+struct Model {
+    dit: dit::Sizes,
+    vae: vae::Sizes,
+    latent: [usize; 2],
+    text: usize,
+    rounds: usize,
+}
+
+fn model(name: &str) -> Model {
+    let dit = |dim, ffn_dim, freq_dim, num_heads, num_layers, text_dim| dit::Sizes {
+        dim,
+        ffn_dim,
+        freq_dim,
+        num_heads,
+        num_layers,
+        channels: [16, 16],
+        patch: [2, 2],
+        text_dim,
+        eps: 1e-6,
+        shot_phase: 1.0 / 6.0,
+        shot_embeddings: 0,
+    };
+    let vae =
+        |dim: usize, multiples: &[usize], num_res_blocks, halves_time: &[bool], patch| vae::Sizes {
+            dims: [dim; 2],
+            channels: 16,
+            multiples: multiples.to_vec(),
+            num_res_blocks,
+            halves_time: halves_time.to_vec(),
+            patch,
+            mean: vec![0.0; 16],
+            std: vec![1.0; 16],
+        };
+    let (small, latent) = (vae(24, &[1, 2, 4], 1, &[true, true], 2), [10, 16]);
+    match name {
+        "large" => Model {
+            dit: dit(1536, 8960, 256, 12, 30, 4096),
+            vae: vae(96, &[1, 2, 4, 4], 2, &[false, true, true], 1),
+            latent: [60, 104],
+            text: 512,
+            rounds: 1,
+        },
+        "wide" => Model {
+            dit: dit(1280, 5120, 256, 10, 6, 960),
+            vae: vae(96, &[1, 2, 4], 1, &[true, true], 2),
+            latent,
+            text: 64,
+            rounds: 5,
+        },
+        _ => Model { dit: dit(128, 512, 64, 4, 6, 96), vae: small, latent, text: 64, rounds: 50 },
+    }
+}
+
+/// One network's runs, and their table.
+fn measure(what: &str, timed: &Timed, rounds: usize, peak: f64, mut run: impl FnMut()) {
+    run();
+    timed.table.lock().expect("nobody panicked").clear();
+    let start = Instant::now();
+    for _ in 0..rounds {
+        run();
+    }
+    let wall = start.elapsed().as_secs_f64() / rounds as f64;
+    let table = timed.table.lock().expect("nobody panicked");
+    let all: f64 = table.values().map(|spent| spent.time.as_secs_f64()).sum();
+    let flops: f64 = table.values().map(|spent| spent.flops).sum();
+    let rate = flops / all / 1e9;
+    println!(
+        "\n{what}: {:.2} ms, {:.2} GFLOP, {rate:.0} GFLOP/s ({:.0} %)",
+        wall * 1e3,
+        flops / rounds as f64 / 1e9,
+        rate * 1e11 / peak
+    );
+    let mut rows: Vec<_> = table.iter().collect();
+    rows.sort_by_key(|(_, spent)| std::cmp::Reverse(spent.time));
+    for (name, Spent { calls, time, flops }) in rows {
+        let secs = time.as_secs_f64();
+        let rate = flops / secs / 1e9;
+        let share = secs / all * 100.0;
+        let (calls, each) = (calls / rounds, secs / rounds as f64 * 1e3);
+        print!("  {name:36} {calls:4} ×  {each:9.3} ms {share:5.1} %");
+        match *flops > 0.0 {
+            true => println!("  {rate:6.0} GFLOP/s  {:3.0} %", rate * 1e11 / peak),
+            false => println!(),
+        }
+    }
+}
+
+fn main() {
+    let mut args = std::env::args().skip(1);
+    let name = args.next().unwrap_or_else(|| "tiny".to_owned());
+    let threads = args.next().and_then(|count| count.parse().ok()).unwrap_or(2);
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().expect("the first pool");
+    let peak = (0..3).map(|_| peak(threads)).fold(0.0, f64::max);
+    println!("{name}, {threads} threads, peak {:.0} GFLOP/s", peak / 1e9);
+    let Model { dit: sizes, vae, latent: [rows, columns], text, rounds } = model(&name);
+    let timed = Timed { cpu: Cpu::new(), table: Arc::default() };
+    let latents = |frames: usize| Latents {
+        shape: [frames, 16, rows, columns],
+        data: numbers(frames * 16 * rows * columns),
+    };
+    let text_dim = sizes.text_dim;
+    let embedding = Embedding { tokens: text, values: numbers(text * text_dim).into() };
+    let dit = dit::Dit::new(timed.clone(), sizes, &Random).expect("weights that fit");
+    let caption = dit.cache_text(&embedding).expect("a caption");
+    let slots = |first: usize, count: usize| -> Vec<_> {
+        let slot = |at| FrameSlot { position: at as u32, phase: 1, caption: 0 };
+        (first..first + count).map(slot).collect()
+    };
+    let context_of = || {
+        let texts = [caption.clone()];
+        dit.encode_context(&latents(6), &slots(0, 6), &texts).expect("a context")
+    };
+    measure("context of 6 frames", &timed, rounds, peak, || drop(context_of()));
+    let (context, local) = (context_of(), dit.empty_local());
+    let memory = Memory { context: &context, local: &local };
+    let noisy = latents(3);
+    measure("a denoising pass", &timed, rounds, peak, || {
+        dit.velocity(&noisy, 737.5, &slots(6, 3), &caption, memory).expect("a velocity");
+    });
+    drop((context, local, caption));
+    drop(dit);
+    let decoder = vae::Decoder::new(timed.clone(), vae.clone(), &Random).expect("weights that fit");
+    let mut state = decoder.start();
+    measure("a chunk decoded", &timed, rounds, peak, || {
+        decoder.decode(&mut state, &noisy).expect("frames");
+    });
+    drop((state, decoder));
+    let encoder = vae::Encoder::new(timed.clone(), vae, &Random).expect("weights that fit");
+    let shape = [1, 3, rows * 8, columns * 8];
+    let picture = Pixels { shape, data: numbers(shape.iter().product()) };
+    measure("a frame encoded", &timed, rounds, peak, || {
+        encoder.encode(&picture).expect("latents");
+    });
+}

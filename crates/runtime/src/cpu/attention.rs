@@ -1,0 +1,253 @@
+//! Attention with a streaming softmax: scores of a block of keys at a time, in the first-level
+//! cache.
+//!
+//! | letter | means |
+//! |---|---|
+//! | `R` | queries of a tile |
+//! | `B` | keys of a block, at most [`BLOCK`] |
+//! | `H` | width of a head |
+//!
+//! Scores are logarithms to base 2: queries were multiplied for it.
+//!
+//! Method: Milakov and Gimelshein (arXiv 1805.02867), Dao et al. (arXiv 2205.14135).
+
+use pulp::Simd;
+
+use super::{
+    floats::Cells,
+    math,
+    page::Page,
+    task::{Group, Positions, Task},
+    tile::{self, MOST_COLUMNS, MOST_ROWS, Out, Tile},
+};
+use crate::kernels::{Over, Step};
+
+/// Most keys of a block.
+const BLOCK: usize = 512;
+
+/// From a row of scores to the next: a last panel may be wider than the keys that are left.
+const PITCH: usize = BLOCK + MOST_COLUMNS;
+
+/// The widest head.
+pub(crate) const MOST_WIDTH: usize = 512;
+
+/// Most pieces of pages in a block.
+const PIECES: usize = 32;
+
+/// Neighbouring tokens of a page.
+#[derive(Clone, Copy)]
+struct Piece<'a> {
+    page: &'a Page,
+    first: usize,
+    count: usize,
+}
+
+/// What the queries of a tile have seen so far.
+#[repr(C, align(64))]
+struct Seen {
+    scores: [f32; MOST_ROWS * PITCH],
+    /// Sums of values under their weights, `[R, H]`.
+    sums: [f32; MOST_ROWS * MOST_WIDTH],
+    largest: [f32; MOST_ROWS],
+    total: [f32; MOST_ROWS],
+}
+
+/// The tile and head at hand.
+#[derive(Clone, Copy)]
+struct At {
+    /// Where the queries begin.
+    rows: [usize; MOST_ROWS],
+    layer: usize,
+    head: usize,
+}
+
+impl Task<'_> {
+    #[inline(always)]
+    pub(super) fn attention<S: Simd>(&self, simd: S, step: &Step) {
+        let &Step::Attention { q, y, heads, layer, over } = step else { return };
+        let mut seen = Seen {
+            scores: [0.0; MOST_ROWS * PITCH],
+            sums: [0.0; MOST_ROWS * MOST_WIDTH],
+            largest: [0.0; MOST_ROWS],
+            total: [0.0; MOST_ROWS],
+        };
+        for head in 0..heads.count {
+            let mut positions = self.positions();
+            while let Some(group) = self.group(&mut positions, tile::rows::<S>(), over) {
+                let mut rows = [0; MOST_ROWS];
+                for (row, position) in rows.iter_mut().zip(group.positions) {
+                    *row = q.at(position) + head * heads.width;
+                }
+                let at = At { rows, layer, head };
+                seen.look(simd, self.cells, at, self.pages(over, group.positions[0]));
+                for (row, &position) in group.positions[..group.count].iter().enumerate() {
+                    let by = seen.total[row].recip();
+                    let sums = &seen.sums[row * MOST_WIDTH..][..heads.width];
+                    let start = y.at(position) + head * heads.width;
+                    #[expect(unsafe_code, reason = "tasks write disjoint places of one buffer")]
+                    // SAFETY: a position's results belong to it alone.
+                    let y = unsafe { self.cells.write(start, heads.width) };
+                    for (y, sum) in y.iter_mut().zip(sums) {
+                        *y = sum * by;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Some positions that see the same pages.
+    #[inline(always)]
+    fn group(&self, positions: &mut Positions, most: usize, over: Over) -> Option<Group> {
+        match over {
+            Over::All => positions.group(most),
+            Over::OwnFrame | Over::Caption => positions.group_of_frame(most),
+        }
+    }
+
+    /// The pages that a position sees.
+    #[inline(always)]
+    fn pages(&self, over: Over, [frame, ..]: [usize; 3]) -> impl Iterator<Item = &Page> {
+        let sight = self.sight;
+        let (past, own, captions) = match over {
+            Over::All => (sight.past, &sight.own[..], &[][..]),
+            Over::OwnFrame => ([&[][..]; 2], &sight.own[frame..=frame], &[][..]),
+            Over::Caption => {
+                let caption = sight.caption_of.get(frame).copied().unwrap_or(0);
+                ([&[][..]; 2], &[][..], &sight.captions[caption..=caption])
+            }
+        };
+        let [earlier, local] = past;
+        let past = earlier.iter().chain(local).map(|page| &**page);
+        past.chain(own).chain(captions.iter().map(|page| &**page))
+    }
+}
+
+impl Seen {
+    /// Queries see pages, from nothing on.
+    #[inline(always)]
+    fn look<'a, S: Simd>(
+        &mut self,
+        simd: S,
+        cells: Cells<'_>,
+        at: At,
+        pages: impl Iterator<Item = &'a Page>,
+    ) {
+        self.sums.fill(0.0);
+        self.largest = [f32::NEG_INFINITY; MOST_ROWS];
+        self.total = [0.0; MOST_ROWS];
+        let (mut pieces, mut number, mut used): ([Option<Piece<'_>>; PIECES], _, _) =
+            ([None; PIECES], 0, 0);
+        for page in pages {
+            let tokens = page.shape.tokens;
+            for first in (0..tokens).step_by(page.panel()) {
+                let count = page.panel().min(tokens - first);
+                if used + count > BLOCK || number == PIECES {
+                    self.weigh(simd, at, &pieces[..number], used);
+                    (number, used) = (0, 0);
+                }
+                self.score(simd, cells, at, Piece { page, first, count }, used);
+                used += count;
+                match number.checked_sub(1).and_then(|last| pieces[last].as_mut()) {
+                    // The same page goes on.
+                    Some(piece) if first > 0 => piece.count += count,
+                    _ => {
+                        pieces[number] = Some(Piece { page, first, count });
+                        number += 1;
+                    }
+                }
+            }
+        }
+        self.weigh(simd, at, &pieces[..number], used);
+    }
+
+    /// The scores of one panel of keys, from column `used` on.
+    #[inline(always)]
+    fn score<S: Simd>(&mut self, simd: S, cells: Cells<'_>, at: At, piece: Piece<'_>, used: usize) {
+        let Piece { page, first, .. } = piece;
+        let vectors = page.panel_vectors(first);
+        let start = page.keys(at.layer, at.head) + first * page.shape.width;
+        let tile = Tile {
+            x: cells,
+            rows: at.rows,
+            taps: &[0],
+            depth: page.shape.width,
+            panel: page.values.cells().from(start),
+            stride: vectors * S::F32_LANES,
+            vectors,
+            out: Out { values: &mut self.scores[used..], pitch: PITCH, add: false },
+        };
+        #[expect(unsafe_code, reason = "tasks write disjoint places of one buffer")]
+        // SAFETY: queries belong to this task, keys were written by an earlier section.
+        unsafe {
+            tile.run(simd);
+        }
+    }
+
+    /// Scores become weights, and values are summed under them.
+    #[inline(always)]
+    fn weigh<S: Simd>(&mut self, simd: S, at: At, pieces: &[Option<Piece<'_>>], used: usize) {
+        let Some(Some(Piece { page, .. })) = pieces.first() else { return };
+        let stride = page.stride();
+        for row in 0..tile::rows::<S>() {
+            self.soften(simd, row, used, stride);
+        }
+        let vectors = stride / S::F32_LANES;
+        let most = tile::vectors::<S>();
+        let mut rows = [0; MOST_ROWS];
+        for left in (0..vectors).step_by(most) {
+            let vectors = most.min(vectors - left);
+            let column = left * S::F32_LANES;
+            let mut score = 0;
+            for &Piece { page, first, count } in pieces.iter().flatten() {
+                for (row, start) in rows.iter_mut().enumerate() {
+                    *start = row * PITCH + score;
+                }
+                let start = page.rows(at.layer, at.head) + first * stride + column;
+                let tile = Tile {
+                    x: Cells::new(&mut self.scores),
+                    rows,
+                    taps: &[0],
+                    depth: count,
+                    panel: page.values.cells().from(start),
+                    stride,
+                    vectors,
+                    out: Out { values: &mut self.sums[column..], pitch: MOST_WIDTH, add: true },
+                };
+                #[expect(unsafe_code, reason = "tasks write disjoint places of one buffer")]
+                // SAFETY: scores are this task's, values were written by an earlier section.
+                unsafe {
+                    tile.run(simd);
+                }
+                score += count;
+            }
+        }
+    }
+
+    /// The scores of a row become weights, relative to the largest score so far.
+    #[inline(always)]
+    fn soften<S: Simd>(&mut self, simd: S, row: usize, used: usize, width: usize) {
+        let scores = &mut self.scores[row * PITCH..][..used.next_multiple_of(S::F32_LANES)];
+        scores[used..].fill(f32::NEG_INFINITY);
+        let (scores, _) = S::as_mut_simd_f32s(scores);
+        let mut largest = simd.splat_f32s(self.largest[row]);
+        for &score in scores.iter() {
+            largest = simd.max_f32s(largest, score);
+        }
+        let largest = simd.reduce_max_f32s(largest);
+        let from = simd.splat_f32s(largest);
+        let mut total = simd.splat_f32s(0.0);
+        for score in scores.iter_mut() {
+            *score = math::exp2_below(simd, simd.sub_f32s(*score, from));
+            total = simd.add_f32s(total, *score);
+        }
+        // Before the first block there is nothing to be rescaled.
+        let fade = if self.total[row] == 0.0 { 0.0 } else { (self.largest[row] - largest).exp2() };
+        self.largest[row] = largest;
+        self.total[row] = self.total[row] * fade + simd.reduce_sum_f32s(total);
+        let (sums, _) = S::as_mut_simd_f32s(&mut self.sums[row * MOST_WIDTH..][..width]);
+        let fade = simd.splat_f32s(fade);
+        for sum in sums {
+            *sum = simd.mul_f32s(*sum, fade);
+        }
+    }
+}

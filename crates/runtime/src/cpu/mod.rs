@@ -1,0 +1,153 @@
+//! Kernels on the CPU: lists run in tasks on the threads there are, with the widest vectors.
+
+mod attention;
+mod floats;
+mod math;
+mod matrix;
+mod page;
+mod product;
+mod rows;
+mod task;
+mod tile;
+
+use std::ops::Range;
+
+use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
+
+use self::task::Task;
+use crate::kernels::{Kernels, PageShape, Section, Sight};
+
+pub use self::{floats::Floats, matrix::Matrix, page::Page};
+
+/// The vectors of a processor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Vectors {
+    /// Values of one.
+    lanes: usize,
+    /// Most of them in a panel.
+    most: usize,
+}
+
+/// The processor this runs on.
+#[derive(Clone, Copy, Debug)]
+pub struct Cpu {
+    arch: Arch,
+    vectors: Vectors,
+}
+
+impl Cpu {
+    /// With the widest vectors there are.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::on(Arch::new())
+    }
+
+    /// With every kind of vectors that this processor has, the portable kind first.
+    #[must_use]
+    pub fn all() -> Vec<Self> {
+        let mut kinds = vec![Self::on(Arch::Scalar)];
+        #[cfg(target_arch = "x86_64")]
+        if let Some(simd) = pulp::x86::V3::try_new() {
+            kinds.push(Self::on(Arch::V3(simd)));
+        }
+        let widest = Self::new();
+        if kinds.iter().all(|kind| kind.vectors != widest.vectors) {
+            kinds.push(widest);
+        }
+        kinds
+    }
+
+    fn on(arch: Arch) -> Self {
+        struct Find;
+        impl WithSimd for Find {
+            type Output = Vectors;
+            #[inline(always)]
+            fn with_simd<S: Simd>(self, _: S) -> Vectors {
+                Vectors { lanes: S::F32_LANES, most: tile::vectors::<S>() }
+            }
+        }
+        Self { arch, vectors: arch.dispatch(Find) }
+    }
+}
+
+impl Default for Cpu {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Tokens of a task at most: what it reads and makes should stay in the second-level cache.
+const MOST_TOKENS: usize = 192;
+
+/// Tasks for every thread where positions are pixels.
+const TASKS: usize = 4;
+
+/// Lines (rows of columns) of a task: as many as the threads call for, whatever comes out being
+/// the same.
+fn lines(section: &Section, threads: usize) -> usize {
+    let [frames, rows, columns] = section.size;
+    let all = frames * rows;
+    if columns > 1 {
+        return all.div_ceil(threads * TASKS).max(1);
+    }
+    // A multiple of the rows of a tile, whether these are 8 or 6.
+    all.div_ceil(threads).next_multiple_of(24).min(MOST_TOKENS)
+}
+
+impl Kernels for Cpu {
+    type Matrix = Matrix;
+    type Memory = Floats;
+    type Page = Page;
+
+    fn matrix(&self, weight: &[f32], offset: &[f32]) -> Matrix {
+        Matrix::new(weight, offset, self.vectors)
+    }
+
+    fn memory(&self, len: usize) -> Floats {
+        Floats::zeros(len)
+    }
+
+    fn upload(&self, memory: &mut Floats, start: usize, values: &[f32]) {
+        memory.as_mut_slice()[start..][..values.len()].copy_from_slice(values);
+    }
+
+    fn download(&self, memory: &Floats, range: Range<usize>, to: &mut [f32]) {
+        to.copy_from_slice(&memory.as_slice()[range]);
+    }
+
+    fn shift(&self, memory: &mut Floats, from: Range<usize>, to: usize) {
+        memory.as_mut_slice().copy_within(from, to);
+    }
+
+    fn clear(&self, memory: &mut Floats, range: Range<usize>) {
+        memory.as_mut_slice()[range].fill(0.0);
+    }
+
+    fn page(&self, shape: PageShape) -> Page {
+        Page::new(shape, self.vectors)
+    }
+
+    fn run(
+        &self,
+        list: &[Section],
+        matrices: &[Matrix],
+        memory: &mut Floats,
+        sight: Sight<'_, Page>,
+    ) {
+        let (sight, cells) = (&sight, memory.cells());
+        let threads = rayon::current_num_threads();
+        for section in list {
+            let [frames, rows, _] = section.size;
+            let (all, each) = (frames * rows, lines(section, threads));
+            let task = |index: usize| {
+                let lines = index * each..all.min((index + 1) * each);
+                self.arch.dispatch(Task { section, matrices, cells, sight, lines });
+            };
+            match all.div_ceil(each) {
+                1 => task(0),
+                tasks => (0..tasks).into_par_iter().with_max_len(1).for_each(task),
+            }
+        }
+    }
+}

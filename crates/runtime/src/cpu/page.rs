@@ -1,0 +1,77 @@
+//! Keys and values of some tokens, as attention reads them.
+//!
+//! For every layer and head: panels of keys, each `width` rows of neighbouring tokens, then one row
+//! of values for every token. Keys are a matrix packed as weights are, values the matrix itself.
+
+use super::{Vectors, floats::Floats};
+use crate::kernels::PageShape;
+
+/// Keys and values of some tokens in every layer.
+#[derive(Debug)]
+pub struct Page {
+    pub(super) values: Floats,
+    pub(super) shape: PageShape,
+    vectors: Vectors,
+}
+
+impl Page {
+    /// Tokens.
+    #[must_use]
+    pub fn tokens(&self) -> usize {
+        self.shape.tokens
+    }
+
+    pub(super) fn new(shape: PageShape, vectors: Vectors) -> Self {
+        let mut page = Self { values: Floats::zeros(0), shape, vectors };
+        page.values = Floats::zeros(shape.layers * shape.heads * page.head());
+        page
+    }
+
+    /// Tokens that there is room for: whole vectors.
+    fn room(&self) -> usize {
+        self.shape.tokens.next_multiple_of(self.vectors.lanes)
+    }
+
+    /// From a row of values to the next.
+    pub(super) fn stride(&self) -> usize {
+        self.shape.width.next_multiple_of(self.vectors.lanes)
+    }
+
+    /// Values of one head of one layer.
+    fn head(&self) -> usize {
+        self.room() * self.shape.width + self.shape.tokens * self.stride()
+    }
+
+    /// Most tokens of a panel of keys.
+    pub(super) fn panel(&self) -> usize {
+        self.vectors.lanes * self.vectors.most
+    }
+
+    /// Where the keys of a head begin; the panel of a token begins as many times the width of a
+    /// head further on as there are tokens before it.
+    #[inline(always)]
+    pub(super) fn keys(&self, layer: usize, head: usize) -> usize {
+        (layer * self.shape.heads + head) * self.head()
+    }
+
+    /// Where the values of a head begin.
+    #[inline(always)]
+    pub(super) fn rows(&self, layer: usize, head: usize) -> usize {
+        self.keys(layer, head) + self.room() * self.shape.width
+    }
+
+    /// Vectors of the panel that begins with a token.
+    #[inline(always)]
+    pub(super) fn panel_vectors(&self, first: usize) -> usize {
+        ((self.room() - first) / self.vectors.lanes).min(self.vectors.most)
+    }
+
+    /// Where the first value of the key of a token stands in the keys of a head, and how far the
+    /// next is.
+    #[inline(always)]
+    pub(super) fn key(&self, token: usize) -> (usize, usize) {
+        let panel = self.panel();
+        let (first, column) = (token / panel * panel, token % panel);
+        (first * self.shape.width + column, self.panel_vectors(first) * self.vectors.lanes)
+    }
+}

@@ -1,0 +1,149 @@
+//! The one inner loop of every product: a few rows times a panel of columns, all in registers.
+//!
+//! | letter | means | AVX-512 | AVX2 |
+//! |---|---|---|---|
+//! | `R` | rows of a tile | 8 | 6 |
+//! | `V` | vectors of a panel | 1 to 3 | 1 or 2 |
+//! | `W` | columns of a panel, `V` vectors | 16 to 48 | 8 or 16 |
+//! | `K` | terms of a sum, tap by tap | | |
+//!
+//! A row is read where it lies: what it is multiplied with are the values at `row + tap + k`, for
+//! every tap and every `k` below the depth. A matrix product has one tap, a convolution one for
+//! every element of its kernel. The panel lies in the order in which it is read. Every element is
+//! the sum of the same terms in the same order, whatever stands beside it in the tile.
+
+use pulp::{Simd, WithSimd};
+
+use super::floats::Cells;
+
+/// Most rows of a tile on any processor.
+pub(super) const MOST_ROWS: usize = 8;
+
+/// Most columns of a panel on any processor.
+pub(super) const MOST_COLUMNS: usize = 48;
+
+/// Rows of a tile where there are these vectors.
+#[inline(always)]
+pub(super) const fn rows<S: Simd>() -> usize {
+    if S::REGISTER_COUNT >= 32 { 8 } else { 6 }
+}
+
+/// Most vectors of a panel where there are these vectors.
+#[inline(always)]
+pub(super) const fn vectors<S: Simd>() -> usize {
+    if S::REGISTER_COUNT >= 32 { 3 } else { 2 }
+}
+
+/// Where a tile's sums go: rows of whole vectors.
+pub(super) struct Out<'a> {
+    pub(super) values: &'a mut [f32],
+    /// From a row to the next.
+    pub(super) pitch: usize,
+    /// Whether the sums are added to what stands there.
+    pub(super) add: bool,
+}
+
+/// One tile to be computed.
+pub(super) struct Tile<'a> {
+    /// Where the rows are read from.
+    pub(super) x: Cells<'a>,
+    /// Where each row begins; rows that are not wanted may begin anywhere a wanted one does.
+    pub(super) rows: [usize; MOST_ROWS],
+    /// Distances from the beginning of a row.
+    pub(super) taps: &'a [usize],
+    /// Terms of each tap.
+    pub(super) depth: usize,
+    /// `taps × depth` rows of `W` columns, one every `stride` values.
+    pub(super) panel: Cells<'a>,
+    pub(super) stride: usize,
+    /// `V`.
+    pub(super) vectors: usize,
+    pub(super) out: Out<'a>,
+}
+
+impl Tile<'_> {
+    /// Compute the tile.
+    ///
+    /// # Safety
+    /// Nobody writes what is read: of `x` what the rows and taps reach, and the panel.
+    #[inline(always)]
+    #[expect(unsafe_code, reason = "tasks write disjoint places of one buffer")]
+    pub(super) unsafe fn run<S: Simd>(self, simd: S) {
+        match (rows::<S>(), self.vectors) {
+            (8, 1) => simd.vectorize(Sized::<8, 1>(self)),
+            (8, 2) => simd.vectorize(Sized::<8, 2>(self)),
+            (8, _) => simd.vectorize(Sized::<8, 3>(self)),
+            (_, 1) => simd.vectorize(Sized::<6, 1>(self)),
+            (_, _) => simd.vectorize(Sized::<6, 2>(self)),
+        }
+    }
+
+    /// Nothing is read or written outside the slices.
+    #[inline(always)]
+    fn check(&self, rows: usize, columns: usize) {
+        let first = self.rows[..rows].iter().max().copied().unwrap_or(0);
+        let tap = self.taps.iter().max().copied().unwrap_or(0);
+        assert!(first + tap + self.depth <= self.x.len(), "rows end inside their slice");
+        let terms = self.taps.len() * self.depth;
+        let end = terms.checked_sub(1).map_or(0, |last| last * self.stride + columns);
+        assert!(end <= self.panel.len(), "the panel ends inside its slice");
+        let end = (rows - 1) * self.out.pitch + columns;
+        assert!(end <= self.out.values.len(), "results end inside their slice");
+    }
+}
+
+struct Sized<'a, const R: usize, const V: usize>(Tile<'a>);
+
+impl<const R: usize, const V: usize> WithSimd for Sized<'_, R, V> {
+    type Output = ();
+
+    #[inline(always)]
+    #[expect(clippy::needless_range_loop, reason = "loops of fixed length stay in registers")]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let lanes = S::F32_LANES;
+        self.0.check(R, V * lanes);
+        let Tile { x, rows, taps, depth, panel, stride, out, .. } = self.0;
+        let mut sums = [[simd.splat_f32s(0.0); V]; R];
+        #[expect(unsafe_code, reason = "bounds checks would cost a third of the time")]
+        // SAFETY: `check` asserted that every row ends inside `x` after the largest tap and the
+        // depth, that the last row of the panel ends inside `panel`, and the last of the results
+        // inside `out`; the caller of `run` promises that nobody writes what is read.
+        unsafe {
+            let to = out.values.as_mut_ptr();
+            if out.add {
+                for r in 0..R {
+                    for v in 0..V {
+                        let from = to.add(r * out.pitch + v * lanes);
+                        sums[r][v] = from.cast::<S::f32s>().read_unaligned();
+                    }
+                }
+            }
+            let mut b = panel.as_ptr();
+            for &tap in taps {
+                let mut a = [x.as_ptr(); R];
+                for r in 0..R {
+                    a[r] = x.as_ptr().add(rows[r] + tap);
+                }
+                for k in 0..depth {
+                    let mut columns = [simd.splat_f32s(0.0); V];
+                    for v in 0..V {
+                        columns[v] = b.add(v * lanes).cast::<S::f32s>().read_unaligned();
+                    }
+                    for r in 0..R {
+                        let value = simd.splat_f32s(*a[r].add(k));
+                        for v in 0..V {
+                            sums[r][v] = simd.mul_add_e_f32s(value, columns[v], sums[r][v]);
+                        }
+                    }
+                    b = b.add(stride);
+                }
+            }
+            for r in 0..R {
+                for v in 0..V {
+                    let at = to.add(r * out.pitch + v * lanes);
+                    at.cast::<S::f32s>().write_unaligned(sums[r][v]);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Frames with a margin, and convolutions over them.
+
+use std::ops::Range;
+
+use crate::kernels::{Grid, Product, Then};
+
+/// Positions of a list at a moment: `T` frames of `H` by `W`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Size {
+    pub(super) frames: usize,
+    pub(super) rows: usize,
+    pub(super) columns: usize,
+}
+
+impl Size {
+    pub(super) fn positions(self) -> usize {
+        self.frames * self.rows * self.columns
+    }
+
+    /// One behind the other.
+    pub(super) fn packed(self, start: usize, channels: usize) -> Grid {
+        Grid::packed(start, [self.rows, self.columns], channels)
+    }
+
+    pub(super) fn array(self) -> [usize; 3] {
+        [self.frames, self.rows, self.columns]
+    }
+}
+
+/// Frames with a margin of zeros around them, behind `past` frames that were seen before.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pad {
+    start: usize,
+    /// Frames, rows and columns without the margin.
+    size: Size,
+    channels: usize,
+    pub(super) past: usize,
+    margin: usize,
+}
+
+impl Pad {
+    /// Values of a pad for frames of this size.
+    pub(super) fn new(
+        start: usize,
+        size: Size,
+        channels: usize,
+        past: usize,
+        margin: usize,
+    ) -> Self {
+        Self { start, size, channels, past, margin }
+    }
+
+    /// Values of one frame.
+    pub(super) fn frame(&self) -> usize {
+        let Size { rows, columns, .. } = self.size;
+        (rows + 2 * self.margin) * (columns + 2 * self.margin) * self.channels
+    }
+
+    pub(super) fn len(&self) -> usize {
+        (self.past + self.size.frames) * self.frame()
+    }
+
+    /// The same at another place.
+    pub(super) fn at(self, start: usize) -> Self {
+        Self { start, ..self }
+    }
+
+    /// Where what was seen before is kept.
+    pub(super) fn before(&self) -> Range<usize> {
+        self.start..self.start + self.past * self.frame()
+    }
+
+    /// The last frames that a kernel saw, when it made `frames`.
+    pub(super) fn last(&self, frames: usize) -> Range<usize> {
+        let Range { start, end } = self.before();
+        start + frames * self.frame()..end + frames * self.frame()
+    }
+
+    /// Values from a row to the next.
+    fn row(&self) -> usize {
+        (self.size.columns + 2 * self.margin) * self.channels
+    }
+
+    /// Where the channels of positions are written.
+    pub(super) fn inside(&self) -> Grid {
+        let start = self.start + self.past * self.frame();
+        Grid {
+            start: start + self.margin * (self.row() + self.channels),
+            strides: [self.frame(), self.row(), self.channels],
+        }
+    }
+
+    /// As many results as positions, of a kernel of `time` frames and the pad's margin on all
+    /// sides.
+    pub(super) fn same(&self, time: usize, matrix: usize, y: Grid, then: Then) -> Product {
+        let x = Grid { start: self.start, strides: [self.frame(), self.row(), self.channels] };
+        let first = self.past + 1 - time;
+        let rows = 2 * self.margin + 1;
+        let taps = (first..=self.past)
+            .flat_map(|frame| (0..rows).map(move |row| (frame, row)))
+            .map(|(frame, row)| frame * self.frame() + row * self.row());
+        Product { x, taps: taps.collect(), matrix, y, then }
+    }
+
+    /// Every second position of a kernel of one frame and 3 x 3 positions, the first of which is
+    /// the position itself.
+    pub(super) fn halved(&self, matrix: usize, y: Grid) -> Product {
+        let Grid { start, strides: [frame, row, column] } = self.inside();
+        let x = Grid { start, strides: [frame, 2 * row, 2 * column] };
+        let taps = (0..3).map(|tap| tap * row).collect();
+        Product { x, taps, matrix, y, then: Then::Plain }
+    }
+
+    /// Results of one parity of rows and columns, of a kernel of one frame and 3 x 3 positions over
+    /// positions that are repeated in both directions: of 2 x 2 positions over these themselves.
+    pub(super) fn doubled(
+        &self,
+        [odd_row, odd_column]: [usize; 2],
+        matrix: usize,
+        y: Grid,
+    ) -> Product {
+        let strides = [self.frame(), self.row(), self.channels];
+        let start = self.start
+            + self.past * self.frame()
+            + odd_row * self.row()
+            + odd_column * self.channels;
+        let Grid { start: first, strides: [frames, rows, columns] } = y;
+        let y = Grid {
+            start: first + odd_row * rows + odd_column * columns,
+            strides: [frames, 2 * rows, 2 * columns],
+        };
+        let taps = vec![0, self.row()];
+        Product { x: Grid { start, strides }, taps, matrix, y, then: Then::Plain }
+    }
+}
