@@ -2,17 +2,19 @@
 //!
 //! Text encoders, and the small decoder for previews, are the ones of this crate.
 
+use std::{cell::RefCell, collections::BTreeMap};
+
 use burn::{module::Module, tensor::Device};
 use shotstream_engine::network::{Decoder, Embedded, Latents, NetworkError, Pixels, TextEncoder};
 use shotstream_runtime::{
     cpu::Cpu,
     dit::{self, Embedding},
     vae,
-    weights::{Source, WeightsError},
+    weights::{Source, Tensor, WeightsError},
 };
 
 use crate::{
-    checkpoint::{Network, parameter},
+    checkpoint::{Network, tensors},
     dit::{Dit, DitConfig},
     networks::{BurnEmbedding, BurnLatents, clean_latents, host_pixels},
     taehv::{Taehv, TaehvState},
@@ -34,11 +36,13 @@ pub struct FastNetworks {
 }
 
 impl FastNetworks {
-    /// A transformer and a VAE, packed, with a text encoder of any kind.
+    /// A transformer and a VAE, packed, with a text encoder of any kind. For a moment the
+    /// transformer's weights are there twice.
     ///
     /// # Errors
-    /// When the networks have not the parameters that their sizes call for.
-    pub fn new(dit: &Dit, vae: &Vae, text: BurnTextEncoder) -> Result<Self, WeightsError> {
+    /// When the networks have not the parameters that their sizes call for, or heads are wider than
+    /// there is room for.
+    pub fn new(dit: Dit, vae: Vae, text: BurnTextEncoder) -> Result<Self, WeightsError> {
         Self::on(Cpu::new(), dit, vae, text)
     }
 
@@ -48,16 +52,18 @@ impl FastNetworks {
     /// As [`Self::new`].
     pub fn on(
         kernels: Cpu,
-        dit: &Dit,
-        vae: &Vae,
+        dit: Dit,
+        vae: Vae,
         text: BurnTextEncoder,
     ) -> Result<Self, WeightsError> {
+        let sizes = dit_sizes(dit.config());
+        let weights = Parameters::of(dit, Network::Dit);
+        let denoiser = dit::Dit::new(kernels, sizes, &weights)?;
         let sizes = vae_sizes(vae.config());
-        let weights = Parameters { module: vae, network: Network::Vae };
-        let dit_weights = Parameters { module: dit, network: Network::Dit };
+        let weights = Parameters::of(vae, Network::Vae);
         Ok(Self {
             text: HostText(text),
-            denoiser: dit::Dit::new(kernels, dit_sizes(dit.config()), &dit_weights)?,
+            denoiser,
             decoder: FastDecoder::Vae(vae::Decoder::new(kernels, sizes.clone(), &weights)?),
             encoder: vae::Encoder::new(kernels, sizes, &weights)?,
         })
@@ -115,15 +121,18 @@ impl Decoder for FastDecoder {
     }
 }
 
-/// The parameters of a module by their official names.
-struct Parameters<'a, M> {
-    module: &'a M,
-    network: Network,
+/// What a network had in its parameters, by official name; whatever is asked for is gone.
+pub(crate) struct Parameters(RefCell<BTreeMap<String, Tensor>>);
+
+impl Parameters {
+    pub(crate) fn of<M: Module>(module: M, network: Network) -> Self {
+        Self(RefCell::new(tensors(&module, network)))
+    }
 }
 
-impl<M: Module> Source for Parameters<'_, M> {
-    fn tensor(&self, name: &str, _expected: &[usize]) -> Option<(Vec<usize>, Vec<f32>)> {
-        parameter(self.module, self.network, name)
+impl Source for Parameters {
+    fn tensor(&self, name: &str, _expected: &[usize]) -> Option<Tensor> {
+        self.0.borrow_mut().remove(name)
     }
 }
 
@@ -146,7 +155,7 @@ fn dit_sizes(config: &DitConfig) -> dit::Sizes {
 }
 
 /// What the runtime calls the sizes of a VAE.
-fn vae_sizes(config: &VaeConfig) -> vae::Sizes {
+pub(crate) fn vae_sizes(config: &VaeConfig) -> vae::Sizes {
     vae::Sizes {
         dims: [config.dim, config.decoder_dim],
         channels: config.z_dim,

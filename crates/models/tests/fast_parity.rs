@@ -11,6 +11,7 @@ use shotstream_models::{
     dit::{Dit, DitConfig},
     fast::FastNetworks,
     networks::BurnNetworks,
+    text::BurnTextEncoder,
     vae::{Vae, VaeConfig},
 };
 use shotstream_plan::{geometry::LatentFrames, layout::FrameSlot};
@@ -29,15 +30,12 @@ fn both(dit: &DitConfig, vae: &VaeConfig) -> (BurnNetworks, Vec<FastNetworks>) {
     let dit = Dit::new(dit, &device).map(&mut Shake);
     let vae = Vae::new(vae, &device).map(&mut Shake);
     let Bundle { config, text, tokenizer, .. } = tiny_bundle();
-    let text = shotstream_models::text::BurnTextEncoder::whole(
-        tokenizer,
-        text,
-        config.dit.text_len,
-        device.clone(),
-    );
+    let text = BurnTextEncoder::whole(tokenizer, text, config.dit.text_len, device.clone());
     let slow = BurnNetworks::of(&dit, &vae, text.clone());
-    let fast =
-        |cpu| FastNetworks::on(cpu, &dit, &vae, text.clone()).expect("what is asked for fits");
+    let fast = |cpu| {
+        FastNetworks::on(cpu, dit.clone(), vae.clone(), text.clone())
+            .expect("what is asked for fits")
+    };
     (slow, Cpu::all().into_iter().map(fast).collect())
 }
 
@@ -233,4 +231,45 @@ fn a_shot_and_its_pictures_have_the_same_bits_on_any_number_of_threads() {
         })
     });
     assert!(made[0] == made[1] && made[1] == made[2]);
+}
+
+/// What a denoiser says to latents of another width, and to a context whose captions are not there.
+fn refusals<D: StoryDenoiser>(denoiser: &D, caption: &D::Embedding) -> [String; 2] {
+    let text = denoiser.cache_text(caption).expect("what is asked for fits");
+    let slots = [FrameSlot { position: 0, phase: 0, caption: 1 }];
+    let context = |latents: Latents| {
+        let latents = denoiser.upload(&latents);
+        match denoiser.encode_context(&latents, &slots, std::slice::from_ref(&text)) {
+            Ok(_) => String::new(),
+            Err(error) => error.to_string(),
+        }
+    };
+    [context(latents([1, 4, 4, 6], 1)), context(latents([1, 5, 4, 6], 1))]
+}
+
+#[test]
+fn both_refuse_the_same_in_words() {
+    let (slow, mut fast) = both(&tiny_bundle().config.dit, &vae_config(2, 1, 1, [true, true]));
+    let fast = fast.pop().expect("one kind of vectors at least");
+    let prompt = "a red cat";
+    let caption = slow.text.embed(prompt).expect("a prompt").embedding;
+    let refused = refusals(&slow.denoiser, &caption);
+    let [captions, latents] = &refused;
+    assert!(captions.starts_with("the captions of a pass"), "{captions}");
+    assert!(latents.starts_with("context latents"), "{latents}");
+    let caption = fast.text.embed(prompt).expect("a prompt").embedding;
+    let [captions, latents] = refusals(&fast.denoiser, &caption);
+    assert_eq!(captions, refused[0]);
+    assert!(latents.starts_with("context latents"), "{latents}");
+}
+
+#[test]
+fn a_head_that_there_is_no_room_for_is_refused_before_it_is_run() {
+    let device = Device::flex();
+    let dit = Dit::new(&dit_config(1, 257, 8, 1), &device);
+    let vae = Vae::new(&vae_config(2, 1, 1, [true, true]), &device);
+    let Bundle { config, text, tokenizer, .. } = tiny_bundle();
+    let text = BurnTextEncoder::whole(tokenizer, text, config.dit.text_len, device);
+    let error = FastNetworks::new(dit, vae, text).expect_err("a head of 514");
+    assert_eq!(error.to_string(), "a head is 514 wide, expected 512 at most");
 }

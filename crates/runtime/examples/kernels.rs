@@ -22,7 +22,7 @@ use shotstream_runtime::{
     dit::{self, Embedding},
     kernels::{Kernels, Over, PageShape, Section, Sight, Step},
     vae,
-    weights::Source,
+    weights::{Source, Tensor},
 };
 
 /// What a kernel took so far: the quickest of its runs of each kind, and all of them.
@@ -83,6 +83,10 @@ impl Kernels for Timed {
     type Memory = Floats;
     type Page = Page;
 
+    fn most_width(&self) -> usize {
+        self.cpu.most_width()
+    }
+
     fn matrix(&self, weight: &[f32], offset: &[f32]) -> Matrix {
         self.cpu.matrix(weight, offset)
     }
@@ -141,7 +145,7 @@ impl Kernels for Timed {
 struct Random;
 
 impl Source for Random {
-    fn tensor(&self, name: &str, expected: &[usize]) -> Option<(Vec<usize>, Vec<f32>)> {
+    fn tensor(&self, name: &str, expected: &[usize]) -> Option<Tensor> {
         let count: usize = expected.iter().product();
         let inputs = (count / expected[0]).max(1) as f32;
         let mut state = name.bytes().fold(1u64, |state, byte| state * 31 + u64::from(byte));

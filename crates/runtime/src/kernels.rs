@@ -13,6 +13,8 @@
 
 use std::{fmt::Debug, ops::Range, sync::Arc};
 
+use crate::weights::WeightsError;
+
 /// Where the values of the positions of a section begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grid {
@@ -248,6 +250,18 @@ pub trait Kernels: Debug + Send + Sync {
     /// Keys and values of some tokens in every layer.
     type Page: Debug + Send + Sync;
 
+    /// The widest head that attention has room for.
+    fn most_width(&self) -> usize;
+
+    /// Refuse heads that are wider.
+    ///
+    /// # Errors
+    /// When attention has no room for a head of this width.
+    fn check_width(&self, width: usize) -> Result<(), WeightsError> {
+        let most = self.most_width();
+        if width <= most { Ok(()) } else { Err(WeightsError::WideHead { most, found: width }) }
+    }
+
     /// Pack `weight` `[N, K]`, row by row, and `offset`, `[N]`.
     fn matrix(&self, weight: &[f32], offset: &[f32]) -> Self::Matrix;
 
@@ -269,7 +283,8 @@ pub trait Kernels: Debug + Send + Sync {
     /// A page of zeros.
     fn page(&self, shape: PageShape) -> Self::Page;
 
-    /// Run a list.
+    /// Run a list, in which no position reads or writes what another one writes in the same
+    /// section: the networks of this crate make such lists, and nothing checks it.
     fn run(
         &self,
         list: &[Section],

@@ -1,8 +1,10 @@
 //! Where in the memory of a pass everything lies, and memories that are used again.
 
 use std::{
+    collections::HashMap,
+    hash::Hash,
     ops::{Deref, DerefMut},
-    sync::Mutex,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 /// A plan of a memory: constants first, then what passes write.
@@ -56,6 +58,26 @@ impl Plan {
     }
 }
 
+/// Things that are made when they are first asked for, and stay.
+#[derive(Debug)]
+pub(crate) struct Known<Key, T: ?Sized>(Mutex<HashMap<Key, Arc<T>>>);
+
+impl<Key: Eq + Hash, T: ?Sized> Known<Key, T> {
+    pub(crate) fn new() -> Self {
+        Self(Mutex::new(HashMap::new()))
+    }
+
+    /// The one of this key.
+    pub(crate) fn get(&self, key: Key, make: impl FnOnce() -> Arc<T>) -> Arc<T> {
+        lock(&self.0).entry(key).or_insert_with(make).clone()
+    }
+}
+
+/// Whoever panicked left whole things behind.
+fn lock<T>(things: &Mutex<T>) -> MutexGuard<'_, T> {
+    things.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Things that are made when none is left, and come back.
 #[derive(Debug)]
 pub(crate) struct Shelf<T>(Mutex<Vec<T>>);
@@ -67,7 +89,7 @@ impl<T> Shelf<T> {
 
     /// One that came back, or a new one.
     pub(crate) fn take(&self, make: impl FnOnce() -> T) -> T {
-        let left = self.lock().pop();
+        let left = lock(&self.0).pop();
         left.unwrap_or_else(make)
     }
 
@@ -78,12 +100,7 @@ impl<T> Shelf<T> {
 
     /// Bring one back.
     pub(crate) fn put(&self, thing: T) {
-        self.lock().push(thing);
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<T>> {
-        // A thread that panicked left a whole list behind.
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        lock(&self.0).push(thing);
     }
 }
 

@@ -4,11 +4,14 @@ use thiserror::Error;
 
 use crate::kernels::Kernels;
 
+/// A tensor's shape, and its values row by row.
+pub type Tensor = (Vec<usize>, Vec<f32>);
+
 /// Where weights come from.
 pub trait Source {
-    /// A tensor's shape and its values, row by row; nothing where there is no such tensor. Who
-    /// makes weights up may go by the shape that is `expected`.
-    fn tensor(&self, name: &str, expected: &[usize]) -> Option<(Vec<usize>, Vec<f32>)>;
+    /// The tensor of this name; nothing where there is none. Who makes weights up may go by the
+    /// shape that is `expected`.
+    fn tensor(&self, name: &str, expected: &[usize]) -> Option<Tensor>;
 }
 
 /// Weights that are not those of the network.
@@ -27,6 +30,14 @@ pub enum WeightsError {
         expected: Vec<usize>,
         /// What came.
         found: Vec<usize>,
+    },
+    /// Attention has no room for such heads.
+    #[error("a head is {found} wide, expected {most} at most")]
+    WideHead {
+        /// The widest that the device has room for.
+        most: usize,
+        /// What the network's sizes call for.
+        found: usize,
     },
 }
 

@@ -114,7 +114,7 @@ impl ModelFile {
     ) -> anyhow::Result<FastNetworks> {
         let (dit, vae) = self.stored.load_without_text(&Device::flex()).wrong_use()?;
         let dit = merged(dit, &self.loras)?;
-        with_decoder(FastNetworks::new(&dit, &vae, text).wrong_use()?, self, args)
+        with_decoder(FastNetworks::new(dit, vae, text).wrong_use()?, self, args)
     }
 
     /// Whether it is the model that the program carries, adapters or not.

@@ -22,6 +22,7 @@ mod whole;
 mod write;
 
 use std::{
+    collections::BTreeMap,
     io,
     path::{Path, PathBuf},
 };
@@ -171,11 +172,14 @@ pub fn parameters<M: Module>(module: &M, network: Network) -> Vec<(String, Vec<u
     slots.into_iter().map(|slot| (slot.name, slot.shape)).collect()
 }
 
-/// Stored shape and values of the parameter with this official name; nothing where there is none.
-pub fn parameter<M: Module>(
+/// Stored shape and values of every parameter of a module, by official name.
+pub fn tensors<M: Module>(
     module: &M,
     network: Network,
-    name: &str,
-) -> Option<(Vec<usize>, Vec<f32>)> {
-    walk::find(module, network, name)
+) -> BTreeMap<String, (Vec<usize>, Vec<f32>)> {
+    let mut tensors = BTreeMap::new();
+    walk::read_out(module, network, |slot, values| {
+        tensors.insert(slot.name, (slot.shape, values));
+    });
+    tensors
 }

@@ -24,17 +24,6 @@ pub(super) struct Slot {
     transposed: bool,
 }
 
-impl Slot {
-    /// The values of the parameter in the order of the file.
-    fn stored<const D: usize>(&self, param: &Param<Tensor<D>>) -> Vec<f32> {
-        let values: Vec<f32> = param.val().into_data().iter::<f32>().collect();
-        match (self.transposed, self.shape.as_slice()) {
-            (true, &[outputs, inputs]) => transpose(&values, [inputs, outputs]),
-            _ => values,
-        }
-    }
-}
-
 /// Where a walk through a module stands.
 struct Cursor {
     network: Network,
@@ -116,46 +105,12 @@ impl<F: FnMut(Slot, Vec<f32>)> ModuleVisitor for Reader<F> {
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let slot = self.cursor.slot(param);
-        let values = slot.stored(param);
+        let values: Vec<f32> = param.val().into_data().iter::<f32>().collect();
+        let values = match (slot.transposed, slot.shape.as_slice()) {
+            (true, &[outputs, inputs]) => transpose(&values, [inputs, outputs]),
+            _ => values,
+        };
         (self.store)(slot, values);
-    }
-}
-
-/// The shape and the values, in the order of the file, of the parameter of this name.
-pub(super) fn find<M: Module>(
-    module: &M,
-    network: Network,
-    name: &str,
-) -> Option<(Vec<usize>, Vec<f32>)> {
-    let mut finder = Finder { cursor: Cursor::new(network), name, found: None };
-    module.visit(&mut finder);
-    finder.found
-}
-
-struct Finder<'a> {
-    cursor: Cursor,
-    name: &'a str,
-    found: Option<(Vec<usize>, Vec<f32>)>,
-}
-
-impl ModuleVisitor for Finder<'_> {
-    fn enter_module(&mut self, name: &str, container: &str) {
-        self.cursor.enter(name, container);
-    }
-
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.cursor.exit();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if self.found.is_some() {
-            return;
-        }
-        let slot = self.cursor.slot(param);
-        if slot.name == self.name {
-            let values = slot.stored(param);
-            self.found = Some((slot.shape, values));
-        }
     }
 }
 

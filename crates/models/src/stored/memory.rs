@@ -1,13 +1,16 @@
 //! How much memory a model takes while it tells a story, from its sizes alone.
 //!
 //! What is kept is counted exactly, in the four bytes of every number that is computed with, and for
-//! a text encoder, unless it is a small one, as it is stored. What a step needs while it runs is an estimate: the largest
-//! tensors that live at the same time.
+//! a text encoder, unless it is a small one, as it is stored. What a step works in is counted too,
+//! but for some small change.
 
 use shotstream_plan::{geometry::LatentFrames, recipe::Recipe};
 
 use super::{StoredModel, StoredNetwork};
-use crate::{checkpoint::Network, text::TABLE, umt5::Umt5Config, vae::VaeConfig};
+use crate::{
+    checkpoint::Network, dit::DitConfig, fast::vae_sizes, text::TABLE, umt5::Umt5Config,
+    vae::VaeConfig,
+};
 
 /// Bytes of a number while it is computed with.
 const NUMBER: u64 = 4;
@@ -80,24 +83,18 @@ impl StoredModel<'_> {
                 why: format!("{captions} captions of {} tokens at most", dit.text_len),
             },
             MemoryUse {
-                part: "decoder state",
-                bytes: decoder_state(&self.config.vae, [height, width]),
+                part: "transformer's passes",
+                bytes: key_values(tokens(chunk)) + working(dit, tokens(chunk) + tokens(context)),
+                why: "what a chunk and the context are worked on in".to_owned(),
+            },
+            MemoryUse {
+                part: "decoder",
+                bytes: decoder(&self.config.vae, [height, width]),
                 why: format!(
-                    "two frames of the input of every convolution, {width}x{height} cells"
+                    "the input of every convolution and two frames before it, {width}x{height} \
+                     cells, {} at once",
+                    vae_sizes(&self.config.vae).frames_at_once([height, width])
                 ),
-            },
-            MemoryUse {
-                part: "while denoising",
-                bytes: {
-                    let widest = (2 * dit.ffn_dim + 2 * dit.dim).max(10 * dit.dim) as u64;
-                    tokens(context.max(chunk)) * widest * NUMBER
-                },
-                why: "an estimate".to_owned(),
-            },
-            MemoryUse {
-                part: "while decoding",
-                bytes: decoding(&self.config.vae, [height, width], chunk),
-                why: "an estimate, at the same time as the next chunk is denoised".to_owned(),
             },
         ];
         MemoryPlan(weights.into_iter().chain(rest).collect())
@@ -141,34 +138,63 @@ fn stages(vae: &VaeConfig, [height, width]: [usize; 2]) -> Vec<[u64; 4]> {
     stages.collect()
 }
 
-/// Bytes of what a decoder remembers between chunks.
-fn decoder_state(vae: &VaeConfig, cells: [usize; 2]) -> u64 {
-    let stages = stages(vae, cells);
-    let (deepest, last) = (stages[0], stages[stages.len() - 1]);
-    // The first convolution, and the two blocks around the attention.
-    let middle = (vae.z_dim as u64 + 4 * deepest[1]) * deepest[2] * deepest[3];
-    let blocks = 1 + vae.num_res_blocks as u64;
-    let halved_time = vae.temporal_downsample.iter().rev().map(|&halved| u64::from(halved));
-    let lists = stages.iter().zip(halved_time.chain([0]));
-    let upsamples: u64 = lists
-        .map(|(&[channels_in, channels, height, width], doubles_time)| {
-            let convolutions = channels_in + (2 * blocks - 1) * channels;
-            (convolutions + doubles_time * channels) * height * width
-        })
-        .sum();
-    let head = last[1] * last[2] * last[3];
-    PAST * NUMBER * (middle + upsamples + head)
+/// Bytes of what the transformer works on so many tokens in.
+fn working(dit: &DitConfig, tokens: u64) -> u64 {
+    let patch = dit.patch.iter().product::<usize>() * (dit.in_channels + dit.out_channels);
+    let widths = 6 * dit.dim + dit.ffn_dim + dit.head_dim() + patch;
+    tokens * widths as u64 * NUMBER
 }
 
-/// Bytes of the largest tensors of a chunk that is decoded: what a block gets, is making and made.
-fn decoding(vae: &VaeConfig, cells: [usize; 2], chunk: usize) -> u64 {
-    let mut frames = chunk as u64;
-    let halved_time = vae.temporal_downsample.iter().rev().copied().chain([false]);
-    let largest = stages(vae, cells).into_iter().zip(halved_time).map(|(stage, doubles_time)| {
-        let [channels_in, channels, height, width] = stage;
-        let bytes = 3 * frames * channels.max(channels_in) * height * width * NUMBER;
-        frames *= 1 + u64::from(doubles_time);
-        bytes
-    });
-    largest.max().unwrap_or(0)
+/// Bytes of what a decoder works in: of every convolution the frames it sees, in a margin, and a
+/// few tensors of every stage.
+fn decoder(vae: &VaeConfig, cells: [usize; 2]) -> u64 {
+    let stages = stages(vae, cells);
+    let mut frames = vae_sizes(vae).frames_at_once(cells) as u64;
+    let seen = |channels: u64, frames: u64, height: u64, width: u64| {
+        channels * frames * (height + 2) * (width + 2)
+    };
+    let [_, deepest, height, width] = stages[0];
+    // The first convolution, the two blocks around the attention, and what attention reads.
+    let middle = vae.z_dim as u64 + 4 * deepest;
+    let mut values = seen(middle, PAST + frames, height, width);
+    values += 4 * deepest * frames * height * width;
+    let convolutions = 2 * (1 + vae.num_res_blocks as u64);
+    for (index, &[channels_in, channels, height, width]) in stages.iter().enumerate() {
+        let blocks = channels_in + (convolutions - 1) * channels;
+        values += seen(blocks, PAST + frames, height, width);
+        values += (channels_in + 2 * channels) * frames * height * width;
+        let last = index + 1 == stages.len();
+        let doubles_time = !last && vae.temporal_downsample[stages.len() - 2 - index];
+        if doubles_time {
+            values += channels * (PAST + frames) * height * width;
+            frames *= 2;
+            values += channels * frames * height * width;
+        }
+        let after = if last { PAST + frames } else { frames };
+        values += seen(channels, after, height, width);
+    }
+    values * NUMBER
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+    use shotstream_runtime::{cpu::Cpu, vae::Decoder};
+
+    use super::*;
+    use crate::{fast::Parameters, vae::Vae};
+
+    #[test]
+    fn a_decoder_takes_what_was_said() {
+        let wide = VaeConfig { dim: 8, decoder_dim: 8, ..VaeConfig::wan() };
+        for (vae, cells) in [(VaeConfig::tiny(), [10, 16]), (wide, [12, 20])] {
+            let network = Vae::new(&vae, &Device::flex());
+            let weights = Parameters::of(network, Network::Vae);
+            let decoder_made = Decoder::new(Cpu::new(), vae_sizes(&vae), &weights);
+            let taken = decoder_made.expect("weights that fit").memory_bytes(cells);
+            let said = decoder(&vae, cells);
+            let differs = said.abs_diff(taken);
+            assert!(differs * 10 < taken, "{said} bytes were said, {taken} are taken");
+        }
+    }
 }

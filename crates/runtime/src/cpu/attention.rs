@@ -29,7 +29,7 @@ const BLOCK: usize = 512;
 const PITCH: usize = BLOCK + MOST_COLUMNS;
 
 /// The widest head.
-pub(crate) const MOST_WIDTH: usize = 512;
+pub(super) const MOST_WIDTH: usize = 512;
 
 /// Most pieces of pages in a block.
 const PIECES: usize = 32;

@@ -100,6 +100,10 @@ impl Kernels for Cpu {
     type Memory = Floats;
     type Page = Page;
 
+    fn most_width(&self) -> usize {
+        attention::MOST_WIDTH
+    }
+
     fn matrix(&self, weight: &[f32], offset: &[f32]) -> Matrix {
         Matrix::new(weight, offset, self.vectors)
     }

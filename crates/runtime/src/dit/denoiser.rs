@@ -17,7 +17,16 @@ struct Asked<'a, K: Kernels> {
     timestep: f32,
     slots: &'a [FrameSlot],
     texts: &'a [TextCache<K>],
+    /// Whether slots say which of the texts is theirs; otherwise all have the first.
+    several: bool,
     past: [&'a [Arc<K::Page>]; 2],
+}
+
+impl<K: Kernels> Asked<'_, K> {
+    /// Which text every frame has.
+    fn captions(&self) -> impl Iterator<Item = usize> {
+        self.slots.iter().map(|slot| if self.several { slot.caption } else { 0 })
+    }
 }
 
 impl<K: Kernels> Dit<K> {
@@ -36,10 +45,9 @@ impl<K: Kernels> Dit<K> {
         let values = found.iter().product();
         check("the values of latents", &[values], &[asked.latents.data.len()])?;
         check("the slots of a pass", &[frames], &[asked.slots.len()])?;
-        if let many @ 2.. = asked.texts.len() {
-            let needed = asked.slots.iter().map(|slot| slot.caption + 1).max().unwrap_or(1);
-            check("the captions of a pass", &[needed.max(many)], &[many])?;
-        }
+        let captions = asked.texts.len();
+        let needed = asked.captions().max().map_or(1, |caption| caption + 1);
+        check("the captions of a pass", &[needed.max(captions)], &[captions])?;
         Ok(self.lists(frames, [height / p, width / q]))
     }
 
@@ -66,15 +74,14 @@ impl<K: Kernels> Dit<K> {
             space.slots.extend_from_slice(asked.slots);
         }
         if space.timestep != Some(asked.timestep) {
-            let values = self.modulation(asked.timestep);
+            let timestep = asked.timestep;
+            let make = || self.modulation(timestep);
+            let values = self.time.known.get(timestep.to_bits(), make);
             self.kernels.upload(&mut space.memory, lists.modulation, &values);
             space.timestep = Some(asked.timestep);
         }
         space.captions.clear();
-        let several = asked.texts.len() > 1;
-        space
-            .captions
-            .extend(asked.slots.iter().map(|slot| if several { slot.caption } else { 0 }));
+        space.captions.extend(asked.captions());
         patches(asked.latents, self.sizes.patch, &mut space.rows);
         self.kernels.upload(&mut space.memory, lists.input, &space.rows);
     }
@@ -102,7 +109,7 @@ impl<K: Kernels> Dit<K> {
         lists.shelves.pages.take(|| self.kernels.page(shape))
     }
 
-    /// Run a list; with `output`, the rows that come out are left in the workspace.
+    /// Run a list; where it predicts, the rows that come out are left in the workspace.
     fn run(
         &self,
         lists: &Lists<K>,
@@ -210,7 +217,7 @@ impl<K: Kernels> Denoiser for Dit<K> {
     ) -> Result<Latents, NetworkError> {
         let past = [&memory.context.pages[..], &memory.local.pages[..]];
         let texts = std::slice::from_ref(text);
-        let asked = Asked { latents: noisy, timestep, slots, texts, past };
+        let asked = Asked { latents: noisy, timestep, slots, texts, several: false, past };
         let lists = self.checked("noisy latents", &asked)?;
         let mut space = lists.shelves.workspaces.borrow(|| self.workspace(&lists));
         self.run(&lists, &asked, &mut space, true);
@@ -230,7 +237,7 @@ impl<K: Kernels> Denoiser for Dit<K> {
         let mut own = Vec::with_capacity(slots.len());
         let past = [&context.pages[..], &local.pages[..]];
         let texts = std::slice::from_ref(text);
-        let asked = Asked { latents: clean, timestep: 0.0, slots, texts, past };
+        let asked = Asked { latents: clean, timestep: 0.0, slots, texts, several: false, past };
         let lists = self.fill("clean latents", &asked, &mut own)?;
         local.pages.append(&mut own);
         local.shelf.get_or_insert_with(|| lists.shelves.pages.clone());
@@ -267,7 +274,7 @@ impl<K: Kernels> StoryDenoiser for Dit<K> {
     ) -> Result<Cache<K>, NetworkError> {
         let mut cache = Cache::empty();
         let past = [&[][..], &[][..]];
-        let asked = Asked { latents: context, timestep: 0.0, slots, texts, past };
+        let asked = Asked { latents: context, timestep: 0.0, slots, texts, several: true, past };
         let lists = self.fill("context latents", &asked, &mut cache.pages)?;
         cache.shelf = Some(lists.shelves.pages.clone());
         Ok(cache)

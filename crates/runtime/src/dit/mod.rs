@@ -19,15 +19,12 @@ mod caches;
 mod denoiser;
 mod lists;
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::Arc;
 
 use self::lists::{Layer, Lists};
 use crate::{
     kernels::{Heads, Kernels, PageShape, Sight},
-    memory::{Plan, Shelf},
+    memory::{Known, Plan, Shelf},
     weights::{Linear, Matrices, Names, Source, WeightsError},
 };
 
@@ -93,7 +90,7 @@ pub struct Dit<K: Kernels> {
     plan: Plan,
     time: Time,
     shots: Vec<f32>,
-    lists: Mutex<HashMap<[usize; 3], Arc<Lists<K>>>>,
+    lists: Known<[usize; 3], Lists<K>>,
 }
 
 /// What makes a vector of a timestep, and what it asks of every block.
@@ -104,15 +101,16 @@ struct Time {
     projection: Linear,
     /// Learnt: six vectors for every block, two for the head.
     learnt: Vec<f32>,
-    known: Mutex<HashMap<u32, Arc<[f32]>>>,
+    known: Known<u32, [f32]>,
 }
 
 impl<K: Kernels> Dit<K> {
     /// Pack the weights of a source.
     ///
     /// # Errors
-    /// When a tensor is missing or has another shape.
+    /// When a tensor is missing or has another shape, or heads are wider than the device has room for.
     pub fn new(kernels: K, sizes: Sizes, source: &dyn Source) -> Result<Self, WeightsError> {
+        kernels.check_width(sizes.heads().width)?;
         let names = Names::new(source);
         let (mut matrices, mut plan) = (Matrices::new(), Plan::default());
         let Sizes { dim, freq_dim, num_layers, shot_embeddings, .. } = sizes;
@@ -133,25 +131,20 @@ impl<K: Kernels> Dit<K> {
             second: names.linear("time_embedding.2", [dim, dim])?,
             projection: names.linear("time_projection.1", [6 * dim, dim])?,
             learnt,
-            known: Mutex::default(),
+            known: Known::new(),
         };
         let shots = match shot_embeddings {
             0 => Vec::new(),
             count => names.tensor("shot_embedding.weight", &[count, dim])?,
         };
-        let lists = Mutex::default();
+        let lists = Known::new();
         Ok(Self { kernels, sizes, matrices, layers, ends, plan, time, shots, lists })
     }
 
     /// What a timestep asks of all blocks and the head, as the lists read it: offset, factor and
     /// gate of attention, of the feed-forward network, and so on; offset and factor of the head.
     fn modulation(&self, timestep: f32) -> Arc<[f32]> {
-        let known = self.time.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(values) = known.get(&timestep.to_bits()) {
-            return values.clone();
-        }
-        drop(known);
-        let Time { first, second, projection, learnt, known } = &self.time;
+        let Time { first, second, projection, learnt, .. } = &self.time;
         let silu =
             |x: Vec<f32>| -> Vec<f32> { x.into_iter().map(|x| x / (1.0 + (-x).exp())).collect() };
         let sinusoid = angles::sinusoid(timestep, self.sizes.freq_dim);
@@ -168,27 +161,16 @@ impl<K: Kernels> Dit<K> {
         let factors = blocks.chunks_exact_mut(dim).skip(1).step_by(3);
         let factors = factors.chain(head.chunks_exact_mut(dim).skip(1));
         factors.flatten().for_each(|value| *value += 1.0);
-        let values: Arc<[f32]> = values.into();
-        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.insert(timestep.to_bits(), values.clone());
-        values
+        values.into()
     }
 
     /// The lists of passes of `frames` latent frames of `grid` (rows, columns) tokens.
     fn lists(&self, frames: usize, grid: [usize; 2]) -> Arc<Lists<K>> {
         let [rows, columns] = grid;
-        let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
-        let made = lists.entry([frames, rows, columns]).or_insert_with(|| {
-            Arc::new(Lists::new(
-                &self.sizes,
-                &self.layers,
-                &self.ends,
-                self.plan.clone(),
-                frames,
-                grid,
-            ))
-        });
-        made.clone()
+        self.lists.get([frames, rows, columns], || {
+            let (layers, ends, plan) = (&self.layers, &self.ends, self.plan.clone());
+            Arc::new(Lists::new(&self.sizes, layers, ends, plan, frames, grid))
+        })
     }
 
     /// Keys and values of a caption for every block.

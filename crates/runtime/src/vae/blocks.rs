@@ -1,10 +1,7 @@
-//! Weights of the VAE's parts, and the sections they become.
+//! Weights of the VAE's parts, on their way into a device.
 
-use std::mem;
-
-use super::pads::{Pad, Size};
 use crate::{
-    kernels::{Grid, Heads, Kernels, Over, Product, Section, Step, Then},
+    kernels::Kernels,
     memory::Plan,
     weights::{Linear, Matrices, Names, WeightsError},
 };
@@ -173,6 +170,7 @@ impl<K: Kernels> Weights<'_, K> {
         names: &Names<'_>,
         channels: usize,
     ) -> Result<Middle, WeightsError> {
+        self.kernels.check_width(channels)?;
         let look = names.under(1);
         Ok(Middle {
             first: self.residual(&names.under(0), [channels; 2])?,
@@ -201,206 +199,24 @@ pub(super) const PARITIES: [[usize; 2]; 4] = [[0, 0], [0, 1], [1, 0], [1, 1]];
 /// Two normalised, activated convolutions around a shortcut.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Residual {
-    norms: [usize; 2],
-    convs: [Conv; 2],
-    shortcut: Option<usize>,
+    pub(super) norms: [usize; 2],
+    pub(super) convs: [Conv; 2],
+    pub(super) shortcut: Option<usize>,
 }
 
 /// Two residual blocks around an attention inside each frame.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Middle {
-    first: Residual,
-    norm: usize,
-    query_key_value: usize,
-    project: usize,
-    last: Residual,
+    pub(super) first: Residual,
+    pub(super) norm: usize,
+    pub(super) query_key_value: usize,
+    pub(super) project: usize,
+    pub(super) last: Residual,
 }
 
 /// A normalised, activated convolution.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Head {
-    norm: usize,
-    conv: Conv,
-}
-
-/// Frames on their way through a network.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Frames {
-    pub(super) start: usize,
-    pub(super) size: Size,
-    pub(super) channels: usize,
-}
-
-impl Frames {
-    pub(super) fn grid(&self) -> Grid {
-        self.size.packed(self.start, self.channels)
-    }
-
-    fn len(&self) -> usize {
-        self.size.positions() * self.channels
-    }
-}
-
-/// Sections in the making.
-pub(super) struct Builder<'a> {
-    plan: &'a mut Plan,
-    /// The pads of a network, in the order of its list; the first list makes them.
-    pads: &'a mut Vec<Pad>,
-    next_pad: usize,
-    /// Pads of the list, and the frames it leaves in them.
-    used: Vec<(Pad, usize)>,
-    sections: Vec<Section>,
-    steps: Vec<Step>,
-    size: [usize; 3],
-}
-
-/// A list, and which pads have frames to be kept behind it.
-#[derive(Clone, Debug)]
-pub(super) struct List {
-    pub(super) sections: Vec<Section>,
-    pub(super) used: Vec<(Pad, usize)>,
-    pub(super) output: Frames,
-}
-
-impl<'a> Builder<'a> {
-    pub(super) fn new(plan: &'a mut Plan, pads: &'a mut Vec<Pad>) -> Self {
-        let (used, sections, steps) = (Vec::new(), Vec::new(), Vec::new());
-        Self { plan, pads, next_pad: 0, used, sections, steps, size: [0; 3] }
-    }
-
-    /// Everyone waits for what was pushed so far.
-    pub(super) fn wait(&mut self) {
-        let steps = mem::take(&mut self.steps);
-        if !steps.is_empty() {
-            self.sections.push(Section { size: self.size, steps });
-        }
-    }
-
-    /// One more step over positions of this size.
-    pub(super) fn push(&mut self, size: [usize; 3], step: Step) {
-        if self.size != size {
-            self.wait();
-            self.size = size;
-        }
-        self.steps.push(step);
-    }
-
-    pub(super) fn finish(mut self, output: Frames) -> List {
-        self.wait();
-        List { sections: self.sections, used: self.used, output }
-    }
-
-    /// The next pad, whose frames a step may write now.
-    pub(super) fn pad(&mut self, size: Size, channels: usize, [time, margin]: [usize; 2]) -> Pad {
-        if self.next_pad == self.pads.len() {
-            self.pads.push(Pad::new(0, size, channels, time - 1, margin));
-        }
-        let pad = self.pads[self.next_pad];
-        self.next_pad += 1;
-        self.used.push((pad, size.frames));
-        pad
-    }
-
-    /// A pad that this list has no use for.
-    pub(super) fn pass_over(&mut self) {
-        self.next_pad += 1;
-    }
-
-    pub(super) fn scratch(&mut self, size: Size, channels: usize) -> Frames {
-        let start = self.plan.scratch(size.positions() * channels);
-        Frames { start, size, channels }
-    }
-
-    pub(super) fn free(&mut self, frames: Frames) {
-        self.plan.free(frames.start, frames.len());
-    }
-
-    /// Normalise and activate frames into a pad, and convolve: the section that waits is begun.
-    fn activated(&mut self, x: Frames, gain: usize, conv: Conv, y: Grid, then: Then) -> Product {
-        let pad = self.pad(x.size, x.channels, [conv.time, conv.margin]);
-        let (grid, width) = (x.grid(), x.channels);
-        let norm = Step::ChannelNorm { x: grid, y: pad.inside(), width, gain, silu: true };
-        self.push(x.size.array(), norm);
-        self.wait();
-        pad.same(conv.time, conv.matrix, y, then)
-    }
-
-    /// A convolution of what stands in a pad.
-    pub(super) fn convolve(&mut self, pad: Pad, conv: Conv, size: Size) -> Frames {
-        let y = self.scratch(size, conv.channels[1]);
-        self.wait();
-        let product = pad.same(conv.time, conv.matrix, y.grid(), Then::Plain);
-        self.push(size.array(), Step::Product(product));
-        y
-    }
-
-    pub(super) fn residual(&mut self, x: Frames, block: &Residual) -> Frames {
-        let ([first, second], [norm_in, norm_out]) = (block.convs, block.norms);
-        let (size, to) = (x.size, first.channels[1]);
-        let hidden = self.scratch(size, to);
-        let product = self.activated(x, norm_in, first, hidden.grid(), Then::Plain);
-        self.push(size.array(), Step::Product(product));
-        let y = self.scratch(size, to);
-        let kept = match block.shortcut {
-            None => x.grid(),
-            Some(matrix) => {
-                let product =
-                    Product { x: x.grid(), taps: vec![0], matrix, y: y.grid(), then: Then::Plain };
-                self.push(size.array(), Step::Product(product));
-                y.grid()
-            }
-        };
-        let product = self.activated(hidden, norm_out, second, y.grid(), Then::Add(kept));
-        self.push(size.array(), Step::Product(product));
-        // What is freed may be written by the next section that asks for room.
-        self.free(hidden);
-        self.free(x);
-        y
-    }
-
-    pub(super) fn middle(&mut self, x: Frames, middle: &Middle) -> Frames {
-        let x = self.residual(x, &middle.first);
-        let Frames { size, channels, .. } = x;
-        let Size { frames, rows, columns } = size;
-        let tokens = [frames, rows * columns, 1];
-        let token =
-            |frames: Frames| Grid::packed(frames.start, [rows * columns, 1], frames.channels);
-        let (normed, three) = (self.scratch(size, channels), self.scratch(size, 3 * channels));
-        let y = self.scratch(size, channels);
-        let heads = Heads { count: 1, width: channels };
-        let q = token(three);
-        let plain =
-            |x, matrix, y, then| Step::Product(Product { x, taps: vec![0], matrix, y, then });
-        let norm = Step::ChannelNorm {
-            x: token(x),
-            y: token(normed),
-            width: channels,
-            gain: middle.norm,
-            silu: false,
-        };
-        let factor = (channels as f32).sqrt().recip();
-        self.wait();
-        for step in [
-            norm,
-            plain(token(normed), middle.query_key_value, q, Then::Plain),
-            Step::Query { q, heads, turn: None, factor },
-            Step::Remember { kv: q.shifted(channels), heads, turn: None, layer: 0 },
-        ] {
-            self.push(tokens, step);
-        }
-        self.wait();
-        let over = Over::OwnFrame;
-        self.push(tokens, Step::Attention { q, y: token(normed), heads, layer: 0, over });
-        self.push(tokens, plain(token(normed), middle.project, token(y), Then::Add(token(x))));
-        self.wait();
-        [x, normed, three].into_iter().for_each(|frames| self.free(frames));
-        self.residual(y, &middle.last)
-    }
-
-    pub(super) fn head(&mut self, x: Frames, head: &Head) -> Frames {
-        let y = self.scratch(x.size, head.conv.channels[1]);
-        let product = self.activated(x, head.norm, head.conv, y.grid(), Then::Plain);
-        self.push(x.size.array(), Step::Product(product));
-        y
-    }
+    pub(super) norm: usize,
+    pub(super) conv: Conv,
 }

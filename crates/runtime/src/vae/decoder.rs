@@ -1,30 +1,22 @@
 //! The decoder of a stream.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::Arc;
 
 use shotstream_engine::network::{self, Latents, NetworkError, Pixels};
 
 use super::{
     Sizes,
-    blocks::{Builder, Conv, Frames, Head, List, Middle, PARITIES, Residual, Weights},
+    blocks::{Conv, Head, Middle, PARITIES, Residual, Weights},
     pads::{Pad, Size},
     picture,
+    sections::{Builder, Frames, List},
 };
 use crate::{
     check,
     kernels::{Grid, Kernels, PageShape, Product, Sight, Step, Then},
-    memory::{Plan, Shelf},
+    memory::{Known, Plan, Shelf},
     weights::{Matrices, Names, Source, WeightsError},
 };
-
-/// Latent frames that are decoded at once, unless they are large.
-const AT_ONCE: usize = 3;
-
-/// Values of one frame of the last stage beyond which latent frames are decoded one by one.
-const LARGE: usize = 1 << 22;
 
 /// The decoder of a VAE on a device.
 #[derive(Debug)]
@@ -34,7 +26,7 @@ pub struct Decoder<K: Kernels> {
     matrices: Matrices<K>,
     plan: Plan,
     network: Network,
-    lists: Mutex<HashMap<[usize; 2], Arc<Lists<K>>>>,
+    lists: Known<[usize; 2], Lists<K>>,
 }
 
 #[derive(Debug)]
@@ -107,20 +99,12 @@ impl<K: Kernels> Decoder<K> {
         let mut weights = Weights { kernels: &kernels, matrices, plan, time: 3 };
         let network = Network::new(&sizes, &names, &mut weights)?;
         let Weights { matrices, plan, .. } = weights;
-        Ok(Self { kernels, sizes, matrices, plan, network, lists: Mutex::default() })
+        Ok(Self { kernels, sizes, matrices, plan, network, lists: Known::new() })
     }
 
     /// The lists of latent frames of `rows` and `columns`.
-    fn lists(&self, [rows, columns]: [usize; 2]) -> Arc<Lists<K>> {
-        let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
-        let make = || Arc::new(self.make_lists([rows, columns]));
-        lists.entry([rows, columns]).or_insert_with(make).clone()
-    }
-
-    fn make_lists(&self, [rows, columns]: [usize; 2]) -> Lists<K> {
-        let stride = self.sizes.stride() / self.sizes.patch;
-        let last = rows * columns * stride * stride * self.sizes.dims[1];
-        let most = if last > LARGE { 1 } else { AT_ONCE };
+    fn make_lists(&self, [rows, columns]: [usize; 2]) -> Arc<Lists<K>> {
+        let most = self.sizes.frames_at_once([rows, columns]);
         let size = |frames| Size { frames, rows, columns };
         let mut plan = self.plan.clone();
         let input = plan.room(size(most).positions() * self.sizes.channels);
@@ -141,7 +125,15 @@ impl<K: Kernels> Decoder<K> {
         let width = self.network.first.channels[1];
         let page = PageShape { tokens: rows * columns, layers: 1, heads: 1, width };
         let constants = plan.constants().to_vec();
-        Lists { constants, len, input, pads, first, later, page, memories: Shelf::new() }
+        let memories = Shelf::new();
+        Arc::new(Lists { constants, len, input, pads, first, later, page, memories })
+    }
+
+    /// Bytes of memory that a stream of latent frames of this size (rows, columns) takes.
+    #[must_use]
+    pub fn memory_bytes(&self, size: [usize; 2]) -> u64 {
+        let lists = self.lists.get(size, || self.make_lists(size));
+        (lists.len * size_of::<f32>()) as u64
     }
 
     /// The memory of a stream that begins.
@@ -223,7 +215,8 @@ impl<K: Kernels> network::Decoder for Decoder<K> {
         let area = channels * rows * columns;
         let begins = state.0.is_none();
         let Stream { lists, working } = state.0.get_or_insert_with(|| {
-            let lists = self.lists([rows, columns]);
+            let size = [rows, columns];
+            let lists = self.lists.get(size, || self.make_lists(size));
             let working = Some(self.begin(&lists));
             Stream { lists, working }
         });

@@ -3,23 +3,21 @@
 //! Before such a frame there is nothing, so of every kernel only the last tap in time matters, and
 //! halving time leaves it alone.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::Arc;
 
 use shotstream_engine::network::{FrameEncoder, Latents, NetworkError, Pixels};
 
 use super::{
     Sizes,
-    blocks::{Builder, Conv, Frames, Head, List, Middle, Residual, Weights},
+    blocks::{Conv, Head, Middle, Residual, Weights},
     pads::{Pad, Size},
     picture,
+    sections::{Builder, Frames, List},
 };
 use crate::{
     check,
     kernels::{Kernels, PageShape, Product, Sight, Step, Then},
-    memory::{Plan, Shelf},
+    memory::{Known, Plan, Shelf},
     weights::{Linear, Matrices, Names, Source, WeightsError},
 };
 
@@ -31,7 +29,7 @@ pub struct Encoder<K: Kernels> {
     matrices: Matrices<K>,
     plan: Plan,
     network: Network,
-    lists: Mutex<HashMap<[usize; 2], Arc<Lists<K>>>>,
+    lists: Known<[usize; 2], Lists<K>>,
 }
 
 #[derive(Debug)]
@@ -81,17 +79,11 @@ impl<K: Kernels> Encoder<K> {
         let mut weights = Weights { kernels: &kernels, matrices, plan, time: 1 };
         let network = Network::new(&sizes, &names, &mut weights)?;
         let Weights { matrices, plan, .. } = weights;
-        Ok(Self { kernels, sizes, matrices, plan, network, lists: Mutex::default() })
+        Ok(Self { kernels, sizes, matrices, plan, network, lists: Known::new() })
     }
 
     /// The list of pictures of this height and width.
-    fn lists(&self, [height, width]: [usize; 2]) -> Arc<Lists<K>> {
-        let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
-        let make = || Arc::new(self.make_lists([height, width]));
-        lists.entry([height, width]).or_insert_with(make).clone()
-    }
-
-    fn make_lists(&self, [height, width]: [usize; 2]) -> Lists<K> {
+    fn make_lists(&self, [height, width]: [usize; 2]) -> Arc<Lists<K>> {
         let side = self.sizes.patch;
         let size = Size { frames: 1, rows: height / side, columns: width / side };
         let mut plan = self.plan.clone();
@@ -107,7 +99,8 @@ impl<K: Kernels> Encoder<K> {
         let tokens = (height / stride) * (width / stride);
         let page = PageShape { tokens, layers: 1, heads: 1, width: deepest };
         let constants = plan.constants().to_vec();
-        Lists { constants, len: plan.len(), input, list, page, memories: Shelf::new() }
+        let (len, memories) = (plan.len(), Shelf::new());
+        Arc::new(Lists { constants, len, input, list, page, memories })
     }
 
     /// One picture `[3, H, W]` to latents `[C, h, w]`.
@@ -144,12 +137,13 @@ impl<K: Kernels> FrameEncoder for Encoder<K> {
         let whole = |side: usize| side.max(1).next_multiple_of(stride);
         check("frames", &[count.max(1), 3, whole(height), whole(width)], &found)?;
         check("the values of frames", &[found.iter().product()], &[frames.data.len()])?;
-        let lists = self.lists([height, width]);
+        let size = [height, width];
+        let lists = self.lists.get(size, || self.make_lists(size));
         let shape = [count, channels, height / stride, width / stride];
         let mut data = vec![0.0; shape.iter().product()];
         let latents = data.chunks_exact_mut(shape[1..].iter().product());
         for (index, to) in latents.enumerate() {
-            self.encode_one(&lists, frames.frame(index), [height, width], to);
+            self.encode_one(&lists, frames.frame(index), size, to);
         }
         Ok(Latents { shape, data })
     }

@@ -15,6 +15,7 @@ mod decoder;
 mod encoder;
 mod pads;
 mod picture;
+mod sections;
 
 pub use self::{
     decoder::{Decoder, State},
@@ -51,6 +52,17 @@ impl Sizes {
     /// Channels of every stage, in the order of the encoder.
     fn widths(&self, base: usize) -> Vec<usize> {
         self.multiples.iter().map(|multiple| base * multiple).collect()
+    }
+
+    /// Latent frames of this size (rows, columns) that are decoded at once: several keep all threads
+    /// busy, large ones one by one keep memory small.
+    #[must_use]
+    pub fn frames_at_once(&self, [rows, columns]: [usize; 2]) -> usize {
+        /// Values of one frame of the last stage.
+        const LARGE: usize = 1 << 22;
+        let doubled = 1 << self.halves_time.len();
+        let last = rows * columns * doubled * doubled * self.dims[1];
+        if last > LARGE { 1 } else { 3 }
     }
 
     /// Pixels to a latent, in each direction.

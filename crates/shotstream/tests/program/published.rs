@@ -161,9 +161,8 @@ fn a_plan_of_memory_names_every_part_and_what_lowers_it() {
         "local cache",
         "context cache",
         "text caches",
-        "decoder state",
-        "while denoising",
-        "while decoding",
+        "transformer's passes",
+        "decoder",
         "together",
     ];
     for (line, part) in text.lines().skip(1).zip(parts) {
