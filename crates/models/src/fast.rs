@@ -13,6 +13,8 @@ use shotstream_runtime::{
     weights::{Source, Tensor, WeightsError},
 };
 
+pub use shotstream_runtime::kernels::Precision;
+
 use crate::{
     checkpoint::{Network, tensors},
     dit::{Dit, DitConfig},
@@ -42,8 +44,13 @@ impl FastNetworks {
     /// # Errors
     /// When the networks have not the parameters that their sizes call for, or heads are wider than
     /// there is room for.
-    pub fn new(dit: Dit, vae: Vae, text: BurnTextEncoder) -> Result<Self, WeightsError> {
-        Self::on(Cpu::new(), dit, vae, text)
+    pub fn new(
+        dit: Dit,
+        vae: Vae,
+        text: BurnTextEncoder,
+        precision: Precision,
+    ) -> Result<Self, WeightsError> {
+        Self::on(Cpu::new().in_precision(precision), dit, vae, text)
     }
 
     /// As [`Self::new`], for these vectors.

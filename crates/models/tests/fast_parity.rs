@@ -9,7 +9,7 @@ use shotstream_engine::network::{
 use shotstream_models::{
     bundle::Bundle,
     dit::{Dit, DitConfig},
-    fast::FastNetworks,
+    fast::{FastNetworks, Precision},
     networks::BurnNetworks,
     text::BurnTextEncoder,
     vae::{Vae, VaeConfig},
@@ -20,23 +20,23 @@ use shotstream_runtime::cpu::Cpu;
 use burn::{module::Module, tensor::Device};
 use tiny::{Shake, tiny_bundle};
 
-/// The largest difference allowed, relative to the largest value there is.
-const TOLERANCE: f32 = 1e-4;
-
 /// Both kinds of the networks of a tiny model with a transformer and a VAE of these sizes, the
-/// runtime's for every kind of vectors there is.
-fn both(dit: &DitConfig, vae: &VaeConfig) -> (BurnNetworks, Vec<FastNetworks>) {
+/// runtime's for every kind of vectors and every precision there is.
+fn both(dit: &DitConfig, vae: &VaeConfig) -> (BurnNetworks, Vec<(Precision, FastNetworks)>) {
     let device = Device::flex();
     let dit = Dit::new(dit, &device).map(&mut Shake);
     let vae = Vae::new(vae, &device).map(&mut Shake);
     let Bundle { config, text, tokenizer, .. } = tiny_bundle();
     let text = BurnTextEncoder::whole(tokenizer, text, config.dit.text_len, device.clone());
     let slow = BurnNetworks::of(&dit, &vae, text.clone());
-    let fast = |cpu| {
-        FastNetworks::on(cpu, dit.clone(), vae.clone(), text.clone())
-            .expect("what is asked for fits")
+    let fast = |cpu: Cpu| {
+        [Precision::F32, Precision::Bf16].map(|precision| {
+            let cpu = cpu.in_precision(precision);
+            let fast = FastNetworks::on(cpu, dit.clone(), vae.clone(), text.clone());
+            (precision, fast.expect("what is asked for fits"))
+        })
     };
-    (slow, Cpu::all().into_iter().map(fast).collect())
+    (slow, Cpu::all().into_iter().flat_map(fast).collect())
 }
 
 /// Numbers around zero, no two alike.
@@ -48,11 +48,23 @@ fn latents(shape: [usize; 4], seed: usize) -> Latents {
     Latents { shape, data: numbers(shape.iter().product(), seed) }
 }
 
-fn close(what: &str, a: &[f32], b: &[f32]) {
+/// In f32 no number differs by more than 1e-4 of the largest. In bf16 every number that is
+/// multiplied is 2⁻⁹ off at most, which a small network of random weights makes 2⁻⁵ of what comes out at most,
+/// by root mean square.
+fn close(what: &str, precision: Precision, a: &[f32], b: &[f32]) {
     assert_eq!(a.len(), b.len(), "{what}");
-    let largest = a.iter().map(|value| value.abs()).fold(1e-3, f32::max);
-    let difference = a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-    assert!(difference <= TOLERANCE * largest, "{what}: {difference} of {largest}");
+    let differences = || a.iter().zip(b).map(|(a, b)| (a - b).abs());
+    let rms = |values: &mut dyn Iterator<Item = f32>| {
+        (values.map(|value| value * value).sum::<f32>() / a.len() as f32).sqrt()
+    };
+    let (differs, allowed) = match precision {
+        Precision::F32 => {
+            let largest = a.iter().map(|value| value.abs()).fold(1e-3, f32::max);
+            (differences().fold(0.0, f32::max), 1e-4 * largest)
+        }
+        Precision::Bf16 => (rms(&mut differences()), rms(&mut a.iter().copied()) / 32.0),
+    };
+    assert!(differs <= allowed, "{what} in {precision:?}: {differs}, {allowed} is allowed");
 }
 
 /// A shot of a few chunks, as the engine asks for it: context, chunks denoised and committed, the
@@ -106,7 +118,7 @@ fn compare_shots(dit: &DitConfig) {
         .collect();
     let size = [dit.in_channels, 4, 6];
     let slow = shot(&slow.denoiser, &slow_text, size);
-    for fast in fast {
+    for (precision, fast) in fast {
         let text: Vec<_> = prompts
             .iter()
             .map(|prompt| fast.text.embed(prompt).expect("what is asked for fits").embedding)
@@ -114,7 +126,7 @@ fn compare_shots(dit: &DitConfig) {
         let fast = shot(&fast.denoiser, &text, size);
         for (at, (slow, fast)) in slow.iter().zip(&fast).enumerate() {
             assert_eq!(slow.shape, fast.shape);
-            close(&format!("velocity {at}"), &slow.data, &fast.data);
+            close(&format!("velocity {at}"), precision, &slow.data, &fast.data);
         }
     }
 }
@@ -153,14 +165,14 @@ fn compare_vaes(vae: &VaeConfig, lengths: &[usize]) {
     let chunks: Vec<_> = lengths.iter().map(|&frames| latents([frames, 4, 2, 3], frames)).collect();
     let uploaded: Vec<_> = chunks.iter().map(|chunk| slow.denoiser.upload(chunk)).collect();
     let slow = stream(&slow.decoder, &uploaded);
-    for fast in fast {
+    for (precision, fast) in fast {
         let latents = fast.encoder.encode(&pictures).expect("what is asked for fits");
         assert_eq!(encoded.shape, latents.shape);
-        close("latents of pictures", &encoded.data, &latents.data);
+        close("latents of pictures", precision, &encoded.data, &latents.data);
         let frames = stream(&fast.decoder, &chunks);
         for (slow, fast) in slow.iter().zip(&frames) {
             assert_eq!(slow.shape, fast.shape);
-            close("frames", &slow.data, &fast.data);
+            close("frames", precision, &slow.data, &fast.data);
         }
         // A second stream begins in the memory of the first, and knows nothing of it.
         assert_eq!(stream(&fast.decoder, &chunks), frames);
@@ -216,8 +228,11 @@ proptest! {
 
 #[test]
 fn a_shot_and_its_pictures_have_the_same_bits_on_any_number_of_threads() {
-    let (_, mut fast) = both(&dit_config(3, 10, 40, 2), &vae_config(12, 1, 2, [true, true]));
-    let fast = fast.pop().expect("what is asked for fits");
+    let (_, fast) = both(&dit_config(3, 10, 40, 2), &vae_config(12, 1, 2, [true, true]));
+    fast.iter().rev().take(2).for_each(|(_, fast)| same_bits(fast));
+}
+
+fn same_bits(fast: &FastNetworks) {
     let text = ["a red cat", "waves"]
         .map(|prompt| fast.text.embed(prompt).expect("what is asked for fits").embedding);
     let made = [1, 2, 5].map(|threads| {
@@ -250,7 +265,7 @@ fn refusals<D: StoryDenoiser>(denoiser: &D, caption: &D::Embedding) -> [String; 
 #[test]
 fn both_refuse_the_same_in_words() {
     let (slow, mut fast) = both(&tiny_bundle().config.dit, &vae_config(2, 1, 1, [true, true]));
-    let fast = fast.pop().expect("one kind of vectors at least");
+    let (_, fast) = fast.pop().expect("one kind of vectors at least");
     let prompt = "a red cat";
     let caption = slow.text.embed(prompt).expect("a prompt").embedding;
     let refused = refusals(&slow.denoiser, &caption);
@@ -270,6 +285,6 @@ fn a_head_that_there_is_no_room_for_is_refused_before_it_is_run() {
     let vae = Vae::new(&vae_config(2, 1, 1, [true, true]), &device);
     let Bundle { config, text, tokenizer, .. } = tiny_bundle();
     let text = BurnTextEncoder::whole(tokenizer, text, config.dit.text_len, device);
-    let error = FastNetworks::new(dit, vae, text).expect_err("a head of 514");
+    let error = FastNetworks::new(dit, vae, text, Precision::F32).expect_err("a head of 514");
     assert_eq!(error.to_string(), "a head is 514 wide, expected 512 at most");
 }

@@ -15,23 +15,63 @@ use std::{fmt::Debug, ops::Range, sync::Arc};
 
 use crate::weights::WeightsError;
 
+/// In what products and attention multiply; sums are f32 in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Precision {
+    /// Of 32 bits: a value in every place of the memory.
+    #[default]
+    F32,
+    /// Rounded to 16 bits, to the nearest and then to the even one: two values in a place, and a
+    /// zero behind the last where their number is odd.
+    Bf16,
+}
+
+impl Precision {
+    /// What people call it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+        }
+    }
+
+    /// Places of the memory that values take.
+    #[inline(always)]
+    #[must_use]
+    pub fn places(self, values: usize) -> usize {
+        match self {
+            Self::F32 => values,
+            Self::Bf16 => values.div_ceil(2),
+        }
+    }
+}
+
 /// Where the values of the positions of a section begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grid {
     /// Of the first position.
     pub start: usize,
-    /// From a frame to the next, from a row to the next, from a column to the next.
+    /// Places from a frame to the next, from a row to the next, from a column to the next.
     pub strides: [usize; 3],
+    /// What is there.
+    pub precision: Precision,
 }
 
 impl Grid {
     /// Frames of `size` (rows, columns), `width` values a position, one behind the other.
     #[must_use]
-    pub fn packed(start: usize, [rows, columns]: [usize; 2], width: usize) -> Self {
-        Self { start, strides: [rows * columns * width, columns * width, width] }
+    pub fn packed(
+        start: usize,
+        [rows, columns]: [usize; 2],
+        width: usize,
+        precision: Precision,
+    ) -> Self {
+        let width = precision.places(width);
+        Self { start, strides: [rows * columns * width, columns * width, width], precision }
     }
 
-    /// The same places, `by` values further on.
+    /// The same, `by` places further on.
     #[must_use]
     pub fn shifted(self, by: usize) -> Self {
         Self { start: self.start + by, ..self }
@@ -67,9 +107,9 @@ pub enum Then {
 /// A product of what positions see with one matrix, and an offset: a projection or a convolution.
 #[derive(Clone, Debug)]
 pub struct Product {
-    /// What a position reads, tap by tap, from here.
+    /// What a position reads, tap by tap, from here: in the device's precision.
     pub x: Grid,
-    /// Distances from there; one tap of 0 is a projection.
+    /// Distances from there in places; one tap of 0 is a projection.
     pub taps: Vec<usize>,
     /// Index of the matrix, `[N, taps × K]`.
     pub matrix: usize,
@@ -161,7 +201,7 @@ pub enum Step {
         /// Values of a position.
         width: usize,
     },
-    /// Turn queries where they stand.
+    /// Turn queries where they stand, and round the values of each head to the device's precision.
     Query {
         /// The queries.
         q: Grid,
@@ -250,6 +290,9 @@ pub trait Kernels: Debug + Send + Sync {
     /// Keys and values of some tokens in every layer.
     type Page: Debug + Send + Sync;
 
+    /// In what products and attention multiply.
+    fn precision(&self) -> Precision;
+
     /// The widest head that attention has room for.
     fn most_width(&self) -> usize;
 
@@ -257,27 +300,28 @@ pub trait Kernels: Debug + Send + Sync {
     ///
     /// # Errors
     /// When attention has no room for a head of this width.
-    fn check_width(&self, width: usize) -> Result<(), WeightsError> {
+    fn check_head(&self, width: usize) -> Result<(), WeightsError> {
         let most = self.most_width();
         if width <= most { Ok(()) } else { Err(WeightsError::WideHead { most, found: width }) }
     }
 
-    /// Pack `weight` `[N, K]`, row by row, and `offset`, `[N]`.
-    fn matrix(&self, weight: &[f32], offset: &[f32]) -> Self::Matrix;
+    /// Pack `weight` `[N, K]`, row by row, and `offset`, `[N]`. A row of weights meets `channels`
+    /// values of one position after the other, each of which begins in a place of its own.
+    fn matrix(&self, weight: &[f32], offset: &[f32], channels: usize) -> Self::Matrix;
 
-    /// Memory of `len` zeros.
+    /// Memory of `len` places of zeros.
     fn memory(&self, len: usize) -> Self::Memory;
 
-    /// Write values from `start` on.
+    /// Write f32 values from `start` on.
     fn upload(&self, memory: &mut Self::Memory, start: usize, values: &[f32]);
 
-    /// Read the values of a range.
+    /// Read the f32 values of a range.
     fn download(&self, memory: &Self::Memory, range: Range<usize>, to: &mut [f32]);
 
-    /// Copy values that may overlap where they go.
+    /// Copy places that may overlap where they go.
     fn shift(&self, memory: &mut Self::Memory, from: Range<usize>, to: usize);
 
-    /// Set the values of a range to zero.
+    /// Set the places of a range to zero.
     fn clear(&self, memory: &mut Self::Memory, range: Range<usize>);
 
     /// A page of zeros.

@@ -7,9 +7,13 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use crate::kernels::Precision;
+
 /// A plan of a memory: constants first, then what passes write.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Plan {
+    /// Of what products read.
+    pub(crate) precision: Precision,
     constants: Vec<f32>,
     len: usize,
     /// Places and lengths of what may be used again.
@@ -20,6 +24,11 @@ pub(crate) struct Plan {
 const LINE: usize = 16;
 
 impl Plan {
+    /// Of nothing so far.
+    pub(crate) fn new(precision: Precision) -> Self {
+        Self { precision, constants: Vec::new(), len: 0, free: Vec::new() }
+    }
+
     /// Room for constants; where they begin.
     pub(crate) fn constant(&mut self, values: &[f32]) -> usize {
         let start = self.constants.len();

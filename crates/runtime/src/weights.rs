@@ -124,9 +124,14 @@ impl<K: Kernels> Matrices<K> {
         Self { packed: Vec::new() }
     }
 
-    /// Pack a matrix; its index.
+    /// Pack the matrix of a projection; its index.
     pub(crate) fn add(&mut self, kernels: &K, linear: &Linear) -> usize {
-        self.packed.push(kernels.matrix(&linear.weight, &linear.offset));
+        self.add_taps(kernels, linear, linear.weight.len() / linear.offset.len())
+    }
+
+    /// Pack the matrix of a convolution of so many channels; its index.
+    pub(crate) fn add_taps(&mut self, kernels: &K, linear: &Linear, channels: usize) -> usize {
+        self.packed.push(kernels.matrix(&linear.weight, &linear.offset, channels));
         self.packed.len() - 1
     }
 }

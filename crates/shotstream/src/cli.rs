@@ -14,8 +14,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use self::draft::{DraftArgs, Words};
 pub(crate) use self::exports::{ExportName, ExportsArgs};
 pub(crate) use self::model::{
-    DecoderArg, DecoderArgs, DeviceName, HoldingName, ModelArgs, Precision, TextArgs, TextCacheArg,
-    TextPrecision,
+    DecoderArg, DecoderArgs, DeviceName, HoldingName, ModelArgs, PrecisionName, TextArgs,
+    TextCacheArg, TextPrecision,
 };
 pub(crate) use self::pull::{PartName, PullArgs};
 pub(crate) use self::serve::{

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use burn::tensor::Device;
 use shotstream_models::{
     bundle::{Bundle, BundleConfig},
-    fast::FastNetworks,
+    fast::{FastNetworks, Precision},
     stored::StoredModel,
     taehv::Taehv,
     text::BurnTextEncoder,
@@ -13,7 +13,7 @@ use shotstream_models::{
 use shotstream_plan::recipe::{Recipe, RecipeFile};
 
 use crate::{
-    cli::{DecoderArg, DecoderArgs, DeviceName, ModelArgs, Precision},
+    cli::{DecoderArg, DecoderArgs, DeviceName, ModelArgs, PrecisionName},
     failure::{Blame as _, WrongUse},
     lora::{LoraArg, merged},
 };
@@ -34,6 +34,8 @@ pub(crate) struct ModelFile {
     loras: Vec<LoraArg>,
     /// What the user wants it to follow in place of its own.
     recipe: Option<Recipe>,
+    /// What the runtime multiplies in.
+    pub(crate) precision: Precision,
     pub(crate) stored: StoredModel<'static>,
 }
 
@@ -49,7 +51,8 @@ impl ModelFile {
             _ => StoredModel::open(path),
         };
         let (name, path) = (name.to_owned(), name.to_owned());
-        Ok(Self { name, path, loras: Vec::new(), recipe: None, stored: stored.wrong_use()? })
+        let (loras, precision) = (Vec::new(), Precision::F32);
+        Ok(Self { name, path, loras, recipe: None, precision, stored: stored.wrong_use()? })
     }
 
     /// The same model by the recipe of a file, if one is named.
@@ -92,11 +95,16 @@ impl ModelFile {
         self
     }
 
-    /// Build the networks, and merge the adapters.
+    /// Build the networks in the form that is trained and judged, and merge the adapters.
     ///
     /// # Errors
-    /// When the weights are not those the headers promise, or an adapter does not fit them.
+    /// When the weights are not those the headers promise, an adapter does not fit them, or another
+    /// precision than f32 was asked for.
     pub(crate) fn load(&self) -> anyhow::Result<Bundle> {
+        if self.precision != Precision::F32 {
+            let reason = "this command computes in f32 only, expected --precision f32";
+            return Err(WrongUse::error(reason));
+        }
         let mut bundle = self.stored.load(&Device::flex()).wrong_use()?;
         bundle.dit = merged(bundle.dit, &self.loras)?;
         Ok(bundle)
@@ -114,7 +122,8 @@ impl ModelFile {
     ) -> anyhow::Result<FastNetworks> {
         let (dit, vae) = self.stored.load_without_text(&Device::flex()).wrong_use()?;
         let dit = merged(dit, &self.loras)?;
-        with_decoder(FastNetworks::new(dit, vae, text).wrong_use()?, self, args)
+        let networks = FastNetworks::new(dit, vae, text, self.precision).wrong_use()?;
+        with_decoder(networks, self, args)
     }
 
     /// Whether it is the model that the program carries, adapters or not.
@@ -179,12 +188,18 @@ pub(crate) fn open(args: &ModelArgs) -> anyhow::Result<ModelFile> {
     if args.device == DeviceName::Cuda {
         return Err(WrongUse::error("this build runs on the CPU only, expected --device cpu"));
     }
-    if args.precision != Precision::F32 {
-        return Err(WrongUse::error("this build computes in f32 only, expected --precision f32"));
-    }
+    let precision = match args.precision {
+        PrecisionName::F32 => Precision::F32,
+        PrecisionName::Bf16 => Precision::Bf16,
+        PrecisionName::F16 => {
+            let reason = "this build computes in f32 and bf16, expected --precision f32 or bf16";
+            return Err(WrongUse::error(reason));
+        }
+    };
     if let Some(threads) = args.threads {
         rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global()?;
     }
-    let model = ModelFile::open(&args.model)?.with_loras(&args.loras.loras);
+    let mut model = ModelFile::open(&args.model)?.with_loras(&args.loras.loras);
+    model.precision = precision;
     model.by_recipe(args.recipe.as_deref())
 }

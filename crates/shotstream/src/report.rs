@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::Serialize;
 use shotstream_engine::meter::Meter;
 
-use crate::{film::Made, hardware};
+use crate::{film::Made, hardware, model::ModelFile};
 
 /// What a film cost and how to make the same again.
 #[derive(Clone, Debug, Serialize)]
@@ -31,6 +31,8 @@ pub(crate) struct Report {
     pub(crate) model: String,
     /// Where the networks ran.
     pub(crate) device: &'static str,
+    /// What they multiplied in.
+    pub(crate) precision: &'static str,
     /// The version of the program.
     pub(crate) version: &'static str,
     /// The seed of the film.
@@ -60,8 +62,14 @@ pub(crate) struct StageTimes {
 }
 
 impl Report {
-    /// The report of a film made by `model` from `seed` in `wall`.
-    pub(crate) fn new(made: Made, model: &str, seed: u64, wall: Duration, meter: &Meter) -> Self {
+    /// The report of a film made by a model from `seed` in `wall`.
+    pub(crate) fn new(
+        made: Made,
+        model: &ModelFile,
+        seed: u64,
+        wall: Duration,
+        meter: &Meter,
+    ) -> Self {
         let Made { frames, frames_sha256 } = made;
         let wall_s = wall.as_secs_f64();
         let times = |stage: shotstream_engine::meter::StageReport| {
@@ -77,8 +85,9 @@ impl Report {
             prompts: Prompts::default(),
             peak_rss_bytes: hardware::peak_rss_bytes(),
             device_bytes: 0,
-            model: model.to_owned(),
+            model: model.name.clone(),
             device: "cpu",
+            precision: model.precision.name(),
             version: env!("CARGO_PKG_VERSION"),
             seed,
             frames_sha256,

@@ -1,10 +1,11 @@
 //! How much memory a model takes while it tells a story, from its sizes alone.
 //!
-//! What is kept is counted exactly, in the four bytes of every number that is computed with, and for
-//! a text encoder, unless it is a small one, as it is stored. What a step works in is counted too,
+//! What is kept is counted exactly, in the bytes of every number that is computed with, and for a
+//! text encoder, unless it is a small one, as it is stored. What a step works in is counted too,
 //! but for some small change.
 
 use shotstream_plan::{geometry::LatentFrames, recipe::Recipe};
+use shotstream_runtime::kernels::Precision;
 
 use super::{StoredModel, StoredNetwork};
 use crate::{
@@ -12,8 +13,16 @@ use crate::{
     vae::VaeConfig,
 };
 
-/// Bytes of a number while it is computed with.
+/// Bytes of a number that is a sum of others, or is there but for a moment.
 const NUMBER: u64 = 4;
+
+/// Bytes of a number that others are multiplied with.
+fn factor(precision: Precision) -> u64 {
+    match precision {
+        Precision::F32 => 4,
+        Precision::Bf16 => 2,
+    }
+}
 
 /// Frames of its input that a causal convolution remembers.
 const PAST: u64 = 2;
@@ -45,13 +54,15 @@ impl MemoryPlan {
 }
 
 impl StoredModel<'_> {
-    /// What the model takes while it generates by `recipe`, which may differ from its own.
+    /// What the model takes while it generates in a precision by `recipe`, which may differ from
+    /// its own.
     #[must_use]
-    pub fn memory(&self, recipe: &Recipe) -> MemoryPlan {
+    pub fn memory(&self, recipe: &Recipe, precision: Precision) -> MemoryPlan {
         let dit = &self.config.dit;
         let geometry = recipe.geometry();
         let tokens = |frames: usize| geometry.tokens_from_latent(LatentFrames(frames)).0 as u64;
-        let key_values = |tokens: u64| tokens * 2 * (dit.dim * dit.num_layers) as u64 * NUMBER;
+        let key_values =
+            |tokens: u64| tokens * 2 * (dit.dim * dit.num_layers) as u64 * factor(precision);
         let (context, chunk) = (recipe.context_frames(), geometry.chunk.0);
         let local = tokens(recipe.window().0.saturating_sub(chunk));
         let captions = context as u64 + MORE_CAPTIONS;
@@ -63,7 +74,7 @@ impl StoredModel<'_> {
                 Network::Umt5 => return self.text_memory(stored),
             };
             let parameters = stored.parameters();
-            let (bytes, why) = (parameters * NUMBER, format!("{parameters} parameters"));
+            let (bytes, why) = (parameters * factor(precision), format!("{parameters} parameters"));
             MemoryUse { part, bytes, why }
         });
         let rest = [
@@ -84,12 +95,13 @@ impl StoredModel<'_> {
             },
             MemoryUse {
                 part: "transformer's passes",
-                bytes: key_values(tokens(chunk)) + working(dit, tokens(chunk) + tokens(context)),
+                bytes: key_values(tokens(chunk))
+                    + working(dit, tokens(chunk) + tokens(context), precision),
                 why: "what a chunk and the context are worked on in".to_owned(),
             },
             MemoryUse {
                 part: "decoder",
-                bytes: decoder(&self.config.vae, [height, width]),
+                bytes: decoder(&self.config.vae, [height, width], precision),
                 why: format!(
                     "the input of every convolution and two frames before it, {width}x{height} \
                      cells, {} at once",
@@ -139,15 +151,15 @@ fn stages(vae: &VaeConfig, [height, width]: [usize; 2]) -> Vec<[u64; 4]> {
 }
 
 /// Bytes of what the transformer works on so many tokens in.
-fn working(dit: &DitConfig, tokens: u64) -> u64 {
+fn working(dit: &DitConfig, tokens: u64, precision: Precision) -> u64 {
     let patch = dit.patch.iter().product::<usize>() * (dit.in_channels + dit.out_channels);
-    let widths = 6 * dit.dim + dit.ffn_dim + dit.head_dim() + patch;
-    tokens * widths as u64 * NUMBER
+    let (sums, factors) = (4 * dit.dim + dit.head_dim() + patch, 2 * dit.dim + dit.ffn_dim);
+    tokens * (sums as u64 * NUMBER + factors as u64 * factor(precision))
 }
 
 /// Bytes of what a decoder works in: of every convolution the frames it sees, in a margin, and a
 /// few tensors of every stage.
-fn decoder(vae: &VaeConfig, cells: [usize; 2]) -> u64 {
+fn decoder(vae: &VaeConfig, cells: [usize; 2], precision: Precision) -> u64 {
     let stages = stages(vae, cells);
     let mut frames = vae_sizes(vae).frames_at_once(cells) as u64;
     let seen = |channels: u64, frames: u64, height: u64, width: u64| {
@@ -156,24 +168,24 @@ fn decoder(vae: &VaeConfig, cells: [usize; 2]) -> u64 {
     let [_, deepest, height, width] = stages[0];
     // The first convolution, the two blocks around the attention, and what attention reads.
     let middle = vae.z_dim as u64 + 4 * deepest;
-    let mut values = seen(middle, PAST + frames, height, width);
-    values += 4 * deepest * frames * height * width;
+    let mut factors = seen(middle, PAST + frames, height, width);
+    let mut sums = 4 * deepest * frames * height * width;
     let convolutions = 2 * (1 + vae.num_res_blocks as u64);
     for (index, &[channels_in, channels, height, width]) in stages.iter().enumerate() {
         let blocks = channels_in + (convolutions - 1) * channels;
-        values += seen(blocks, PAST + frames, height, width);
-        values += (channels_in + 2 * channels) * frames * height * width;
+        factors += seen(blocks, PAST + frames, height, width);
+        sums += (channels_in + 2 * channels) * frames * height * width;
         let last = index + 1 == stages.len();
         let doubles_time = !last && vae.temporal_downsample[stages.len() - 2 - index];
         if doubles_time {
-            values += channels * (PAST + frames) * height * width;
+            factors += channels * (PAST + frames) * height * width;
             frames *= 2;
-            values += channels * frames * height * width;
+            sums += channels * frames * height * width;
         }
         let after = if last { PAST + frames } else { frames };
-        values += seen(channels, after, height, width);
+        factors += seen(channels, after, height, width);
     }
-    values * NUMBER
+    sums * NUMBER + factors * factor(precision)
 }
 
 #[cfg(test)]
@@ -187,12 +199,16 @@ mod tests {
     #[test]
     fn a_decoder_takes_what_was_said() {
         let wide = VaeConfig { dim: 8, decoder_dim: 8, ..VaeConfig::wan() };
-        for (vae, cells) in [(VaeConfig::tiny(), [10, 16]), (wide, [12, 20])] {
+        let models = [(VaeConfig::tiny(), [10, 16]), (wide, [12, 20])];
+        let precisions = [Precision::F32, Precision::Bf16];
+        let cases = models.into_iter().flat_map(|model| precisions.map(|p| (model.clone(), p)));
+        for ((vae, cells), precision) in cases {
+            let cpu = Cpu::new().in_precision(precision);
             let network = Vae::new(&vae, &Device::flex());
             let weights = Parameters::of(network, Network::Vae);
-            let decoder_made = Decoder::new(Cpu::new(), vae_sizes(&vae), &weights);
+            let decoder_made = Decoder::new(cpu, vae_sizes(&vae), &weights);
             let taken = decoder_made.expect("weights that fit").memory_bytes(cells);
-            let said = decoder(&vae, cells);
+            let said = decoder(&vae, cells, precision);
             let differs = said.abs_diff(taken);
             assert!(differs * 10 < taken, "{said} bytes were said, {taken} are taken");
         }

@@ -6,7 +6,7 @@
 use std::{fs, path::Path};
 
 use shotstream_damage::{Dice, damaged, inputs};
-use shotstream_models::{checkpoint::Weights, stored::StoredModel};
+use shotstream_models::{checkpoint::Weights, fast::Precision, stored::StoredModel};
 
 /// Read a damaged file as far as it can be read.
 fn read(bytes: &[u8]) -> bool {
@@ -111,7 +111,7 @@ fn fuzz_folder() {
         };
         fs::write(&path, damaged(&whole, header, &mut dice)).unwrap();
         if let Ok(model) = StoredModel::open(home.path()) {
-            assert!(0 < model.memory(&model.config().recipe).bytes());
+            assert!(0 < model.memory(&model.config().recipe, Precision::Bf16).bytes());
         }
         fs::write(&path, whole).unwrap();
     }

@@ -11,16 +11,17 @@
 //!
 //! Method: Milakov and Gimelshein (arXiv 1805.02867), Dao et al. (arXiv 2205.14135).
 
-use pulp::Simd;
+use pulp::{Simd, bytemuck::cast_slice_mut};
 
 use super::{
     floats::Cells,
+    halves::{Multiply, Row},
     math,
     page::Page,
     task::{Group, Positions, Task},
     tile::{self, MOST_COLUMNS, MOST_ROWS, Out, Tile},
 };
-use crate::kernels::{Over, Step};
+use crate::kernels::{Over, Precision, Step};
 
 /// Most keys of a block.
 const BLOCK: usize = 512;
@@ -55,6 +56,7 @@ struct Seen {
 /// The tile and head at hand.
 #[derive(Clone, Copy)]
 struct At {
+    multiply: Multiply,
     /// Where the queries begin.
     rows: [usize; MOST_ROWS],
     layer: usize,
@@ -78,17 +80,21 @@ impl Task<'_> {
                 for (row, position) in rows.iter_mut().zip(group.positions) {
                     *row = q.at(position) + head * heads.width;
                 }
-                let at = At { rows, layer, head };
+                let at = At { multiply: self.multiply, rows, layer, head };
                 seen.look(simd, self.cells, at, self.pages(over, group.positions[0]));
                 for (row, &position) in group.positions[..group.count].iter().enumerate() {
                     let by = seen.total[row].recip();
                     let sums = &seen.sums[row * MOST_WIDTH..][..heads.width];
-                    let start = y.at(position) + head * heads.width;
-                    #[expect(unsafe_code, reason = "tasks write disjoint places of one buffer")]
-                    // SAFETY: a position's results belong to it alone.
-                    let y = unsafe { self.cells.write(start, heads.width) };
-                    for (y, sum) in y.iter_mut().zip(sums) {
-                        *y = sum * by;
+                    let columns = [head * heads.width, heads.width];
+                    let mut y = self.columns(y, position, columns);
+                    let (vectors, rest) = S::as_simd_f32s(sums);
+                    let factor = simd.splat_f32s(by);
+                    for (index, &sum) in vectors.iter().enumerate() {
+                        y.put(simd, index * S::F32_LANES, simd.mul_f32s(sum, factor));
+                    }
+                    if !rest.is_empty() {
+                        let sum = simd.mul_f32s(simd.partial_load_f32s(rest), factor);
+                        y.put(simd, vectors.len() * S::F32_LANES, sum);
                     }
                 }
             }
@@ -147,6 +153,12 @@ impl Seen {
                 }
                 self.score(simd, cells, at, Piece { page, first, count }, used);
                 used += count;
+                if at.multiply.precision() == Precision::Bf16 && !used.is_multiple_of(2) {
+                    // Values of two tokens lie together; the second of these is none.
+                    (0..MOST_ROWS)
+                        .for_each(|row| self.scores[row * PITCH + used] = f32::NEG_INFINITY);
+                    used += 1;
+                }
                 match number.checked_sub(1).and_then(|last| pieces[last].as_mut()) {
                     // The same page goes on.
                     Some(piece) if first > 0 => piece.count += count,
@@ -165,15 +177,17 @@ impl Seen {
     fn score<S: Simd>(&mut self, simd: S, cells: Cells<'_>, at: At, piece: Piece<'_>, used: usize) {
         let Piece { page, first, .. } = piece;
         let vectors = page.panel_vectors(first);
-        let start = page.keys(at.layer, at.head) + first * page.shape.width;
+        let start = page.keys(at.layer, at.head) + first * page.depth();
         let tile = Tile {
             x: cells,
             rows: at.rows,
             taps: &[0],
-            depth: page.shape.width,
+            depth: page.depth(),
             panel: page.values.cells().from(start),
             stride: vectors * S::F32_LANES,
             vectors,
+            ahead: std::ptr::null(),
+            multiply: at.multiply,
             out: Out { values: &mut self.scores[used..], pitch: PITCH, add: false },
         };
         #[expect(unsafe_code, reason = "tasks write disjoint places of one buffer")]
@@ -187,9 +201,12 @@ impl Seen {
     #[inline(always)]
     fn weigh<S: Simd>(&mut self, simd: S, at: At, pieces: &[Option<Piece<'_>>], used: usize) {
         let Some(Some(Piece { page, .. })) = pieces.first() else { return };
-        let stride = page.stride();
+        let (stride, precision) = (page.stride(), at.multiply.precision());
         for row in 0..tile::rows::<S>() {
             self.soften(simd, row, used, stride);
+            if precision == Precision::Bf16 {
+                self.round(simd, row, used);
+            }
         }
         let vectors = stride / S::F32_LANES;
         let most = tile::vectors::<S>();
@@ -202,15 +219,18 @@ impl Seen {
                 for (row, start) in rows.iter_mut().enumerate() {
                     *start = row * PITCH + score;
                 }
+                let first = precision.places(first);
                 let start = page.rows(at.layer, at.head) + first * stride + column;
                 let tile = Tile {
                     x: Cells::new(&mut self.scores),
                     rows,
                     taps: &[0],
-                    depth: count,
+                    depth: precision.places(count),
                     panel: page.values.cells().from(start),
                     stride,
                     vectors,
+                    ahead: std::ptr::null(),
+                    multiply: at.multiply,
                     out: Out { values: &mut self.sums[column..], pitch: MOST_WIDTH, add: true },
                 };
                 #[expect(unsafe_code, reason = "tasks write disjoint places of one buffer")]
@@ -218,8 +238,20 @@ impl Seen {
                 unsafe {
                     tile.run(simd);
                 }
-                score += count;
+                score += precision.places(count);
             }
+        }
+    }
+
+    /// The weights of a row are rounded where they stand.
+    #[inline(always)]
+    fn round<S: Simd>(&mut self, simd: S, row: usize, used: usize) {
+        let weights = &mut self.scores[row * PITCH..][..used.next_multiple_of(S::F32_LANES)];
+        for at in (0..weights.len()).step_by(S::F32_LANES) {
+            // What is written ends before what is read next.
+            let values = simd.partial_load_f32s(&weights[at..][..S::F32_LANES]);
+            let halves = &mut cast_slice_mut(weights)[at..][..S::F32_LANES];
+            Row::Halves(halves).put(simd, 0, values);
         }
     }
 

@@ -132,6 +132,34 @@ impl<'a> Cells<'a> {
         unsafe { slice::from_raw_parts_mut(self.start.add(start), len) }
     }
 
+    /// `len` halves of places, from the `first` behind `start` on.
+    ///
+    /// # Safety
+    /// As of [`Self::write`].
+    #[inline(always)]
+    pub(super) unsafe fn write_halves(
+        self,
+        start: usize,
+        first: usize,
+        len: usize,
+    ) -> &'a mut [u16] {
+        let end = start + (first + len).div_ceil(2);
+        assert!(end <= self.len, "halves up to {end} of {}", self.len);
+        // SAFETY: inside the allocation, any bits are a number, and the caller promises to be alone.
+        unsafe { slice::from_raw_parts_mut(self.start.add(start).cast::<u16>().add(first), len) }
+    }
+
+    /// Set one of the two halves of a place.
+    ///
+    /// # Safety
+    /// As of [`Self::set`].
+    #[inline(always)]
+    pub(super) unsafe fn set_half(self, at: usize, second: bool, half: u16) {
+        assert!(at < self.len, "place {at} of {}", self.len);
+        // SAFETY: inside the allocation, and the caller promises to be alone with this half.
+        unsafe { self.start.add(at).cast::<u16>().add(usize::from(second)).write(half) }
+    }
+
     /// Set one value.
     ///
     /// # Safety

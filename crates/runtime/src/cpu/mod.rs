@@ -2,6 +2,7 @@
 
 mod attention;
 mod floats;
+mod halves;
 mod math;
 mod matrix;
 mod page;
@@ -15,8 +16,8 @@ use std::ops::Range;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use self::task::Task;
-use crate::kernels::{Kernels, PageShape, Section, Sight};
+use self::{halves::Multiply, task::Task};
+use crate::kernels::{Kernels, PageShape, Precision, Section, Sight};
 
 pub use self::{floats::Floats, matrix::Matrix, page::Page};
 
@@ -27,6 +28,8 @@ struct Vectors {
     lanes: usize,
     /// Most of them in a panel.
     most: usize,
+    /// Rows of a tile.
+    rows: usize,
 }
 
 /// The processor this runs on.
@@ -34,6 +37,7 @@ struct Vectors {
 pub struct Cpu {
     arch: Arch,
     vectors: Vectors,
+    multiply: Multiply,
 }
 
 impl Cpu {
@@ -41,6 +45,26 @@ impl Cpu {
     #[must_use]
     pub fn new() -> Self {
         Self::on(Arch::new())
+    }
+
+    /// The same with another precision. bf16 is what the processor has instructions for, or widened
+    /// to f32 on the way: never slower to read, and never more exact.
+    #[must_use]
+    pub fn in_precision(self, precision: Precision) -> Self {
+        let multiply = match precision {
+            Precision::F32 => Multiply::Singles,
+            Precision::Bf16 => self.halves(),
+        };
+        Self { multiply, ..self }
+    }
+
+    /// How this processor multiplies bf16.
+    fn halves(self) -> Multiply {
+        #[cfg(target_arch = "x86_64")]
+        if matches!(self.arch, Arch::V4(_)) && is_x86_feature_detected!("avx512bf16") {
+            return Multiply::Pairs;
+        }
+        Multiply::Widened
     }
 
     /// With every kind of vectors that this processor has, the portable kind first.
@@ -64,10 +88,10 @@ impl Cpu {
             type Output = Vectors;
             #[inline(always)]
             fn with_simd<S: Simd>(self, _: S) -> Vectors {
-                Vectors { lanes: S::F32_LANES, most: tile::vectors::<S>() }
+                Vectors { lanes: S::F32_LANES, most: tile::vectors::<S>(), rows: tile::rows::<S>() }
             }
         }
-        Self { arch, vectors: arch.dispatch(Find) }
+        Self { arch, vectors: arch.dispatch(Find), multiply: Multiply::Singles }
     }
 }
 
@@ -85,14 +109,13 @@ const TASKS: usize = 4;
 
 /// Lines (rows of columns) of a task: as many as the threads call for, whatever comes out being
 /// the same.
-fn lines(section: &Section, threads: usize) -> usize {
+fn lines(section: &Section, threads: usize, rows_of_tile: usize) -> usize {
     let [frames, rows, columns] = section.size;
     let all = frames * rows;
     if columns > 1 {
         return all.div_ceil(threads * TASKS).max(1);
     }
-    // A multiple of the rows of a tile, whether these are 8 or 6.
-    all.div_ceil(threads).next_multiple_of(24).min(MOST_TOKENS)
+    all.div_ceil(threads).next_multiple_of(rows_of_tile).min(MOST_TOKENS)
 }
 
 impl Kernels for Cpu {
@@ -100,12 +123,16 @@ impl Kernels for Cpu {
     type Memory = Floats;
     type Page = Page;
 
+    fn precision(&self) -> Precision {
+        self.multiply.precision()
+    }
+
     fn most_width(&self) -> usize {
         attention::MOST_WIDTH
     }
 
-    fn matrix(&self, weight: &[f32], offset: &[f32]) -> Matrix {
-        Matrix::new(weight, offset, self.vectors)
+    fn matrix(&self, weight: &[f32], offset: &[f32], channels: usize) -> Matrix {
+        Matrix::new(weight, offset, channels, self.precision(), self.vectors)
     }
 
     fn memory(&self, len: usize) -> Floats {
@@ -129,7 +156,7 @@ impl Kernels for Cpu {
     }
 
     fn page(&self, shape: PageShape) -> Page {
-        Page::new(shape, self.vectors)
+        Page::new(shape, self.precision(), self.vectors)
     }
 
     fn run(
@@ -143,10 +170,11 @@ impl Kernels for Cpu {
         let threads = rayon::current_num_threads();
         for section in list {
             let [frames, rows, _] = section.size;
-            let (all, each) = (frames * rows, lines(section, threads));
+            let (all, each) = (frames * rows, lines(section, threads, self.vectors.rows));
             let task = |index: usize| {
                 let lines = index * each..all.min((index + 1) * each);
-                self.arch.dispatch(Task { section, matrices, cells, sight, lines });
+                let multiply = self.multiply;
+                self.arch.dispatch(Task { section, matrices, cells, sight, lines, multiply });
             };
             match all.div_ceil(each) {
                 1 => task(0),

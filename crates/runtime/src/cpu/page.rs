@@ -2,15 +2,17 @@
 //!
 //! For every layer and head: panels of keys, each `width` rows of neighbouring tokens, then one row
 //! of values for every token. Keys are a matrix packed as weights are, values the matrix itself.
+//! In bf16 there is a row for every two elements of keys, and one for the values of every two tokens.
 
 use super::{Vectors, floats::Floats};
-use crate::kernels::PageShape;
+use crate::kernels::{PageShape, Precision};
 
 /// Keys and values of some tokens in every layer.
 #[derive(Debug)]
 pub struct Page {
     pub(super) values: Floats,
     pub(super) shape: PageShape,
+    pub(super) precision: Precision,
     vectors: Vectors,
 }
 
@@ -21,8 +23,8 @@ impl Page {
         self.shape.tokens
     }
 
-    pub(super) fn new(shape: PageShape, vectors: Vectors) -> Self {
-        let mut page = Self { values: Floats::zeros(0), shape, vectors };
+    pub(super) fn new(shape: PageShape, precision: Precision, vectors: Vectors) -> Self {
+        let mut page = Self { values: Floats::zeros(0), shape, precision, vectors };
         page.values = Floats::zeros(shape.layers * shape.heads * page.head());
         page
     }
@@ -32,14 +34,20 @@ impl Page {
         self.shape.tokens.next_multiple_of(self.vectors.lanes)
     }
 
+    /// Rows of a panel of keys.
+    pub(super) fn depth(&self) -> usize {
+        self.precision.places(self.shape.width)
+    }
+
     /// From a row of values to the next.
     pub(super) fn stride(&self) -> usize {
         self.shape.width.next_multiple_of(self.vectors.lanes)
     }
 
-    /// Values of one head of one layer.
+    /// Places of one head of one layer.
     fn head(&self) -> usize {
-        self.room() * self.shape.width + self.shape.tokens * self.stride()
+        let rows = self.precision.places(self.shape.tokens);
+        self.room() * self.depth() + rows * self.stride()
     }
 
     /// Most tokens of a panel of keys.
@@ -47,8 +55,8 @@ impl Page {
         self.vectors.lanes * self.vectors.most
     }
 
-    /// Where the keys of a head begin; the panel of a token begins as many times the width of a
-    /// head further on as there are tokens before it.
+    /// Where the keys of a head begin; the panel of a token begins as many times the depth further
+    /// on as there are tokens before it.
     #[inline(always)]
     pub(super) fn keys(&self, layer: usize, head: usize) -> usize {
         (layer * self.shape.heads + head) * self.head()
@@ -57,7 +65,7 @@ impl Page {
     /// Where the values of a head begin.
     #[inline(always)]
     pub(super) fn rows(&self, layer: usize, head: usize) -> usize {
-        self.keys(layer, head) + self.room() * self.shape.width
+        self.keys(layer, head) + self.room() * self.depth()
     }
 
     /// Vectors of the panel that begins with a token.
@@ -66,12 +74,12 @@ impl Page {
         ((self.room() - first) / self.vectors.lanes).min(self.vectors.most)
     }
 
-    /// Where the first value of the key of a token stands in the keys of a head, and how far the
+    /// Where the first place of the key of a token stands in the keys of a head, and how far the
     /// next is.
     #[inline(always)]
     pub(super) fn key(&self, token: usize) -> (usize, usize) {
         let panel = self.panel();
         let (first, column) = (token / panel * panel, token % panel);
-        (first * self.shape.width + column, self.panel_vectors(first) * self.vectors.lanes)
+        (first * self.depth() + column, self.panel_vectors(first) * self.vectors.lanes)
     }
 }

@@ -3,12 +3,11 @@
 use pulp::Simd;
 
 use super::{
-    floats::Cells,
     math,
     task::Task,
     tile::{self, MOST_COLUMNS, MOST_ROWS, Out, Tile},
 };
-use crate::kernels::{Product, Then};
+use crate::kernels::{Grid, Product, Then};
 
 /// Sums of a tile, row by row.
 #[repr(C, align(64))]
@@ -19,26 +18,34 @@ impl Task<'_> {
     pub(super) fn product<S: Simd>(&self, simd: S, product: &Product) {
         let matrix = &self.matrices[product.matrix];
         let taps = &product.taps;
-        let depth = matrix.terms / taps.len();
+        let depth = matrix.places / taps.len();
+        debug_assert_eq!(product.x.precision, self.multiply.precision(), "what is read");
         let mut sums = Sums([0.0; MOST_ROWS * MOST_COLUMNS]);
-        for panel in &matrix.panels {
+        let values = matrix.values.cells();
+        for (index, panel) in matrix.panels.iter().enumerate() {
             let columns = panel.vectors * S::F32_LANES;
             let kept = columns.min(matrix.outputs - panel.column);
             let offset = &matrix.offset.as_slice()[panel.column..][..columns];
+            let next = matrix.panels.get(index + 1).unwrap_or(panel).start;
             let mut positions = self.positions();
+            let mut number = 0;
             while let Some(group) = positions.group(tile::rows::<S>()) {
                 let mut rows = [0; MOST_ROWS];
                 for (row, position) in rows.iter_mut().zip(group.positions) {
                     *row = product.x.at(position);
                 }
+                let part = number % panel.vectors * matrix.places;
+                number += 1;
                 let tile = Tile {
                     x: self.cells,
                     rows,
                     taps,
                     depth,
-                    panel: matrix.values.cells().from(panel.start),
+                    panel: values.from(panel.start),
                     stride: columns,
                     vectors: panel.vectors,
+                    ahead: values.as_ptr().wrapping_add(next + part * S::F32_LANES),
+                    multiply: self.multiply,
                     out: Out { values: &mut sums.0, pitch: MOST_COLUMNS, add: false },
                 };
                 #[expect(unsafe_code, reason = "tasks write disjoint places of one buffer")]
@@ -49,23 +56,23 @@ impl Task<'_> {
                 }
                 let rows = sums.0.chunks_exact(MOST_COLUMNS);
                 for (sums, &position) in rows.zip(&group.positions[..group.count]) {
-                    let row = Row { cells: self.cells, column: panel.column, kept };
-                    row.finish(simd, product, position, [&sums[..columns], offset]);
+                    let ending = Ending { task: self, column: panel.column, kept };
+                    ending.finish(simd, product, position, [&sums[..columns], offset]);
                 }
             }
         }
     }
 }
 
-/// Where a row of a tile goes.
-struct Row<'a> {
-    cells: Cells<'a>,
+/// Columns that a row of a tile goes to.
+struct Ending<'a> {
+    task: &'a Task<'a>,
     column: usize,
     /// Columns that are not padding.
     kept: usize,
 }
 
-impl Row<'_> {
+impl Ending<'_> {
     /// Add the offset, do what follows, and write.
     #[inline(always)]
     fn finish<S: Simd>(
@@ -75,7 +82,7 @@ impl Row<'_> {
         position: [usize; 3],
         [sums, offset]: [&[f32]; 2],
     ) {
-        let y = product.y.at(position);
+        let y = (product.y, position);
         match product.then {
             Then::Plain => self.write(simd, y, [sums, offset], |sum, _| sum),
             Then::Gelu => self.write(
@@ -111,31 +118,26 @@ impl Row<'_> {
         }
     }
 
-    /// Columns from `at` on, or how many of them there are.
-    #[inline(always)]
-    fn columns<S: Simd>(&self, start: usize, at: usize) -> [usize; 2] {
-        [start + self.column + at, S::F32_LANES.min(self.kept - at)]
-    }
-
     /// The vector of columns from `at` on of what begins at `start`.
     #[inline(always)]
     fn read<S: Simd>(&self, simd: S, start: usize, at: usize) -> S::f32s {
-        let [start, len] = self.columns::<S>(start, at);
+        let len = S::F32_LANES.min(self.kept - at);
         #[expect(unsafe_code, reason = "tasks write disjoint places of one buffer")]
-        // SAFETY: what a position adds to is its own or of an earlier section.
-        let values = unsafe { self.cells.read(start, len) };
+        // SAFETY: what a position adds to is its own or of an earlier section, and is read before
+        // its place is written.
+        let values = unsafe { self.task.cells.read(start + self.column + at, len) };
         match S::as_simd_f32s(values) {
             ([vector], _) => *vector,
             _ => simd.partial_load_f32s(values),
         }
     }
 
-    /// What `then` makes of sums and offsets, written to what begins at `start`.
+    /// What `then` makes of sums and offsets.
     #[inline(always)]
     fn write<S: Simd>(
         &self,
         simd: S,
-        start: usize,
+        (y, position): (Grid, [usize; 3]),
         [sums, offset]: [&[f32]; 2],
         then: impl Fn(S::f32s, usize) -> S::f32s,
     ) {
@@ -143,14 +145,8 @@ impl Row<'_> {
         for (index, (&sum, &offset)) in sums.iter().zip(offset).enumerate() {
             let at = index * S::F32_LANES;
             let value = then(simd.add_f32s(sum, offset), at);
-            let [start, len] = self.columns::<S>(start, at);
-            #[expect(unsafe_code, reason = "tasks write disjoint places of one buffer")]
-            // SAFETY: a position's results belong to it alone.
-            let y = unsafe { self.cells.write(start, len) };
-            match S::as_mut_simd_f32s(y) {
-                ([vector], _) => *vector = value,
-                _ => simd.partial_store_f32s(y, value),
-            }
+            let columns = [self.column + at, S::F32_LANES.min(self.kept - at)];
+            self.task.columns(y, position, columns).put(simd, 0, value);
         }
     }
 }

@@ -2,10 +2,15 @@
 
 use std::f32::consts::LOG2_E;
 
-use pulp::Simd;
+use pulp::{Simd, bytemuck::cast_slice_mut};
 
-use super::{math, task::Task};
-use crate::kernels::{Grid, Heads, Step, Turn};
+use super::{
+    attention::MOST_WIDTH,
+    halves::{Row, rounded},
+    math,
+    task::Task,
+};
+use crate::kernels::{Grid, Heads, Precision, Step, Turn};
 
 /// The smallest norm divided by, as in `F.normalize`.
 const SMALLEST: f32 = 1e-12;
@@ -36,10 +41,39 @@ impl Task<'_> {
         unsafe { self.cells.write(grid.at(position), width) }
     }
 
+    /// Some columns, from the first of them on, of the values of a position that are its own.
     #[inline(always)]
-    pub(super) fn copy(&self, x: Grid, y: Grid, width: usize) {
+    pub(super) fn columns(
+        &self,
+        grid: Grid,
+        position: [usize; 3],
+        [first, count]: [usize; 2],
+    ) -> Row<'_> {
+        let start = grid.at(position);
+        // SAFETY: as in `write`.
+        unsafe {
+            match grid.precision {
+                Precision::F32 => Row::Singles(self.cells.write(start + first, count)),
+                Precision::Bf16 => Row::Halves(self.cells.write_halves(start, first, count)),
+            }
+        }
+    }
+
+    /// All values of a position, which are its own.
+    #[inline(always)]
+    pub(super) fn row(&self, grid: Grid, position: [usize; 3], width: usize) -> Row<'_> {
+        if !width.is_multiple_of(2)
+            && let Row::Halves(last) = self.columns(grid, position, [width, 1])
+        {
+            last.fill(0);
+        }
+        self.columns(grid, position, [0, width])
+    }
+
+    #[inline(always)]
+    pub(super) fn copy<S: Simd>(&self, simd: S, x: Grid, y: Grid, width: usize) {
         for position in self.positions() {
-            self.write(y, position, width).copy_from_slice(self.read(x, position, width));
+            self.row(y, position, width).fill(simd, self.read(x, position, width));
         }
     }
 
@@ -48,7 +82,7 @@ impl Task<'_> {
         let &Step::LayerNorm { x, y, width, scale, shift, eps } = step else { return };
         let (scale, shift) = (self.constant(scale, width), self.constant(shift, width));
         for position in self.positions() {
-            let (x, y) = (self.read(x, position, width), self.write(y, position, width));
+            let (x, y) = (self.read(x, position, width), self.row(y, position, width));
             let total = math::sum(simd, x, |x, sum| simd.add_f32s(sum, x), |x| x.iter().sum());
             let mean = total / width as f32;
             let around = simd.splat_f32s(mean);
@@ -72,7 +106,7 @@ impl Task<'_> {
         let gain = self.constant(gain, width);
         let root = (width as f32).sqrt();
         for position in self.positions() {
-            let (x, y) = (self.read(x, position, width), self.write(y, position, width));
+            let (x, y) = (self.read(x, position, width), self.row(y, position, width));
             let by = root / math::squares(simd, x).sqrt().max(SMALLEST);
             match silu {
                 true => scaled(
@@ -91,17 +125,26 @@ impl Task<'_> {
     #[inline(always)]
     pub(super) fn query<S: Simd>(&self, simd: S, step: &Step) {
         let &Step::Query { q, heads, turn, factor } = step else { return };
+        let mut head = [0.0; MOST_WIDTH];
+        let head = &mut head[..heads.width];
         for position in self.positions() {
-            let q = self.write(q, position, heads.total());
+            let row = self.write(q, position, heads.total());
             if let Some(turn) = turn {
-                self.turn(simd, q, heads, turn, position);
+                self.turn(simd, row, heads, turn, position);
             }
-            let (vectors, rest) = S::as_mut_simd_f32s(q);
+            let (vectors, rest) = S::as_mut_simd_f32s(row);
             // Attention takes powers of two.
             let factor = factor * LOG2_E;
             let by = simd.splat_f32s(factor);
             vectors.iter_mut().for_each(|q| *q = simd.mul_f32s(*q, by));
             rest.iter_mut().for_each(|q| *q *= factor);
+            if self.multiply.precision() == Precision::Bf16 {
+                for at in (0..heads.total()).step_by(heads.width) {
+                    head.copy_from_slice(&row[at..][..heads.width]);
+                    let halves = cast_slice_mut(&mut row[at..][..heads.width]);
+                    Row::Halves(&mut halves[..heads.width]).fill(simd, head);
+                }
+            }
         }
     }
 
@@ -153,13 +196,28 @@ impl Task<'_> {
             let split = key.chunks_exact(heads.width).zip(value.chunks_exact(heads.width));
             for (head, (key, value)) in split.enumerate() {
                 let keys = page.keys(layer, head) + first;
-                let row = page.rows(layer, head) + token * page.stride();
+                let rows = page.rows(layer, head);
                 // SAFETY: the token of a page belongs to this position.
                 unsafe {
-                    for (at, &key) in key.iter().enumerate() {
-                        cells.set(keys + at * stride, key);
+                    match page.precision {
+                        Precision::F32 => {
+                            for (at, &key) in key.iter().enumerate() {
+                                cells.set(keys + at * stride, key);
+                            }
+                            let row = rows + token * page.stride();
+                            cells.write(row, heads.width).copy_from_slice(value);
+                        }
+                        Precision::Bf16 => {
+                            for (at, &key) in key.iter().enumerate() {
+                                let second = !at.is_multiple_of(2);
+                                cells.set_half(keys + at / 2 * stride, second, rounded(key));
+                            }
+                            let (row, second) = (rows + token / 2 * page.stride(), token % 2 == 1);
+                            for (at, &value) in value.iter().enumerate() {
+                                cells.set_half(row + at, second, rounded(value));
+                            }
+                        }
                     }
-                    cells.write(row, heads.width).copy_from_slice(value);
                 }
             }
         }
@@ -168,17 +226,23 @@ impl Task<'_> {
 
 /// `(x − mean) · by · scale + shift`.
 #[inline(always)]
-fn affine<S: Simd>(simd: S, [x, scale, shift]: [&[f32]; 3], [mean, by]: [f32; 2], y: &mut [f32]) {
-    let ((xs, x), (scales, scale)) = (S::as_simd_f32s(x), S::as_simd_f32s(scale));
-    let ((shifts, shift), (ys, y)) = (S::as_simd_f32s(shift), S::as_mut_simd_f32s(y));
-    let (around, factor) = (simd.splat_f32s(mean), simd.splat_f32s(by));
-    for (index, y) in ys.iter_mut().enumerate() {
-        let normed = simd.mul_f32s(simd.sub_f32s(xs[index], around), factor);
-        *y = simd.mul_add_e_f32s(normed, scales[index], shifts[index]);
+fn affine<S: Simd>(simd: S, rows: [&[f32]; 3], [mean, by]: [f32; 2], mut y: Row<'_>) {
+    let [(xs, x), (scales, scale), (shifts, shift)] = rows.map(S::as_simd_f32s);
+    for (index, &x) in xs.iter().enumerate() {
+        let value = moved(simd, [x, scales[index], shifts[index]], [mean, by]);
+        y.put(simd, index * S::F32_LANES, value);
     }
-    for (index, y) in y.iter_mut().enumerate() {
-        *y = (x[index] - mean) * by * scale[index] + shift[index];
+    if !x.is_empty() {
+        let last = [x, scale, shift].map(|row| simd.partial_load_f32s(row));
+        y.put(simd, xs.len() * S::F32_LANES, moved(simd, last, [mean, by]));
     }
+}
+
+/// As [`affine`], of one vector.
+#[inline(always)]
+fn moved<S: Simd>(simd: S, [x, scale, shift]: [S::f32s; 3], [mean, by]: [f32; 2]) -> S::f32s {
+    let normed = simd.mul_f32s(simd.sub_f32s(x, simd.splat_f32s(mean)), simd.splat_f32s(by));
+    simd.mul_add_e_f32s(normed, scale, shift)
 }
 
 /// What `then` makes of `x · by · gain`.
@@ -187,18 +251,19 @@ fn scaled<S: Simd>(
     simd: S,
     [x, gain]: [&[f32]; 2],
     by: f32,
-    y: &mut [f32],
+    mut y: Row<'_>,
     then: impl Fn(S::f32s) -> S::f32s,
 ) {
     let ((xs, x), (gains, gain)) = (S::as_simd_f32s(x), S::as_simd_f32s(gain));
-    let (ys, y) = S::as_mut_simd_f32s(y);
     let factor = simd.splat_f32s(by);
-    for (y, (&x, &gain)) in ys.iter_mut().zip(xs.iter().zip(gains)) {
-        *y = then(simd.mul_f32s(simd.mul_f32s(x, factor), gain));
+    for (index, (&x, &gain)) in xs.iter().zip(gains).enumerate() {
+        let value = then(simd.mul_f32s(simd.mul_f32s(x, factor), gain));
+        y.put(simd, index * S::F32_LANES, value);
     }
-    if !y.is_empty() {
+    if !x.is_empty() {
         let (x, gain) = (simd.partial_load_f32s(x), simd.partial_load_f32s(gain));
-        simd.partial_store_f32s(y, then(simd.mul_f32s(simd.mul_f32s(x, factor), gain)));
+        let value = then(simd.mul_f32s(simd.mul_f32s(x, factor), gain));
+        y.put(simd, xs.len() * S::F32_LANES, value);
     }
 }
 

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
 
-use super::{floats::Cells, matrix::Matrix, page::Page, tile::MOST_ROWS};
+use super::{floats::Cells, halves::Multiply, matrix::Matrix, page::Page, tile::MOST_ROWS};
 use crate::kernels::{Section, Sight, Step};
 
 /// Some lines of a section.
@@ -14,6 +14,7 @@ pub(super) struct Task<'a> {
     pub(super) cells: Cells<'a>,
     pub(super) sight: &'a Sight<'a, Page>,
     pub(super) lines: Range<usize>,
+    pub(super) multiply: Multiply,
 }
 
 impl WithSimd for Task<'_> {
@@ -26,7 +27,7 @@ impl WithSimd for Task<'_> {
                 Step::Product(product) => self.product(simd, product),
                 Step::LayerNorm { .. } => self.layer_norm(simd, step),
                 Step::ChannelNorm { .. } => self.channel_norm(simd, step),
-                Step::Copy { x, y, width } => self.copy(*x, *y, *width),
+                Step::Copy { x, y, width } => self.copy(simd, *x, *y, *width),
                 Step::Query { .. } => self.query(simd, step),
                 Step::Remember { .. } => self.remember(simd, step),
                 Step::Attention { .. } => self.attention(simd, step),

@@ -5,16 +5,21 @@
 //! | `R` | rows of a tile | 8 | 6 |
 //! | `V` | vectors of a panel | 1 to 3 | 1 or 2 |
 //! | `W` | columns of a panel, `V` vectors | 16 to 48 | 8 or 16 |
-//! | `K` | terms of a sum, tap by tap | | |
+//! | `K` | places of a sum, tap by tap: one term in each, or two | | |
 //!
-//! A row is read where it lies: what it is multiplied with are the values at `row + tap + k`, for
+//! A row is read where it lies: what it is multiplied with are the places at `row + tap + k`, for
 //! every tap and every `k` below the depth. A matrix product has one tap, a convolution one for
 //! every element of its kernel. The panel lies in the order in which it is read. Every element is
 //! the sum of the same terms in the same order, whatever stands beside it in the tile.
 
+use std::marker::PhantomData;
+
 use pulp::{Simd, WithSimd};
 
-use super::floats::Cells;
+use super::{
+    floats::Cells,
+    halves::{Multiply, Singles, Terms, Widened},
+};
 
 /// Most rows of a tile on any processor.
 pub(super) const MOST_ROWS: usize = 8;
@@ -51,13 +56,16 @@ pub(super) struct Tile<'a> {
     pub(super) rows: [usize; MOST_ROWS],
     /// Distances from the beginning of a row.
     pub(super) taps: &'a [usize],
-    /// Terms of each tap.
+    /// Places of each tap.
     pub(super) depth: usize,
     /// `taps × depth` rows of `W` columns, one every `stride` values.
     pub(super) panel: Cells<'a>,
     pub(super) stride: usize,
     /// `V`.
     pub(super) vectors: usize,
+    /// What will be read soon: a line of it is fetched with every place.
+    pub(super) ahead: *const f32,
+    pub(super) multiply: Multiply,
     pub(super) out: Out<'a>,
 }
 
@@ -70,11 +78,27 @@ impl Tile<'_> {
     #[expect(unsafe_code, reason = "tasks write disjoint places of one buffer")]
     pub(super) unsafe fn run<S: Simd>(self, simd: S) {
         match (rows::<S>(), self.vectors) {
-            (8, 1) => simd.vectorize(Sized::<8, 1>(self)),
-            (8, 2) => simd.vectorize(Sized::<8, 2>(self)),
-            (8, _) => simd.vectorize(Sized::<8, 3>(self)),
-            (_, 1) => simd.vectorize(Sized::<6, 1>(self)),
-            (_, _) => simd.vectorize(Sized::<6, 2>(self)),
+            (8, 1) => self.multiply::<S, 8, 1>(simd),
+            (8, 2) => self.multiply::<S, 8, 2>(simd),
+            (8, _) => self.multiply::<S, 8, 3>(simd),
+            (_, 1) => self.multiply::<S, 6, 1>(simd),
+            (_, _) => self.multiply::<S, 6, 2>(simd),
+        }
+    }
+
+    #[inline(always)]
+    fn multiply<S: Simd, const R: usize, const V: usize>(self, simd: S) {
+        match self.multiply {
+            Multiply::Singles => simd.vectorize(Sized::<Singles, R, V>(self, PhantomData)),
+            Multiply::Widened => simd.vectorize(Sized::<Widened, R, V>(self, PhantomData)),
+            #[cfg(target_arch = "x86_64")]
+            Multiply::Pairs => {
+                #[expect(unsafe_code, reason = "an instruction that pulp does not know")]
+                // SAFETY: a processor multiplies pairs only where it has the instruction.
+                unsafe {
+                    pairs::<S, R, V>(simd, self);
+                }
+            }
         }
     }
 
@@ -92,9 +116,20 @@ impl Tile<'_> {
     }
 }
 
-struct Sized<'a, const R: usize, const V: usize>(Tile<'a>);
+struct Sized<'a, T, const R: usize, const V: usize>(Tile<'a>, PhantomData<T>);
 
-impl<const R: usize, const V: usize> WithSimd for Sized<'_, R, V> {
+/// A tile of pairs, with the instruction for them.
+///
+/// # Safety
+/// The processor has it, and its vectors are `S`.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512bf16,avx2,fma")]
+#[expect(unsafe_code, reason = "an instruction that pulp does not know")]
+unsafe fn pairs<S: Simd, const R: usize, const V: usize>(simd: S, tile: Tile<'_>) {
+    Sized::<super::halves::Pairs, R, V>(tile, PhantomData).with_simd(simd);
+}
+
+impl<T: Terms, const R: usize, const V: usize> WithSimd for Sized<'_, T, R, V> {
     type Output = ();
 
     #[inline(always)]
@@ -102,7 +137,7 @@ impl<const R: usize, const V: usize> WithSimd for Sized<'_, R, V> {
     fn with_simd<S: Simd>(self, simd: S) {
         let lanes = S::F32_LANES;
         self.0.check(R, V * lanes);
-        let Tile { x, rows, taps, depth, panel, stride, out, .. } = self.0;
+        let Tile { x, rows, taps, depth, panel, stride, ahead, out, .. } = self.0;
         let mut sums = [[simd.splat_f32s(0.0); V]; R];
         #[expect(unsafe_code, reason = "bounds checks would cost a third of the time")]
         // SAFETY: `check` asserted that every row ends inside `x` after the largest tap and the
@@ -119,23 +154,27 @@ impl<const R: usize, const V: usize> WithSimd for Sized<'_, R, V> {
                 }
             }
             let mut b = panel.as_ptr();
+            let mut ahead = ahead;
             for &tap in taps {
                 let mut a = [x.as_ptr(); R];
                 for r in 0..R {
                     a[r] = x.as_ptr().add(rows[r] + tap);
                 }
                 for k in 0..depth {
-                    let mut columns = [simd.splat_f32s(0.0); V];
+                    let mut columns = [T::places(simd, simd.splat_f32s(0.0)); V];
                     for v in 0..V {
-                        columns[v] = b.add(v * lanes).cast::<S::f32s>().read_unaligned();
+                        let places = b.add(v * lanes).cast::<S::f32s>().read_unaligned();
+                        columns[v] = T::places(simd, places);
                     }
                     for r in 0..R {
-                        let value = simd.splat_f32s(*a[r].add(k));
+                        let row = T::places(simd, simd.splat_f32s(*a[r].add(k)));
                         for v in 0..V {
-                            sums[r][v] = simd.mul_add_e_f32s(value, columns[v], sums[r][v]);
+                            sums[r][v] = T::add(simd, row, columns[v], sums[r][v]);
                         }
                     }
                     b = b.add(stride);
+                    fetch(ahead);
+                    ahead = ahead.wrapping_add(lanes);
                 }
             }
             for r in 0..R {
@@ -145,5 +184,17 @@ impl<const R: usize, const V: usize> WithSimd for Sized<'_, R, V> {
                 }
             }
         }
+    }
+}
+
+/// Say that a line will be read soon: nothing is read, and it may be anywhere.
+#[inline(always)]
+fn fetch(line: *const f32) {
+    #[cfg(target_arch = "x86_64")]
+    #[expect(unsafe_code, reason = "an instruction that pulp does not know")]
+    // SAFETY: every such processor has it, and it reads nothing.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T1>(line.cast());
     }
 }

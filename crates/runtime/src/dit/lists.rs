@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::{Shelves, Sizes, angles::paired};
 use crate::{
-    kernels::{Grid, Heads, Kernels, Over, Product, Section, Step, Then, Turn},
+    kernels::{Grid, Heads, Kernels, Over, Precision, Product, Section, Step, Then, Turn},
     memory::{Plan, Shelf},
     weights::{Matrices, Names, WeightsError},
 };
@@ -134,6 +134,9 @@ struct Builder<'a> {
     sizes: &'a Sizes,
     layers: &'a [Layer],
     size: [usize; 3],
+    input: Grid,
+    /// The input as products read it.
+    entered: Grid,
     x: Grid,
     hidden: Grid,
     query: Grid,
@@ -154,12 +157,15 @@ impl<K: Kernels> Lists<K> {
         [rows, columns]: [usize; 2],
     ) -> Self {
         let &Sizes { dim, ffn_dim, patch: [p, q], channels: [from, to], num_layers, .. } = sizes;
-        let (frame, patch) = (rows * columns, p * q);
+        let (frame, patch, precision) = (rows * columns, p * q, plan.precision);
         let tokens = frames * frame;
-        let room = |plan: &mut Plan, width: usize| {
-            let start = plan.room(tokens * width);
-            Grid::packed(start, [frame, 1], width)
+        let room_in = |precision: Precision, plan: &mut Plan, width: usize| {
+            let start = plan.room(tokens * precision.places(width));
+            Grid::packed(start, [frame, 1], width, precision)
         };
+        let room = |plan: &mut Plan, width: usize| room_in(Precision::F32, plan, width);
+        // What products read.
+        let read = |plan: &mut Plan, width: usize| room_in(precision, plan, width);
         let rotation = plan.room(tokens * sizes.heads().width);
         let modulation = plan.room((6 * num_layers + 2) * dim);
         let input = room(&mut plan, from * patch);
@@ -169,18 +175,24 @@ impl<K: Kernels> Lists<K> {
             sizes,
             layers,
             size: [frames, frame, 1],
+            input,
+            entered: if precision == input.precision {
+                input
+            } else {
+                read(&mut plan, from * patch)
+            },
             x: room(&mut plan, dim),
-            hidden: room(&mut plan, dim),
+            hidden: read(&mut plan, dim),
             query: room(&mut plan, dim),
             key_value: room(&mut plan, 2 * dim),
-            seen: room(&mut plan, dim),
-            wide: room(&mut plan, ffn_dim),
+            seen: read(&mut plan, dim),
+            wide: read(&mut plan, ffn_dim),
             rotation,
             modulation,
         };
         let (input_at, output_at) = (input.start, output.start);
-        let [predict, fill] = [true, false]
-            .map(|predicts| builder.pass(ends, input, shots, predicts.then_some(output)));
+        let [predict, fill] =
+            [true, false].map(|predicts| builder.pass(ends, shots, predicts.then_some(output)));
         let shelves = Shelves { workspaces: Shelf::new(), pages: Arc::new(Shelf::new()) };
         Self {
             plan,
@@ -198,19 +210,15 @@ impl<K: Kernels> Lists<K> {
 
 impl Builder<'_> {
     /// All sections; without an output only as far as keys and values need.
-    fn pass(
-        &self,
-        ends: &Ends,
-        input: Grid,
-        shots: Option<usize>,
-        output: Option<Grid>,
-    ) -> Vec<Section> {
+    fn pass(&self, ends: &Ends, shots: Option<usize>, output: Option<Grid>) -> Vec<Section> {
         let then = match shots {
             // A vector for all tokens of a frame.
-            Some(start) => Then::Add(Grid { start, strides: [self.sizes.dim, 0, 0] }),
+            Some(start) => Then::Add(Grid { start, strides: [self.sizes.dim, 0, 0], ..self.x }),
             None => Then::Plain,
         };
-        let mut steps = vec![product(input, ends.patch, self.x, then)];
+        let [p, q] = self.sizes.patch;
+        let mut steps = enter(self.input, self.entered, self.sizes.channels[0] * p * q);
+        steps.push(product(self.entered, ends.patch, self.x, then));
         let mut sections = Vec::new();
         for (index, layer) in self.layers.iter().enumerate() {
             let last = index + 1 == self.layers.len();
@@ -243,7 +251,8 @@ impl Builder<'_> {
     fn turn(&self, gain: usize, rotates: bool) -> Turn {
         let [_, frame, _] = self.size;
         let width = self.sizes.heads().width;
-        let rotation = rotates.then(|| Grid::packed(self.rotation, [frame, 1], width));
+        let rotation =
+            rotates.then(|| Grid::packed(self.rotation, [frame, 1], width, Precision::F32));
         Turn { gain, eps: self.sizes.eps, rotation }
     }
 
@@ -293,6 +302,14 @@ fn product(x: Grid, matrix: usize, y: Grid, then: Then) -> Step {
     Step::Product(Product { x, taps: vec![0], matrix, y, then })
 }
 
+/// What makes an input what products read, if that is something else.
+fn enter(input: Grid, entered: Grid, width: usize) -> Vec<Step> {
+    match input == entered {
+        true => Vec::new(),
+        false => vec![Step::Copy { x: input, y: entered, width }],
+    }
+}
+
 /// Where a caption's embeddings go in.
 #[derive(Debug)]
 pub(super) struct CaptionPlan {
@@ -309,11 +326,18 @@ pub(super) fn caption(
     tokens: usize,
 ) -> (CaptionPlan, Vec<Section>) {
     let &Sizes { dim, text_dim, eps, .. } = sizes;
-    let mut room = |width: usize| Grid::packed(plan.room(tokens * width), [tokens, 1], width);
-    let (input, hidden, text, kv) = (room(text_dim), room(dim), room(dim), room(2 * dim));
+    let precision = plan.precision;
+    let mut room = |width: usize, precision: Precision| {
+        let start = plan.room(tokens * precision.places(width));
+        Grid::packed(start, [tokens, 1], width, precision)
+    };
+    let (input, kv) = (room(text_dim, Precision::F32), room(2 * dim, Precision::F32));
+    let (hidden, text) = (room(dim, precision), room(dim, precision));
+    let entered = if precision == input.precision { input } else { room(text_dim, precision) };
     let [first, second] = ends.text;
-    let mut steps =
-        vec![product(input, first, hidden, Then::Gelu), product(hidden, second, text, Then::Plain)];
+    let mut steps = enter(input, entered, text_dim);
+    steps.push(product(entered, first, hidden, Then::Gelu));
+    steps.push(product(hidden, second, text, Then::Plain));
     for (index, layer) in layers.iter().enumerate() {
         let turn = Some(Turn { gain: layer.cross_norm_key, eps, rotation: None });
         steps.push(product(text, layer.cross_key_value, kv, Then::Plain));

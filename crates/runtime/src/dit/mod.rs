@@ -110,9 +110,9 @@ impl<K: Kernels> Dit<K> {
     /// # Errors
     /// When a tensor is missing or has another shape, or heads are wider than the device has room for.
     pub fn new(kernels: K, sizes: Sizes, source: &dyn Source) -> Result<Self, WeightsError> {
-        kernels.check_width(sizes.heads().width)?;
+        kernels.check_head(sizes.heads().width)?;
         let names = Names::new(source);
-        let (mut matrices, mut plan) = (Matrices::new(), Plan::default());
+        let (mut matrices, mut plan) = (Matrices::new(), Plan::new(kernels.precision()));
         let Sizes { dim, freq_dim, num_layers, shot_embeddings, .. } = sizes;
         let layers = (0..num_layers).map(|layer| {
             let names = names.under("blocks").under(layer);
@@ -176,8 +176,8 @@ impl<K: Kernels> Dit<K> {
     /// Keys and values of a caption for every block.
     fn read(&self, embedding: &Embedding) -> TextCache<K> {
         let tokens = embedding.tokens;
-        let (plan, list) =
-            lists::caption(&self.sizes, &self.layers, &self.ends, self.plan.clone(), tokens);
+        let plan = self.plan.clone();
+        let (plan, list) = lists::caption(&self.sizes, &self.layers, &self.ends, plan, tokens);
         let mut memory = self.kernels.memory(plan.plan.len());
         self.kernels.upload(&mut memory, 0, plan.plan.constants());
         self.kernels.upload(&mut memory, plan.input, &embedding.values);

@@ -40,8 +40,8 @@ fn by_taps(weight: &[f32], shape: [usize; 5], first: usize) -> Vec<f32> {
 }
 
 impl<K: Kernels> Weights<'_, K> {
-    fn add(&mut self, weight: Vec<f32>, offset: Vec<f32>) -> usize {
-        self.matrices.add(self.kernels, &Linear { weight, offset })
+    fn add(&mut self, weight: Vec<f32>, offset: Vec<f32>, channels: usize) -> usize {
+        self.matrices.add_taps(self.kernels, &Linear { weight, offset }, channels)
     }
 
     /// A causal convolution of `[time, side]` taps.
@@ -56,7 +56,7 @@ impl<K: Kernels> Weights<'_, K> {
         let weight = names.tensor("weight", &shape)?;
         let offset = names.tensor("bias", &[to])?;
         let seen = time.min(self.time);
-        let matrix = self.add(by_taps(&weight, shape, time - seen), offset);
+        let matrix = self.add(by_taps(&weight, shape, time - seen), offset, from);
         Ok(Conv { matrix, time: seen, channels, margin: side / 2 })
     }
 
@@ -68,7 +68,7 @@ impl<K: Kernels> Weights<'_, K> {
     ) -> Result<usize, WeightsError> {
         let weight = names.tensor("weight", &[to, from, 1, 1])?;
         let offset = names.tensor("bias", &[to])?;
-        Ok(self.add(weight, offset))
+        Ok(self.add(weight, offset, from))
     }
 
     /// A convolution of 3 x 3 that halves the picture.
@@ -79,7 +79,7 @@ impl<K: Kernels> Weights<'_, K> {
     ) -> Result<usize, WeightsError> {
         let weight = names.tensor("weight", &[channels, channels, 3, 3])?;
         let offset = names.tensor("bias", &[channels])?;
-        Ok(self.add(by_taps(&weight, [channels, channels, 1, 3, 3], 0), offset))
+        Ok(self.add(by_taps(&weight, [channels, channels, 1, 3, 3], 0), offset, channels))
     }
 
     /// A convolution of 3 x 3 over a doubled picture: one of 2 x 2 for every parity, whose weights
@@ -114,7 +114,7 @@ impl<K: Kernels> Weights<'_, K> {
                     }
                 }
             }
-            self.add(sums, offset.clone())
+            self.add(sums, offset.clone(), channels)
         };
         Ok(PARITIES.map(&mut parity))
     }
@@ -130,7 +130,8 @@ impl<K: Kernels> Weights<'_, K> {
         let offset = names.tensor("bias", &[2 * channels])?;
         let (first, second) = weight.split_at(weight.len() / 2);
         let (before, after) = offset.split_at(channels);
-        Ok([self.add(first.to_vec(), before.to_vec()), self.add(second.to_vec(), after.to_vec())])
+        let halves = [(first, before), (second, after)];
+        Ok(halves.map(|(weight, offset)| self.add(weight.to_vec(), offset.to_vec(), channels)))
     }
 
     /// The gains of a norm, stored with `ones` axes of one behind the channels.
@@ -170,7 +171,7 @@ impl<K: Kernels> Weights<'_, K> {
         names: &Names<'_>,
         channels: usize,
     ) -> Result<Middle, WeightsError> {
-        self.kernels.check_width(channels)?;
+        self.kernels.check_head(channels)?;
         let look = names.under(1);
         Ok(Middle {
             first: self.residual(&names.under(0), [channels; 2])?,

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     check,
-    kernels::{Grid, Kernels, PageShape, Product, Sight, Step, Then},
+    kernels::{Grid, Kernels, PageShape, Precision, Product, Sight, Step, Then},
     memory::{Known, Plan, Shelf},
     weights::{Matrices, Names, Source, WeightsError},
 };
@@ -95,7 +95,7 @@ impl<K: Kernels> Decoder<K> {
     /// When a tensor is missing or has another shape.
     pub fn new(kernels: K, sizes: Sizes, source: &dyn Source) -> Result<Self, WeightsError> {
         let names = Names::new(source);
-        let (matrices, plan) = (Matrices::new(), Plan::default());
+        let (matrices, plan) = (Matrices::new(), Plan::new(kernels.precision()));
         let mut weights = Weights { kernels: &kernels, matrices, plan, time: 3 };
         let network = Network::new(&sizes, &names, &mut weights)?;
         let Weights { matrices, plan, .. } = weights;
@@ -183,7 +183,7 @@ impl<K: Kernels> Decoder<K> {
                 self.kernels.shift(memory, pad.last(*frames), pad.before().start);
             }
         }
-        let Frames { start, size, channels } = list.output;
+        let Frames { start, size, channels, .. } = list.output;
         positions.resize(size.positions() * channels, 0.0);
         self.kernels.download(memory, start..start + positions.len(), positions);
         let side = self.sizes.patch;
@@ -291,8 +291,9 @@ impl Network {
         let mut builder = Builder::new(plan, pads);
         let Conv { time, margin, channels: [latent, _], .. } = self.first;
         let pad = builder.pad(size, latent, [time, margin]);
+        let input = Frames { start: input, size, channels: latent, precision: Precision::F32 };
         let enter = Product {
-            x: size.packed(input, latent),
+            x: builder.rounded(input).grid(),
             taps: vec![0],
             matrix: self.enter.matrix,
             y: pad.inside(),
@@ -328,9 +329,10 @@ fn double_time(builder: &mut Builder<'_>, x: Frames, matrices: [usize; 2], first
     builder.push(x.size.array(), copy);
     builder.wait();
     let y = builder.scratch(Size { frames: 2 * x.size.frames, ..x.size }, x.channels);
-    let Grid { start, strides: [frame, row, column] } = y.grid();
+    let grid = y.grid();
+    let [frame, row, column] = grid.strides;
     for (parity, matrix) in matrices.into_iter().enumerate() {
-        let y = Grid { start: start + parity * frame, strides: [2 * frame, row, column] };
+        let y = Grid { strides: [2 * frame, row, column], ..grid }.shifted(parity * frame);
         builder.push(x.size.array(), Step::Product(pad.same(3, matrix, y, Then::Plain)));
     }
     builder.free(x);

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     check,
-    kernels::{Kernels, PageShape, Product, Sight, Step, Then},
+    kernels::{Kernels, PageShape, Precision, Product, Sight, Step, Then},
     memory::{Known, Plan, Shelf},
     weights::{Linear, Matrices, Names, Source, WeightsError},
 };
@@ -75,7 +75,7 @@ impl<K: Kernels> Encoder<K> {
     /// When a tensor is missing or has another shape.
     pub fn new(kernels: K, sizes: Sizes, source: &dyn Source) -> Result<Self, WeightsError> {
         let names = Names::new(source);
-        let (matrices, plan) = (Matrices::new(), Plan::default());
+        let (matrices, plan) = (Matrices::new(), Plan::new(kernels.precision()));
         let mut weights = Weights { kernels: &kernels, matrices, plan, time: 1 };
         let network = Network::new(&sizes, &names, &mut weights)?;
         let Weights { matrices, plan, .. } = weights;
@@ -193,7 +193,8 @@ impl Network {
         let mut builder = Builder::new(plan, pads);
         let width = sizes.picture();
         let pad = builder.pad(size, width, [1, self.first.margin]);
-        let copy = Step::Copy { x: size.packed(input, width), y: pad.inside(), width };
+        let copy =
+            Step::Copy { x: size.packed(input, width, Precision::F32), y: pad.inside(), width };
         builder.push(size.array(), copy);
         let mut x = builder.convolve(pad, self.first, size);
         for stage in &self.stages {
@@ -206,7 +207,7 @@ impl Network {
         let moments = builder.head(x, &self.head);
         let y = builder.scratch(moments.size, sizes.channels);
         let leave = Product {
-            x: moments.grid(),
+            x: builder.rounded(moments).grid(),
             taps: vec![0],
             matrix: self.leave,
             y: y.grid(),

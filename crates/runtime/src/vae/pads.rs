@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::kernels::{Grid, Product, Then};
+use crate::kernels::{Grid, Precision, Product, Then};
 
 /// Positions of a list at a moment: `T` frames of `H` by `W`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,8 +18,8 @@ impl Size {
     }
 
     /// One behind the other.
-    pub(super) fn packed(self, start: usize, channels: usize) -> Grid {
-        Grid::packed(start, [self.rows, self.columns], channels)
+    pub(super) fn packed(self, start: usize, channels: usize, precision: Precision) -> Grid {
+        Grid::packed(start, [self.rows, self.columns], channels, precision)
     }
 
     pub(super) fn array(self) -> [usize; 3] {
@@ -33,27 +33,28 @@ pub(super) struct Pad {
     start: usize,
     /// Frames, rows and columns without the margin.
     size: Size,
-    channels: usize,
+    /// Places of a position.
+    width: usize,
+    precision: Precision,
     pub(super) past: usize,
     margin: usize,
 }
 
 impl Pad {
-    /// Values of a pad for frames of this size.
+    /// A pad for frames of this size, somewhere.
     pub(super) fn new(
-        start: usize,
         size: Size,
         channels: usize,
-        past: usize,
-        margin: usize,
+        precision: Precision,
+        [past, margin]: [usize; 2],
     ) -> Self {
-        Self { start, size, channels, past, margin }
+        Self { start: 0, size, width: precision.places(channels), precision, past, margin }
     }
 
-    /// Values of one frame.
+    /// Places of one frame.
     pub(super) fn frame(&self) -> usize {
         let Size { rows, columns, .. } = self.size;
-        (rows + 2 * self.margin) * (columns + 2 * self.margin) * self.channels
+        (rows + 2 * self.margin) * (columns + 2 * self.margin) * self.width
     }
 
     pub(super) fn len(&self) -> usize {
@@ -76,24 +77,27 @@ impl Pad {
         start + frames * self.frame()..end + frames * self.frame()
     }
 
-    /// Values from a row to the next.
+    /// Places from a row to the next.
     fn row(&self) -> usize {
-        (self.size.columns + 2 * self.margin) * self.channels
+        (self.size.columns + 2 * self.margin) * self.width
+    }
+
+    /// Positions from a place on, margins among them.
+    fn grid(&self, start: usize) -> Grid {
+        let strides = [self.frame(), self.row(), self.width];
+        Grid { start, strides, precision: self.precision }
     }
 
     /// Where the channels of positions are written.
     pub(super) fn inside(&self) -> Grid {
         let start = self.start + self.past * self.frame();
-        Grid {
-            start: start + self.margin * (self.row() + self.channels),
-            strides: [self.frame(), self.row(), self.channels],
-        }
+        self.grid(start + self.margin * (self.row() + self.width))
     }
 
     /// As many results as positions, of a kernel of `time` frames and the pad's margin on all
     /// sides.
     pub(super) fn same(&self, time: usize, matrix: usize, y: Grid, then: Then) -> Product {
-        let x = Grid { start: self.start, strides: [self.frame(), self.row(), self.channels] };
+        let x = self.grid(self.start);
         let first = self.past + 1 - time;
         let rows = 2 * self.margin + 1;
         let taps = (first..=self.past)
@@ -105,8 +109,9 @@ impl Pad {
     /// Every second position of a kernel of one frame and 3 x 3 positions, the first of which is
     /// the position itself.
     pub(super) fn halved(&self, matrix: usize, y: Grid) -> Product {
-        let Grid { start, strides: [frame, row, column] } = self.inside();
-        let x = Grid { start, strides: [frame, 2 * row, 2 * column] };
+        let inside = self.inside();
+        let [frame, row, column] = inside.strides;
+        let x = Grid { strides: [frame, 2 * row, 2 * column], ..inside };
         let taps = (0..3).map(|tap| tap * row).collect();
         Product { x, taps, matrix, y, then: Then::Plain }
     }
@@ -119,17 +124,12 @@ impl Pad {
         matrix: usize,
         y: Grid,
     ) -> Product {
-        let strides = [self.frame(), self.row(), self.channels];
-        let start = self.start
-            + self.past * self.frame()
-            + odd_row * self.row()
-            + odd_column * self.channels;
-        let Grid { start: first, strides: [frames, rows, columns] } = y;
-        let y = Grid {
-            start: first + odd_row * rows + odd_column * columns,
-            strides: [frames, 2 * rows, 2 * columns],
-        };
+        let start =
+            self.start + self.past * self.frame() + odd_row * self.row() + odd_column * self.width;
+        let [frames, rows, columns] = y.strides;
+        let y = Grid { strides: [frames, 2 * rows, 2 * columns], ..y }
+            .shifted(odd_row * rows + odd_column * columns);
         let taps = vec![0, self.row()];
-        Product { x: Grid { start, strides }, taps, matrix, y, then: Then::Plain }
+        Product { x: self.grid(start), taps, matrix, y, then: Then::Plain }
     }
 }

@@ -7,7 +7,7 @@ use super::{
     pads::{Pad, Size},
 };
 use crate::{
-    kernels::{Grid, Heads, Over, Product, Section, Step, Then},
+    kernels::{Grid, Heads, Over, Precision, Product, Section, Step, Then},
     memory::Plan,
 };
 
@@ -17,15 +17,17 @@ pub(super) struct Frames {
     pub(super) start: usize,
     pub(super) size: Size,
     pub(super) channels: usize,
+    pub(super) precision: Precision,
 }
 
 impl Frames {
     pub(super) fn grid(&self) -> Grid {
-        self.size.packed(self.start, self.channels)
+        self.size.packed(self.start, self.channels, self.precision)
     }
 
+    /// Places.
     fn len(&self) -> usize {
-        self.size.positions() * self.channels
+        self.size.positions() * self.precision.places(self.channels)
     }
 }
 
@@ -81,7 +83,7 @@ impl<'a> Builder<'a> {
     /// The next pad, whose frames a step may write now.
     pub(super) fn pad(&mut self, size: Size, channels: usize, [time, margin]: [usize; 2]) -> Pad {
         if self.next_pad == self.pads.len() {
-            self.pads.push(Pad::new(0, size, channels, time - 1, margin));
+            self.pads.push(Pad::new(size, channels, self.plan.precision, [time - 1, margin]));
         }
         let pad = self.pads[self.next_pad];
         self.next_pad += 1;
@@ -94,9 +96,26 @@ impl<'a> Builder<'a> {
         self.next_pad += 1;
     }
 
+    /// Room for frames that are written before they are read.
     pub(super) fn scratch(&mut self, size: Size, channels: usize) -> Frames {
-        let start = self.plan.scratch(size.positions() * channels);
-        Frames { start, size, channels }
+        self.scratch_in(Precision::F32, size, channels)
+    }
+
+    fn scratch_in(&mut self, precision: Precision, size: Size, channels: usize) -> Frames {
+        let mut frames = Frames { start: 0, size, channels, precision };
+        frames.start = self.plan.scratch(frames.len());
+        frames
+    }
+
+    /// The same frames as products read them: they themselves, or a copy that was rounded.
+    pub(super) fn rounded(&mut self, x: Frames) -> Frames {
+        if x.precision == self.plan.precision {
+            return x;
+        }
+        let y = self.scratch_in(self.plan.precision, x.size, x.channels);
+        let copy = Step::Copy { x: x.grid(), y: y.grid(), width: x.channels };
+        self.push(x.size.array(), copy);
+        y
     }
 
     pub(super) fn free(&mut self, frames: Frames) {
@@ -132,9 +151,13 @@ impl<'a> Builder<'a> {
         let kept = match block.shortcut {
             None => x.grid(),
             Some(matrix) => {
-                let product =
-                    Product { x: x.grid(), taps: vec![0], matrix, y: y.grid(), then: Then::Plain };
+                let rounded = self.rounded(x);
+                let (x, taps) = (rounded.grid(), vec![0]);
+                let product = Product { x, taps, matrix, y: y.grid(), then: Then::Plain };
                 self.push(size.array(), Step::Product(product));
+                if rounded.precision != Precision::F32 {
+                    self.free(rounded);
+                }
                 y.grid()
             }
         };
@@ -151,9 +174,11 @@ impl<'a> Builder<'a> {
         let Frames { size, channels, .. } = x;
         let Size { frames, rows, columns } = size;
         let tokens = [frames, rows * columns, 1];
-        let token =
-            |frames: Frames| Grid::packed(frames.start, [rows * columns, 1], frames.channels);
-        let (normed, three) = (self.scratch(size, channels), self.scratch(size, 3 * channels));
+        let token = |Frames { start, channels, precision, .. }: Frames| {
+            Grid::packed(start, [rows * columns, 1], channels, precision)
+        };
+        let normed = self.scratch_in(self.plan.precision, size, channels);
+        let three = self.scratch(size, 3 * channels);
         let y = self.scratch(size, channels);
         let heads = Heads { count: 1, width: channels };
         let q = token(three);

@@ -76,7 +76,7 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
     progress.clear();
     let cut = cut_latency(&networks, &settings, &script)?;
     let bench = Bench {
-        report: Report::new(made, &file.name, args.picture.seed, wall, &meter)
+        report: Report::new(made, &file, args.picture.seed, wall, &meter)
             .with_prompts(networks.text.counts()),
         hardware: Hardware::here(),
         threads: rayon::current_num_threads(),

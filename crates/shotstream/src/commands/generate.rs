@@ -71,7 +71,7 @@ pub(crate) fn run(args: &GenerateArgs) -> anyhow::Result<()> {
     }
     if let Some(place) = report {
         let report =
-            Report::new(made, &file.name, seed, wall, &meter).with_prompts(networks.text.counts());
+            Report::new(made, &file, seed, wall, &meter).with_prompts(networks.text.counts());
         place.finish(&serde_json::to_vec_pretty(&report)?)?;
     }
     Ok(())

@@ -80,7 +80,7 @@ pub(crate) fn run(args: &PlayArgs) -> anyhow::Result<()> {
         exports.finish(told, &args.global, &settings.recipe)?;
     }
     if let Some(place) = report {
-        let report = Report::new(made, &file.name, args.picture.seed, wall, &meter);
+        let report = Report::new(made, &file, args.picture.seed, wall, &meter);
         let report = report.with_prompts(networks.text.counts());
         place.finish(&serde_json::to_vec_pretty(&report)?)?;
     }

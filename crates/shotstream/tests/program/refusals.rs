@@ -78,8 +78,8 @@ fn what_this_build_cannot_do_is_said_plainly() {
         "error: this build runs on the CPU only, expected --device cpu"
     );
     assert_eq!(
-        refused(&["--precision", "bf16"]),
-        "error: this build computes in f32 only, expected --precision f32"
+        refused(&["--precision", "f16"]),
+        "error: this build computes in f32 and bf16, expected --precision f32 or bf16"
     );
     assert_eq!(
         refused(&["--size", "100x80"]),

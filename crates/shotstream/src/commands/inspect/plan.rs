@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use shotstream_models::fast::Precision;
 use shotstream_plan::{
     geometry::Geometry,
     recipe::{Recipe, RecipeFile},
@@ -13,7 +14,7 @@ use crate::{hardware, model::ModelFile};
 /// The plan as a table, for pictures of `size` (width, height) if one is given.
 pub(super) fn text(file: &ModelFile, size: Option<[usize; 2]>) -> anyhow::Result<String> {
     let recipe = file.recipe(size)?;
-    let plan = file.stored.memory(&recipe);
+    let plan = file.stored.memory(&recipe, Precision::F32);
     let [height, width] = recipe.geometry().pixels;
     let mut text =
         format!("{}: memory for pictures of {width}x{height}, of any number of shots\n", file.name);
@@ -28,8 +29,10 @@ pub(super) fn text(file: &ModelFile, size: Option<[usize; 2]>) -> anyhow::Result
     } else {
         writeln!(text, "\nWhat would lower it:")?;
     }
-    for (how, less) in knobs(&recipe) {
-        let saved = plan.bytes().saturating_sub(file.stored.memory(&less).bytes());
+    let half = ("--precision bf16".to_owned(), recipe.clone(), Precision::Bf16);
+    let others = knobs(&recipe).into_iter().map(|(how, less)| (how, less, Precision::F32));
+    for (how, less, precision) in std::iter::once(half).chain(others) {
+        let saved = plan.bytes().saturating_sub(file.stored.memory(&less, precision).bytes());
         if 0 < saved {
             writeln!(text, "{how:<44}{:>9} MB less", megabytes(saved))?;
         }

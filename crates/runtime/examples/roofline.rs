@@ -1,6 +1,6 @@
 //! What every kernel takes, and how near that is to what the processor can do.
 //!
-//! `cargo run --release -p shotstream-runtime --example kernels -- [tiny|wide|large] [THREADS]`
+//! `cargo run --release -p shotstream-runtime --example roofline -- [tiny|wide|large] [THREADS] [bf16]`
 
 #![expect(clippy::print_stdout, reason = "an example shows its table")]
 
@@ -20,7 +20,7 @@ use shotstream_plan::layout::FrameSlot;
 use shotstream_runtime::{
     cpu::{Cpu, Floats, Matrix, Page},
     dit::{self, Embedding},
-    kernels::{Kernels, Over, PageShape, Section, Sight, Step},
+    kernels::{Kernels, Over, PageShape, Precision, Section, Sight, Step},
     vae,
     weights::{Source, Tensor},
 };
@@ -83,12 +83,16 @@ impl Kernels for Timed {
     type Memory = Floats;
     type Page = Page;
 
+    fn precision(&self) -> Precision {
+        self.cpu.precision()
+    }
+
     fn most_width(&self) -> usize {
         self.cpu.most_width()
     }
 
-    fn matrix(&self, weight: &[f32], offset: &[f32]) -> Matrix {
-        self.cpu.matrix(weight, offset)
+    fn matrix(&self, weight: &[f32], offset: &[f32], channels: usize) -> Matrix {
+        self.cpu.matrix(weight, offset, channels)
     }
 
     fn memory(&self, len: usize) -> Floats {
@@ -283,8 +287,13 @@ fn main() {
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().expect("the first pool");
     let peak = (0..3).map(|_| peak(threads)).fold(0.0, f64::max);
     println!("{name}, {threads} threads, peak {:.0} GFLOP/s", peak / 1e9);
+    let precision = match args.next().as_deref() {
+        Some("bf16") => Precision::Bf16,
+        _ => Precision::F32,
+    };
+    let cpu = Cpu::new().in_precision(precision);
     let Model { dit: sizes, vae, latent: [rows, columns], text, rounds } = model(&name);
-    let timed = Timed { cpu: Cpu::new(), table: Arc::default() };
+    let timed = Timed { cpu, table: Arc::default() };
     let latents = |frames: usize| Latents {
         shape: [frames, 16, rows, columns],
         data: numbers(frames * 16 * rows * columns),
