@@ -8,12 +8,13 @@ Letters: L tokens of a pass, H heads, W width of a head, D = H*W, C channels, F 
 """
 
 import math
+import time
 
 import torch
 import torch.nn.functional as f
 from torch import nn
 
-LAST = torch.channels_last_3d
+LAYOUTS = torch.channels_last_3d, torch.contiguous_format
 
 
 def numbers(count, start):
@@ -153,7 +154,7 @@ class Conv(nn.Conv3d):
         if self.kernel_size[0] == 1:
             return super().forward(x)
         x = torch.cat([kept.pop(0), x], 2)
-        kept.append(x[:, :, -2:].clone(memory_format=LAST))
+        kept.append(x[:, :, -2:].clone())
         return super().forward(x)
 
 
@@ -206,9 +207,9 @@ class Up(nn.Module):
 class Decoder(nn.Module):
     """Latent frames that are not the first of a stream to frames."""
 
-    def __init__(self, c):
+    def __init__(self, c, layout):
         super().__init__()
-        self.c, widths = c, [c["decoder_dim"] * m for m in c["dim_mult"]]
+        self.layout, self.c, widths = layout, c, [c["decoder_dim"] * m for m in c["dim_mult"]]
         self.conv2 = nn.Conv3d(c["z_dim"], c["z_dim"], 1)
         deepest, stages = widths[-1], []
         self.decoder = nn.Module()
@@ -231,7 +232,7 @@ class Decoder(nn.Module):
         """`[F, C, h, w]` to `[T, 3, H, W]`; `kept` are the frames that convolutions saw last."""
         kept, d, p = list(kept), self.decoder, self.c["patch"]
         x = latents.transpose(0, 1)[None] * self.std + self.mean
-        x = d.conv1(self.conv2(x.contiguous(memory_format=LAST)), kept)
+        x = d.conv1(self.conv2(x.contiguous(memory_format=self.layout)), kept)
         for part in [*d.middle, *d.upsamples]:
             x = part(x, kept)
         x = d.head["2"](f.silu(d.head["0"](x)), kept)[0]
@@ -302,13 +303,6 @@ class Networks:
         self.dtype, recipe, dit = dtype, config["recipe"], config["dit"]
         part = lambda name: {k[len(name) :]: v for k, v in weights.items() if k.startswith(name)}
         self.dit = Dit(dit, part("dit.")).to(dtype)
-        decoder = Decoder(config["vae"])
-        wanted = decoder.state_dict().keys()
-        decoder.load_state_dict({k: v.float() for k, v in part("vae.").items() if k in wanted}, strict=True)
-        self.decoder = decoder.to(dtype)
-        for module in self.decoder.modules():
-            if isinstance(module, (nn.Conv2d, nn.Conv3d)):
-                module.to(memory_format=LAST if isinstance(module, nn.Conv3d) else torch.channels_last)
         self.encoder = Encoder(config["vae"], part("vae.")).to(dtype)
         height, width = recipe["geometry"]["pixels"]
         shape = dit["in_dim"], height // 8, width // 8
@@ -332,26 +326,45 @@ class Networks:
             past = (self.CONTEXT + at) * rows * columns
             here = rope(self.CONTEXT + at, self.CHUNK, 1)
             self.dit(latents(self.CHUNK, 2 + at), self.asked[0], here, self.text, self.memory, past, False)
-        self.kept = self.begin(latents(1, 4))
+        decoders = [self.laid_out(config["vae"], part("vae."), layout, latents(1, 4)) for layout in LAYOUTS]
+        _, self.decoder, self.kept = min(decoders, key=lambda timed: timed[0])
         if compiled:
-            # Every network is one graph, of fixed sizes.
+            # Every network is one graph, of fixed sizes: one for each of the passes there are.
+            torch._dynamo.config.recompile_limit = 64
             how = {"fullgraph": True, "dynamic": False}
             self.dit, self.decoder, self.encoder = (
                 torch.compile(network, **how) for network in (self.dit, self.decoder, self.encoder)
             )
 
-    def begin(self, latents):
+    def laid_out(self, config, weights, layout, first):
+        """Seconds of a run, a decoder whose convolutions are laid out like this, and what it keeps."""
+        decoder = Decoder(config, layout)
+        wanted = decoder.state_dict().keys()
+        decoder.load_state_dict({k: v.float() for k, v in weights.items() if k in wanted}, strict=True)
+        decoder.to(self.dtype)
+        for module in decoder.modules():
+            if layout == torch.channels_last_3d and isinstance(module, (nn.Conv2d, nn.Conv3d)):
+                module.to(memory_format=layout if isinstance(module, nn.Conv3d) else torch.channels_last)
+        kept, times = self.begin(decoder, first), []
+        for _ in range(2):
+            start = time.perf_counter()
+            decoder(self.latents[: self.at_once], kept)
+            times.append(time.perf_counter() - start)
+        return min(times), decoder, kept
+
+    @staticmethod
+    def begin(decoder, latents):
         """What the convolutions keep behind the first latent frame of a stream."""
-        d, kept = self.decoder.decoder, []
-        before = lambda x: x.new_zeros(*x.shape[:2], 2, *x.shape[3:]).contiguous(memory_format=LAST)
+        d, kept = decoder.decoder, []
+        before = lambda x: x.new_zeros(*x.shape[:2], 2, *x.shape[3:]).contiguous(memory_format=decoder.layout)
 
         def precede(conv, args):
             if conv.kernel_size[0] > 1:
                 args[1].insert(0, before(args[0]))
 
-        hooks = [m.register_forward_pre_hook(precede) for m in self.decoder.modules() if isinstance(m, Conv)]
-        x = latents.transpose(0, 1)[None] * self.decoder.std + self.decoder.mean
-        x = d.conv1(self.decoder.conv2(x.contiguous(memory_format=LAST)), kept)
+        hooks = [m.register_forward_pre_hook(precede) for m in decoder.modules() if isinstance(m, Conv)]
+        x = latents.transpose(0, 1)[None] * decoder.std + decoder.mean
+        x = d.conv1(decoder.conv2(x.contiguous(memory_format=decoder.layout)), kept)
         for part in [*d.middle, *d.upsamples]:
             doubling = getattr(part, "time_conv", None)
             if doubling is not None:

@@ -48,10 +48,15 @@ fn latents(shape: [usize; 4], seed: usize) -> Latents {
     Latents { shape, data: numbers(shape.iter().product(), seed) }
 }
 
-/// In f32 no number differs by more than 1e-4 of the largest. In bf16 every number that is
-/// multiplied is 2⁻⁹ off at most, which a small network of random weights makes 2⁻⁵ of what comes out at most,
-/// by root mean square.
-fn close(what: &str, precision: Precision, a: &[f32], b: &[f32]) {
+/// In bf16, root mean square of the difference over that of the values: of networks of usual sizes,
+/// and of ones two wide, where a single rounding weighs most. What stands in a wrong place is off by
+/// more than one.
+const ROUNDED: f32 = 1.0 / 64.0;
+const ROUNDED_AT_MOST: f32 = 1.0 / 8.0;
+
+/// In f32 no number differs by more than 1e-4 of the largest, in bf16 all together by no more than
+/// `rounded`.
+fn close(what: &str, (precision, rounded): (Precision, f32), a: &[f32], b: &[f32]) {
     assert_eq!(a.len(), b.len(), "{what}");
     let differences = || a.iter().zip(b).map(|(a, b)| (a - b).abs());
     let rms = |values: &mut dyn Iterator<Item = f32>| {
@@ -62,7 +67,7 @@ fn close(what: &str, precision: Precision, a: &[f32], b: &[f32]) {
             let largest = a.iter().map(|value| value.abs()).fold(1e-3, f32::max);
             (differences().fold(0.0, f32::max), 1e-4 * largest)
         }
-        Precision::Bf16 => (rms(&mut differences()), rms(&mut a.iter().copied()) / 32.0),
+        Precision::Bf16 => (rms(&mut differences()), rounded * rms(&mut a.iter().copied())),
     };
     assert!(differs <= allowed, "{what} in {precision:?}: {differs}, {allowed} is allowed");
 }
@@ -109,7 +114,7 @@ fn shot<D: StoryDenoiser>(
     made
 }
 
-fn compare_shots(dit: &DitConfig) {
+fn compare_shots(dit: &DitConfig, rounded: f32) {
     let (slow, fast) = both(dit, &vae_config(2, 1, 1, [true, true]));
     let prompts = ["a red cat", "waves"];
     let slow_text: Vec<_> = prompts
@@ -126,7 +131,7 @@ fn compare_shots(dit: &DitConfig) {
         let fast = shot(&fast.denoiser, &text, size);
         for (at, (slow, fast)) in slow.iter().zip(&fast).enumerate() {
             assert_eq!(slow.shape, fast.shape);
-            close(&format!("velocity {at}"), precision, &slow.data, &fast.data);
+            close(&format!("velocity {at}"), (precision, rounded), &slow.data, &fast.data);
         }
     }
 }
@@ -154,7 +159,7 @@ fn stream<D: Decoder>(decoder: &D, chunks: &[D::Latents]) -> Vec<Pixels> {
         .collect()
 }
 
-fn compare_vaes(vae: &VaeConfig, lengths: &[usize]) {
+fn compare_vaes(vae: &VaeConfig, lengths: &[usize], rounded: f32) {
     let (slow, fast) = both(&tiny_bundle().config.dit, vae);
     let [_, rows, columns] = vae.stride();
     let pictures = Pixels {
@@ -168,11 +173,11 @@ fn compare_vaes(vae: &VaeConfig, lengths: &[usize]) {
     for (precision, fast) in fast {
         let latents = fast.encoder.encode(&pictures).expect("what is asked for fits");
         assert_eq!(encoded.shape, latents.shape);
-        close("latents of pictures", precision, &encoded.data, &latents.data);
+        close("latents of pictures", (precision, rounded), &encoded.data, &latents.data);
         let frames = stream(&fast.decoder, &chunks);
         for (slow, fast) in slow.iter().zip(&frames) {
             assert_eq!(slow.shape, fast.shape);
-            close("frames", precision, &slow.data, &fast.data);
+            close("frames", (precision, rounded), &slow.data, &fast.data);
         }
         // A second stream begins in the memory of the first, and knows nothing of it.
         assert_eq!(stream(&fast.decoder, &chunks), frames);
@@ -191,14 +196,14 @@ fn dit_config(heads: usize, pairs: usize, ffn: usize, layers: usize) -> DitConfi
 
 #[test]
 fn shots_of_the_usual_sizes_agree() {
-    compare_shots(&dit_config(4, 16, 96, 2));
-    compare_shots(&DitConfig { shot_embeddings: 2, ..dit_config(2, 64, 160, 1) });
+    compare_shots(&dit_config(4, 16, 96, 2), ROUNDED);
+    compare_shots(&DitConfig { shot_embeddings: 2, ..dit_config(2, 64, 160, 1) }, ROUNDED);
 }
 
 #[test]
 fn pictures_and_streams_of_the_usual_sizes_agree() {
-    compare_vaes(&vae_config(16, 1, 2, [true, true]), &[3, 3, 1, 2]);
-    compare_vaes(&vae_config(24, 2, 1, [false, true]), &[1, 3, 3]);
+    compare_vaes(&vae_config(16, 1, 2, [true, true]), &[3, 3, 1, 2], ROUNDED);
+    compare_vaes(&vae_config(24, 2, 1, [false, true]), &[1, 3, 3], ROUNDED);
 }
 
 proptest! {
@@ -211,7 +216,7 @@ proptest! {
         ffn in 1usize..70,
         layers in 1usize..4,
     ) {
-        compare_shots(&dit_config(heads, pairs, ffn, layers));
+        compare_shots(&dit_config(heads, pairs, ffn, layers), ROUNDED_AT_MOST);
     }
 
     #[test]
@@ -222,7 +227,7 @@ proptest! {
         halves in any::<[bool; 2]>(),
         lengths in prop::collection::vec(1usize..5, 1..4),
     ) {
-        compare_vaes(&vae_config(2 * dim, blocks, patch, halves), &lengths);
+        compare_vaes(&vae_config(2 * dim, blocks, patch, halves), &lengths, ROUNDED_AT_MOST);
     }
 }
 

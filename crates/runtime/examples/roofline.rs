@@ -22,7 +22,7 @@ use shotstream_runtime::{
     dit::{self, Embedding},
     kernels::{Kernels, Over, PageShape, Precision, Section, Sight, Step},
     vae,
-    weights::{Source, Tensor},
+    weights::Invented,
 };
 
 /// What a kernel took so far: the quickest of its runs of each kind, and all of them.
@@ -60,10 +60,7 @@ fn name(
                 |pages: &[Arc<Page>]| pages.iter().map(|page| page.tokens()).sum::<usize>();
             let [context, local] = sight.past;
             let keys = match over {
-                Over::All => {
-                    let own: usize = sight.own.iter().map(Page::tokens).sum();
-                    tokens(context) + tokens(local) + own
-                }
+                Over::All => tokens(context) + tokens(local) + tokens(sight.own),
                 Over::OwnFrame => sight.own[0].tokens(),
                 Over::Caption => tokens(&sight.captions[..1]),
             };
@@ -130,8 +127,6 @@ impl Kernels for Timed {
             for step in &section.steps {
                 let (name, flops) = name(step, section.size, matrices, &sight);
                 let alone = [Section { size: section.size, steps: vec![step.clone()] }];
-                let Sight { past, captions, caption_of, .. } = sight;
-                let sight = Sight { past, own: &mut *sight.own, captions, caption_of };
                 let start = Instant::now();
                 self.cpu.run(&alone, matrices, memory, sight);
                 let time = start.elapsed();
@@ -142,24 +137,6 @@ impl Kernels for Timed {
                 spent.flops += flops;
             }
         }
-    }
-}
-
-/// Weights that are made up: small, and none alike.
-struct Random;
-
-impl Source for Random {
-    fn tensor(&self, name: &str, expected: &[usize]) -> Option<Tensor> {
-        let count: usize = expected.iter().product();
-        let inputs = (count / expected[0]).max(1) as f32;
-        let mut state = name.bytes().fold(1u64, |state, byte| state * 31 + u64::from(byte));
-        let values = (0..count).map(|_| {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
-            ((state >> 40) as f32 / 8_388_608.0 - 1.0) * inputs.sqrt().recip()
-        });
-        Some((expected.to_vec(), values.collect()))
     }
 }
 
@@ -300,7 +277,7 @@ fn main() {
     };
     let text_dim = sizes.text_dim;
     let embedding = Embedding { tokens: text, values: numbers(text * text_dim).into() };
-    let dit = dit::Dit::new(timed.clone(), sizes, &Random).expect("weights that fit");
+    let dit = dit::Dit::new(timed.clone(), sizes, &Invented).expect("weights that fit");
     let caption = dit.cache_text(&embedding).expect("a caption");
     let slots = |first: usize, count: usize| -> Vec<_> {
         let slot = |at| FrameSlot { position: at as u32, phase: 1, caption: 0 };
@@ -319,13 +296,14 @@ fn main() {
     });
     drop((context, local, caption));
     drop(dit);
-    let decoder = vae::Decoder::new(timed.clone(), vae.clone(), &Random).expect("weights that fit");
+    let decoder =
+        vae::Decoder::new(timed.clone(), vae.clone(), &Invented).expect("weights that fit");
     let mut state = decoder.start();
     measure("a chunk decoded", &timed, rounds, peak, || {
         decoder.decode(&mut state, &noisy).expect("frames");
     });
     drop((state, decoder));
-    let encoder = vae::Encoder::new(timed.clone(), vae, &Random).expect("weights that fit");
+    let encoder = vae::Encoder::new(timed.clone(), vae, &Invented).expect("weights that fit");
     let shape = [1, 3, rows * 8, columns * 8];
     let picture = Pixels { shape, data: numbers(shape.iter().product()) };
     measure("a frame encoded", &timed, rounds, peak, || {

@@ -265,19 +265,27 @@ pub struct PageShape {
 pub struct Sight<'a, P> {
     /// What is remembered: of earlier shots, and of this one.
     pub past: [&'a [Arc<P>]; 2],
-    /// The pass's own, one for every frame.
-    pub own: &'a mut [P],
+    /// The pass's own, one for every frame: nobody else has them.
+    pub own: &'a [Arc<P>],
     /// Captions.
     pub captions: &'a [Arc<P>],
     /// Which caption every frame has; where nothing is said, the first.
     pub caption_of: &'a [usize],
 }
 
+impl<P> Clone for Sight<'_, P> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<P> Copy for Sight<'_, P> {}
+
 impl<P> Sight<'_, P> {
     /// Nothing is remembered, nothing is written.
     #[must_use]
     pub fn nothing() -> Self {
-        Self { past: [&[], &[]], own: &mut [], captions: &[], caption_of: &[] }
+        Self { past: [&[], &[]], own: &[], captions: &[], caption_of: &[] }
     }
 }
 

@@ -47,6 +47,11 @@ pub(crate) fn most(wished: usize) -> usize {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer(pub(crate) SocketAddr);
 
+/// Which of our addresses it came to.
+#[cfg_attr(not(feature = "whep"), expect(dead_code, reason = "viewers over WebRTC are told"))]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reached(pub(crate) SocketAddr);
+
 /// Answer every connection until `stop`, then let those that are open end.
 pub(crate) async fn serve(
     hub: &Arc<Hub>,
@@ -80,9 +85,11 @@ pub(crate) async fn serve(
         };
         // Without this the kernel would wait for more before it sends a small message.
         let _ = stream.set_nodelay(true);
+        let Ok(reached) = stream.local_addr() else { continue };
         let router = TowerToHyperService::new(router.clone());
         let answer = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(Peer(peer));
+            request.extensions_mut().insert(Reached(reached));
             let answer = router.call(request);
             async { Ok::<_, Infallible>(answer.await.unwrap_or_else(|never| match never {})) }
         });

@@ -54,6 +54,9 @@ mod videos;
 
 mod watching;
 
+#[cfg(feature = "whep")]
+mod whep;
+
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -94,6 +97,9 @@ pub struct Config {
     pub rate: Option<NonZeroU32>,
     /// How long a story without a director keeps its slot.
     pub linger: Duration,
+    /// Where viewers over WebRTC reach the server, if that is not the address they came to.
+    #[cfg(feature = "whep")]
+    pub whep_address: Option<std::net::IpAddr>,
 }
 
 /// A server that is up.
@@ -127,9 +133,13 @@ pub fn serve(
         let refuse = |source| ServeError::Listen { address: address.to_string(), source };
         let listener = TcpListener::bind(address).await.map_err(refuse)?;
         let address = listener.local_addr().map_err(refuse)?;
+        #[cfg(feature = "whep")]
+        let more = whep::router(whep::Whep::open(address, hub.config.whep_address).await?);
+        #[cfg(not(feature = "whep"))]
+        let more = axum::Router::new();
         videos::resume(&hub)?;
         up(Up { address, sessions: hub.num_slots });
-        let (draining, router) = (hub.clone(), routes::router(hub.clone()));
+        let (draining, router) = (hub.clone(), routes::router(hub.clone(), more));
         let stop = async move {
             asked_to_stop().await;
             draining.drain();

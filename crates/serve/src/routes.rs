@@ -32,8 +32,8 @@ const METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-
 /// A request whose body pauses for so long is given up.
 const BODY_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Addresses and what answers.
-pub(crate) fn router(hub: Arc<Hub>) -> Router {
+/// Addresses and what answers, `more` of them among the rest.
+pub(crate) fn router(hub: Arc<Hub>, more: Router<Arc<Hub>>) -> Router {
     let (described, document) = described().split_for_parts();
     let document = axum::Json(document_of(document, film_size(hub.recipe())));
     Router::new()
@@ -45,6 +45,7 @@ pub(crate) fn router(hub: Arc<Hub>) -> Router {
         .route("/v1/stories/{id}/direct", get(socket::direct))
         .route("/v1/watch/{token}", get(socket::watch))
         .merge(described)
+        .merge(more)
         .fallback(|| async { ApiError::not_found("there is nothing at this address") })
         .method_not_allowed_fallback(|| async { ApiError::wrong_method() })
         .layer(RequestBodyTimeoutLayer::new(BODY_PATIENCE))

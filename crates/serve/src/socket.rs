@@ -101,7 +101,8 @@ pub(crate) async fn watch(
     }))
 }
 
-fn open_line(hub: &Hub) -> Result<(), ApiError> {
+/// Refuse one more line where there are enough.
+pub(crate) fn open_line(hub: &Hub) -> Result<(), ApiError> {
     match hub.config.lines <= hub.lines.load(Ordering::Acquire) {
         true => Err(ApiError::overloaded(format!("{} lines are open", hub.config.lines))),
         false => Ok(()),

@@ -34,6 +34,8 @@ pub(crate) struct Making {
     /// When the first prompt went in.
     pub(crate) start: Instant,
     pub(crate) progress: Progress,
+    /// When the last frames of every shot that has any were there.
+    pub(crate) done: Vec<Instant>,
     frames: usize,
     shots: usize,
     /// Which words go when a prompt is too long.
@@ -50,6 +52,7 @@ impl Making {
             meter: Meter::default(),
             start: Instant::now(),
             progress: Progress::new(),
+            done: Vec::new(),
             frames: plan.timeline().total().0,
             shots: plan.shots().len(),
             cut,
@@ -96,6 +99,8 @@ impl Making {
             }
             Event::Frames { shot, frames, .. } => {
                 let go_on = self.output.write(&frames, meter)?;
+                self.done.truncate(shot);
+                self.done.push(Instant::now());
                 let (done, all) = (self.output.frames(), self.frames);
                 let fps = per_second(done, self.start.elapsed().as_secs_f64());
                 let words = format!("shot {} of {}  {fps:.1} fps", shot + 1, self.shots);

@@ -114,17 +114,15 @@ impl Task<'_> {
     #[inline(always)]
     fn pages(&self, over: Over, [frame, ..]: [usize; 3]) -> impl Iterator<Item = &Page> {
         let sight = self.sight;
-        let (past, own, captions) = match over {
-            Over::All => (sight.past, &sight.own[..], &[][..]),
-            Over::OwnFrame => ([&[][..]; 2], &sight.own[frame..=frame], &[][..]),
+        let ([earlier, local], last) = match over {
+            Over::All => (sight.past, sight.own),
+            Over::OwnFrame => ([&[][..]; 2], &sight.own[frame..=frame]),
             Over::Caption => {
                 let caption = sight.caption_of.get(frame).copied().unwrap_or(0);
-                ([&[][..]; 2], &[][..], &sight.captions[caption..=caption])
+                ([&[][..]; 2], &sight.captions[caption..=caption])
             }
         };
-        let [earlier, local] = past;
-        let past = earlier.iter().chain(local).map(|page| &**page);
-        past.chain(own).chain(captions.iter().map(|page| &**page))
+        earlier.iter().chain(local).chain(last).map(|page| &**page)
     }
 }
 

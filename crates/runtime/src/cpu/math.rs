@@ -68,15 +68,23 @@ pub(super) fn gelu<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
 /// The sum of the squares of a row, in four sums and a fixed order.
 #[inline(always)]
 pub(super) fn squares<S: Simd>(simd: S, x: &[f32]) -> f32 {
-    sum(
-        simd,
-        x,
-        |x, sum| simd.mul_add_e_f32s(x, x, sum),
-        |rest| {
-            let rest = simd.partial_load_f32s(rest);
-            simd.reduce_sum_f32s(simd.mul_f32s(rest, rest))
-        },
-    )
+    let (vectors, rest) = S::as_simd_f32s(x);
+    let mut sums = [simd.splat_f32s(0.0); 4];
+    let (fours, ones) = vectors.as_chunks::<4>();
+    for four in fours {
+        for (sum, &x) in sums.iter_mut().zip(four) {
+            *sum = simd.mul_add_e_f32s(x, x, *sum);
+        }
+    }
+    for (sum, &x) in sums.iter_mut().zip(ones) {
+        *sum = simd.mul_add_e_f32s(x, x, *sum);
+    }
+    if !rest.is_empty() {
+        let rest = simd.partial_load_f32s(rest);
+        sums[3] = simd.mul_add_e_f32s(rest, rest, sums[3]);
+    }
+    let [a, b, c, d] = sums;
+    simd.reduce_sum_f32s(simd.add_f32s(simd.add_f32s(a, b), simd.add_f32s(c, d)))
 }
 
 /// The sum over a row, in four sums and a fixed order: what `vector` adds to one of them, and what

@@ -9,7 +9,7 @@ use crate::{kernels::Kernels, memory::Shelf};
 pub struct Cache<K: Kernels> {
     pub(super) pages: Vec<Arc<K::Page>>,
     /// Where pages go that nobody remembers any more.
-    pub(super) shelf: Option<Arc<Shelf<K::Page>>>,
+    pub(super) shelf: Option<Arc<Shelf<Arc<K::Page>>>>,
 }
 
 /// Keys and values of one caption.
@@ -39,8 +39,8 @@ impl<K: Kernels> Cache<K> {
 }
 
 /// A page that nobody else remembers is used again.
-fn give_back<P>(shelf: Option<&Arc<Shelf<P>>>, page: Arc<P>) {
-    if let (Some(shelf), Some(page)) = (shelf, Arc::into_inner(page)) {
+fn give_back<P>(shelf: Option<&Arc<Shelf<Arc<P>>>>, mut page: Arc<P>) {
+    if let (Some(shelf), true) = (shelf, Arc::get_mut(&mut page).is_some()) {
         shelf.put(page);
     }
 }

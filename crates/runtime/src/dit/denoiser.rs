@@ -102,11 +102,11 @@ impl<K: Kernels> Dit<K> {
     }
 
     /// A page of a frame of these latents.
-    fn page(&self, lists: &Lists<K>, latents: &Latents) -> K::Page {
+    fn page(&self, lists: &Lists<K>, latents: &Latents) -> Arc<K::Page> {
         let [_, _, height, width] = latents.shape;
         let [p, q] = self.sizes.patch;
         let shape = self.sizes.page(height / p * (width / q));
-        lists.shelves.pages.take(|| self.kernels.page(shape))
+        lists.shelves.pages.take(|| Arc::new(self.kernels.page(shape)))
     }
 
     /// Run a list; where it predicts, the rows that come out are left in the workspace.
@@ -135,21 +135,6 @@ impl<K: Kernels> Dit<K> {
             let output = lists.output..lists.output + len;
             self.kernels.download(&space.memory, output, &mut space.rows);
         }
-    }
-
-    /// Run a pass for its keys and values, and append them to a cache.
-    fn fill(
-        &self,
-        what: &'static str,
-        asked: &Asked<'_, K>,
-        cache: &mut Vec<Arc<K::Page>>,
-    ) -> Result<Arc<Lists<K>>, NetworkError> {
-        let lists = self.checked(what, asked)?;
-        let mut space = lists.shelves.workspaces.borrow(|| self.workspace(&lists));
-        self.run(&lists, asked, &mut space, false);
-        cache.extend(space.own.drain(..).map(Arc::new));
-        drop(space);
-        Ok(lists)
     }
 }
 
@@ -234,12 +219,13 @@ impl<K: Kernels> Denoiser for Dit<K> {
         context: &Cache<K>,
         local: &mut Cache<K>,
     ) -> Result<(), NetworkError> {
-        let mut own = Vec::with_capacity(slots.len());
         let past = [&context.pages[..], &local.pages[..]];
         let texts = std::slice::from_ref(text);
         let asked = Asked { latents: clean, timestep: 0.0, slots, texts, several: false, past };
-        let lists = self.fill("clean latents", &asked, &mut own)?;
-        local.pages.append(&mut own);
+        let lists = self.checked("clean latents", &asked)?;
+        let mut space = lists.shelves.workspaces.borrow(|| self.workspace(&lists));
+        self.run(&lists, &asked, &mut space, false);
+        local.pages.append(&mut space.own);
         local.shelf.get_or_insert_with(|| lists.shelves.pages.clone());
         Ok(())
     }
@@ -275,7 +261,10 @@ impl<K: Kernels> StoryDenoiser for Dit<K> {
         let mut cache = Cache::empty();
         let past = [&[][..], &[][..]];
         let asked = Asked { latents: context, timestep: 0.0, slots, texts, several: true, past };
-        let lists = self.fill("context latents", &asked, &mut cache.pages)?;
+        let lists = self.checked("context latents", &asked)?;
+        let mut space = lists.shelves.workspaces.borrow(|| self.workspace(&lists));
+        self.run(&lists, &asked, &mut space, false);
+        cache.pages.append(&mut space.own);
         cache.shelf = Some(lists.shelves.pages.clone());
         Ok(cache)
     }

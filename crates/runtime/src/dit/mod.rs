@@ -181,11 +181,11 @@ impl<K: Kernels> Dit<K> {
         let mut memory = self.kernels.memory(plan.plan.len());
         self.kernels.upload(&mut memory, 0, plan.plan.constants());
         self.kernels.upload(&mut memory, plan.input, &embedding.values);
-        let mut own = [self.kernels.page(self.sizes.page(tokens))];
-        let sight = Sight { own: &mut own, ..Sight::nothing() };
+        let own = [Arc::new(self.kernels.page(self.sizes.page(tokens)))];
+        let sight = Sight { own: &own, ..Sight::nothing() };
         rayon::scope(|_| self.kernels.run(&list, &self.matrices.packed, &mut memory, sight));
         let [page] = own;
-        Arc::new(page)
+        page
     }
 }
 
@@ -193,7 +193,7 @@ impl<K: Kernels> Dit<K> {
 #[derive(Debug)]
 struct Workspace<K: Kernels> {
     memory: K::Memory,
-    own: Vec<K::Page>,
+    own: Vec<Arc<K::Page>>,
     /// Tokens as rows, on the host.
     rows: Vec<f32>,
     /// Angles, on the host.
@@ -207,5 +207,5 @@ struct Workspace<K: Kernels> {
 #[derive(Debug)]
 struct Shelves<K: Kernels> {
     workspaces: Shelf<Workspace<K>>,
-    pages: Arc<Shelf<K::Page>>,
+    pages: Arc<Shelf<Arc<K::Page>>>,
 }

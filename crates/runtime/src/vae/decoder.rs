@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use rayon::prelude::*;
 use shotstream_engine::network::{self, Latents, NetworkError, Pixels};
 
 use super::{
@@ -65,7 +66,7 @@ struct Lists<K: Kernels> {
 #[derive(Debug)]
 struct Working<K: Kernels> {
     memory: K::Memory,
-    pages: Vec<K::Page>,
+    pages: Vec<Arc<K::Page>>,
     latents: Vec<f32>,
     positions: Vec<f32>,
 }
@@ -141,7 +142,8 @@ impl<K: Kernels> Decoder<K> {
         let mut working = lists.memories.take(|| {
             let mut memory = self.kernels.memory(lists.len);
             self.kernels.upload(&mut memory, 0, &lists.constants);
-            let pages = lists.later.iter().map(|_| self.kernels.page(lists.page)).collect();
+            let page = |_| Arc::new(self.kernels.page(lists.page));
+            let pages = lists.later.iter().map(page).collect();
             Working { memory, pages, latents: Vec::new(), positions: Vec::new() }
         });
         for pad in &lists.pads {
@@ -191,10 +193,11 @@ impl<K: Kernels> Decoder<K> {
         let area = 3 * picture[0] * picture[1];
         let first = pixels.len();
         pixels.resize(first + size.frames * area, 0.0);
-        let frames = positions.chunks_exact(size.rows * size.columns * channels);
-        for (positions, to) in frames.zip(pixels[first..].chunks_exact_mut(area)) {
+        let frames = positions.par_chunks_exact(size.rows * size.columns * channels);
+        let pixels = pixels[first..].par_chunks_exact_mut(area);
+        frames.zip(pixels).for_each(|(positions, to)| {
             picture::unfold(positions, picture, side, to);
-        }
+        });
     }
 }
 

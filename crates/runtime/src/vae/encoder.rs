@@ -64,7 +64,7 @@ struct Lists<K: Kernels> {
 #[derive(Debug)]
 struct Working<K: Kernels> {
     memory: K::Memory,
-    page: [K::Page; 1],
+    page: [Arc<K::Page>; 1],
     positions: Vec<f32>,
 }
 
@@ -108,7 +108,7 @@ impl<K: Kernels> Encoder<K> {
         let mut working = lists.memories.borrow(|| {
             let mut memory = self.kernels.memory(lists.len);
             self.kernels.upload(&mut memory, 0, &lists.constants);
-            let page = [self.kernels.page(lists.page)];
+            let page = [Arc::new(self.kernels.page(lists.page))];
             Working { memory, page, positions: Vec::new() }
         });
         let Working { memory, page, positions } = &mut *working;

@@ -3,11 +3,16 @@
 /// A picture `[3, H, W]` to positions `[H/p, W/p, 3·p²]`.
 pub(super) fn fold(picture: &[f32], [height, width]: [usize; 2], side: usize, to: &mut [f32]) {
     let (columns, channels) = (width / side, 3 * side * side);
-    for (at, &value) in picture.iter().enumerate() {
-        let (channel, row, column) = (at / (height * width), at / width % height, at % width);
-        let position = row / side * columns + column / side;
-        let inside = (channel * side + column % side) * side + row % side;
-        to[position * channels + inside] = value;
+    for (line, values) in picture.chunks_exact(width).enumerate() {
+        let (channel, row) = (line / height, line % height);
+        let first = row / side * columns * channels;
+        let inside = channel * side * side + row % side;
+        let positions = to[first..].chunks_exact_mut(channels);
+        for (pixels, position) in values.chunks_exact(side).zip(positions) {
+            for (column, &pixel) in pixels.iter().enumerate() {
+                position[inside + column * side] = pixel;
+            }
+        }
     }
 }
 
@@ -16,11 +21,13 @@ pub(super) fn unfold(positions: &[f32], [height, width]: [usize; 2], side: usize
     let (columns, channels) = (width / side, 3 * side * side);
     for (line, values) in to.chunks_exact_mut(width).enumerate() {
         let (channel, row) = (line / height, line % height);
-        let first = row / side * columns;
-        for (column, value) in values.iter_mut().enumerate() {
-            let inside = (channel * side + column % side) * side + row % side;
-            let position = first + column / side;
-            *value = positions[position * channels + inside].clamp(-1.0, 1.0);
+        let first = row / side * columns * channels;
+        let inside = channel * side * side + row % side;
+        let positions = positions[first..].chunks_exact(channels);
+        for (pixels, position) in values.chunks_exact_mut(side).zip(positions) {
+            for (column, pixel) in pixels.iter_mut().enumerate() {
+                *pixel = position[inside + column * side].clamp(-1.0, 1.0);
+            }
         }
     }
 }

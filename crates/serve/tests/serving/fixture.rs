@@ -18,7 +18,7 @@ use tungstenite::{Message, WebSocket};
 use crate::fake::Fake;
 
 /// Longer than anything here takes, shorter than anyone waits.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A server in this program. It serves until the test ends.
 pub(crate) struct Server {
@@ -29,7 +29,11 @@ pub(crate) struct Server {
 /// An answer over HTTP.
 pub(crate) struct Answer {
     pub(crate) status: u16,
+    /// In small letters.
     pub(crate) head: String,
+    /// As it came.
+    #[cfg(feature = "whep")]
+    pub(crate) head_as_it_came: String,
     pub(crate) body: Vec<u8>,
 }
 
@@ -61,6 +65,8 @@ impl Server {
             connections: 256,
             rate: None,
             linger: Duration::from_millis(300),
+            #[cfg(feature = "whep")]
+            whep_address: None,
         };
         set_up(&mut config);
         let (say, up) = sync_channel(1);
@@ -92,13 +98,20 @@ impl Server {
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).unwrap();
         let end = answer.windows(4).position(|it| it == b"\r\n\r\n").unwrap();
-        let head = String::from_utf8(answer[..end].to_vec()).unwrap().to_lowercase();
+        let head_as_it_came = String::from_utf8(answer[..end].to_vec()).unwrap();
+        let head = head_as_it_came.to_lowercase();
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
         let mut body = answer[end + 4..].to_vec();
         if head.contains("transfer-encoding: chunked") {
             body = unchunked(&body);
         }
-        Answer { status, head, body }
+        Answer {
+            status,
+            head,
+            #[cfg(feature = "whep")]
+            head_as_it_came,
+            body,
+        }
     }
 
     pub(crate) fn get(&self, path: &str) -> Answer {

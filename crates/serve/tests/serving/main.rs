@@ -11,3 +11,5 @@ mod fixture;
 mod pictures;
 mod protocol;
 mod videos;
+#[cfg(feature = "whep")]
+mod whep;

@@ -46,6 +46,11 @@ pub(crate) struct ServeArgs {
     /// Seconds for which a story keeps its slot when its last director has left.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub(crate) linger: u16,
+    /// Where viewers over WebRTC reach this machine, if that is not the address they came to, as
+    /// behind a router; their port is the server's, of UDP.
+    #[cfg(feature = "whep")]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) whep_address: Option<IpAddr>,
     #[command(flatten)]
     pub(crate) model: ModelArgs,
     #[command(flatten)]

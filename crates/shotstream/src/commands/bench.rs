@@ -46,6 +46,8 @@ struct Bench {
     shots: usize,
     /// Milliseconds from the file to networks that are ready.
     load_ms: f64,
+    /// Milliseconds of every shot but the first, from the end of the one before it.
+    shot_ms: Vec<f64>,
     /// Milliseconds from asking for a cut, and for another shot, to that shot's first frames.
     cut_ms: f64,
 }
@@ -70,7 +72,7 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
     };
     let mut making = Making::new(output, &plan, text::cut(&args.text));
     making.tell(&networks, &settings, &script, args.picture.seed)?;
-    let Making { output, meter, start, progress, .. } = making;
+    let Making { output, meter, start, progress, done, .. } = making;
     let made = output.finish()?;
     let wall = start.elapsed();
     progress.clear();
@@ -83,6 +85,7 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
         size: [width, height],
         shots: plan.shots().len(),
         load_ms: millis(load),
+        shot_ms: done.windows(2).map(|ends| millis(ends[1] - ends[0])).collect(),
         cut_ms: millis(cut),
     };
     super::print(&if args.json {
@@ -160,6 +163,11 @@ fn table(bench: &Bench) -> Result<String, std::fmt::Error> {
         at(last)
     )?;
     writeln!(text, "{:<24}{:>8.1} ms", "cut to the next shot", bench.cut_ms)?;
+    if let Some((early, late)) = early_and_late(&bench.shot_ms) {
+        let ratio = late / early;
+        let label = "a shot of the last ten";
+        writeln!(text, "{label:<24}{late:>8.1} ms, {ratio:.3} of one of the first ten")?;
+    }
     if let Some(bytes) = hardware::peak_rss_bytes() {
         writeln!(text, "{:<24}{:>8.1} MB", "memory at most", bytes as f64 / 1e6)?;
     }
@@ -169,6 +177,20 @@ fn table(bench: &Bench) -> Result<String, std::fmt::Error> {
         "frames", report.fps_end_to_end, report.frames, report.wall_s
     )?;
     Ok(text)
+}
+
+/// Shots whose median stands for an early and for a late one.
+const SOME: usize = 10;
+
+/// Medians of the first shots, without the very first, and of the last, where there are enough.
+fn early_and_late(shot_ms: &[f64]) -> Option<(f64, f64)> {
+    let median = |shots: &[f64]| {
+        let mut sorted = shots.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        sorted[SOME / 2]
+    };
+    let (early, late) = (shot_ms.first_chunk::<SOME>()?, shot_ms.last_chunk::<SOME>()?);
+    (2 * SOME <= shot_ms.len()).then(|| (median(early), median(late)))
 }
 
 fn millis(duration: Duration) -> f64 {

@@ -47,6 +47,8 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<()> {
         connections: args.connections.into(),
         rate: NonZeroU32::new(args.rate),
         linger: Duration::from_secs(args.linger.into()),
+        #[cfg(feature = "whep")]
+        whep_address: args.whep_address,
     };
     let teller = ModelTeller::open(&args.model, (&args.text, &args.decoder), args.size)?;
     let teller = Arc::new(teller);

@@ -1,0 +1,405 @@
+//! Viewers over WebRTC: WHEP (draft-ietf-wish-whep-02).
+//!
+//! A player posts what it can take, gets what it will be sent, and from then on the pictures come
+//! as RTP through one UDP port that all of them share. Frames go out one by one, as they are to be
+//! shown: a chunk at once makes players stutter.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
+use std::time::{Duration, Instant};
+
+use axum::body::Bytes;
+use axum::extract::{Extension, Request, State};
+use axum::http::{Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, post};
+use axum::{Router, middleware};
+use str0m::change::SdpOffer;
+use str0m::format::{Codec, PayloadParams};
+use str0m::ice::{IceCreds, StunMessage};
+use str0m::media::{Direction, MediaTime, Mid};
+use str0m::net::{Protocol, Receive};
+use str0m::{Candidate, Event, IceConnectionState, Input, Output, Rtc, RtcError};
+use tokio::net::UdpSocket;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::sleep_until;
+
+use crate::connections::Reached;
+use crate::error::{ApiError, ServeError};
+use crate::extract::Path;
+use crate::hub::Hub;
+use crate::live::Live;
+use crate::protocol::MediaHeader;
+use crate::socket::open_line;
+use crate::stream::{Cast, Shown};
+use crate::watching;
+
+/// Bytes of a datagram at most.
+const DATAGRAM: usize = 2048;
+
+/// Datagrams of one viewer that may wait.
+const WAITING: usize = 64;
+
+/// Who has not connected by then will not.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Chunks a viewer may be behind; of more, the oldest are left out.
+const BEHIND: usize = 3;
+
+/// Ticks a second of the clock of pictures.
+const CLOCK: u64 = 90_000;
+
+/// The kind of a session description.
+const SDP: &str = "application/sdp";
+
+/// The port that all viewers share, and who they are.
+pub(crate) struct Whep {
+    socket: UdpSocket,
+    /// What viewers are told to reach us at, where it is not what they came to.
+    public: Option<IpAddr>,
+    routes: Mutex<Routes>,
+}
+
+/// Where datagrams go.
+#[derive(Default)]
+struct Routes {
+    /// By our name in a viewer's first datagrams, which is the viewer's name everywhere.
+    viewers: HashMap<String, Viewer>,
+    /// By where they come from, once that is known.
+    addresses: HashMap<SocketAddr, String>,
+}
+
+/// A viewer's task, as others reach it.
+struct Viewer {
+    datagrams: mpsc::Sender<(SocketAddr, Vec<u8>)>,
+    /// Dropped to end it.
+    _stay: oneshot::Sender<()>,
+}
+
+impl Whep {
+    /// Share the port of this address among viewers.
+    pub(crate) async fn open(
+        address: SocketAddr,
+        public: Option<IpAddr>,
+    ) -> Result<Arc<Self>, ServeError> {
+        static CRYPTOGRAPHY: Once = Once::new();
+        CRYPTOGRAPHY.call_once(|| str0m::crypto::from_feature_flags().install_process_default());
+        let socket = UdpSocket::bind(address).await;
+        let refuse = |source| ServeError::Listen { address: format!("{address} (UDP)"), source };
+        let whep =
+            Arc::new(Self { socket: socket.map_err(refuse)?, public, routes: Mutex::default() });
+        tokio::spawn(whep.clone().sort());
+        Ok(whep)
+    }
+
+    /// Bring every datagram to its viewer.
+    async fn sort(self: Arc<Self>) {
+        let mut buffer = [0; DATAGRAM];
+        loop {
+            // An error is one viewer's, who is gone; the port stays.
+            let Ok((len, from)) = self.socket.recv_from(&mut buffer).await else { continue };
+            let datagram = &buffer[..len];
+            let mut routes = self.routes();
+            // The first datagrams from an address say whom they are for.
+            let named = StunMessage::parse(datagram).ok();
+            let named = named.as_ref().and_then(|message| Some(message.split_username()?.0));
+            if let Some(name) = named.filter(|name| routes.viewers.contains_key(*name)) {
+                routes.addresses.insert(from, name.to_owned());
+            }
+            let name = routes.addresses.get(&from);
+            if let Some(viewer) = name.and_then(|name| routes.viewers.get(name)) {
+                // Who does not keep up loses some, as the network would do it.
+                let _ = viewer.datagrams.try_send((from, datagram.to_vec()));
+            }
+        }
+    }
+
+    fn routes(&self) -> MutexGuard<'_, Routes> {
+        self.routes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn forget(&self, name: &str) {
+        let mut routes = self.routes();
+        routes.viewers.remove(name);
+        routes.addresses.retain(|_, of| of != name);
+    }
+}
+
+/// The addresses of players.
+pub(crate) fn router(whep: Arc<Whep>) -> Router<Arc<Hub>> {
+    Router::new()
+        .route("/v1/stories/{id}/whep", post(direct))
+        .route("/v1/watch/{token}/whep", post(watch))
+        .route("/v1/stories/{id}/whep/{viewer}", any(resource))
+        .route("/v1/watch/{token}/whep/{viewer}", any(resource))
+        .layer(middleware::from_fn(only_descriptions))
+        .layer(Extension(whep))
+}
+
+/// What is posted here is a session description.
+async fn only_descriptions(request: Request, next: middleware::Next) -> Response {
+    let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let fits = kind.is_some_and(|kind| kind.split(';').next().map(str::trim) == Some(SDP));
+    if request.method() == Method::POST && !fits {
+        let message = format!("a session description was expected, {SDP}");
+        let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+        return ApiError::new(status, "invalid_request_error", message).into_response();
+    }
+    next.run(request).await
+}
+
+/// `POST /v1/stories/{id}/whep`
+async fn direct(
+    State(hub): State<Arc<Hub>>,
+    Extension(whep): Extension<Arc<Whep>>,
+    Extension(reached): Extension<Reached>,
+    Path(id): Path<String>,
+    offer: String,
+) -> Result<Response, ApiError> {
+    hub.store.made(&id)?;
+    begin(&hub, &whep, reached, &id, &format!("/v1/stories/{id}/whep"), &offer)
+}
+
+/// `POST /v1/watch/{token}/whep`
+async fn watch(
+    State(hub): State<Arc<Hub>>,
+    Extension(whep): Extension<Arc<Whep>>,
+    Extension(reached): Extension<Reached>,
+    Path(token): Path<String>,
+    offer: String,
+) -> Result<Response, ApiError> {
+    let id = watching::story_of(&hub, &token)?;
+    begin(&hub, &whep, reached, &id, &format!("/v1/watch/{token}/whep"), &offer)
+}
+
+/// `DELETE` of what a viewer was given; nothing else can be done with it, since all candidates are
+/// in the answer.
+async fn resource(
+    Extension(whep): Extension<Arc<Whep>>,
+    Path((_, viewer)): Path<(String, String)>,
+    request: Request,
+) -> Result<StatusCode, ApiError> {
+    if request.method() != Method::DELETE {
+        return Err(ApiError::wrong_method());
+    }
+    if !whep.routes().viewers.contains_key(&viewer) {
+        return Err(ApiError::not_found("there is no such viewer"));
+    }
+    whep.forget(&viewer);
+    Ok(StatusCode::OK)
+}
+
+/// Answer an offer, and show the story from now on.
+fn begin(
+    hub: &Arc<Hub>,
+    whep: &Arc<Whep>,
+    Reached(reached): Reached,
+    id: &str,
+    place: &str,
+    offer: &str,
+) -> Result<Response, ApiError> {
+    open_line(hub)?;
+    let live = hub.live(id).ok_or_else(|| ApiError::not_found("nobody directs this story now"))?;
+    let refuse = |error: RtcError| ApiError::invalid(format!("the offer cannot be taken: {error}"));
+    let offer = SdpOffer::from_sdp_string(offer);
+    let offer = offer.map_err(|error| ApiError::invalid(format!("this is no offer: {error}")))?;
+    let local = whep.socket.local_addr().map_err(|_| ApiError::defect())?;
+    let here = SocketAddr::new(whep.public.unwrap_or(reached.ip()), local.port());
+    let credentials = IceCreds::new();
+    let name = credentials.ufrag.clone();
+    let config = Rtc::builder().set_ice_lite(true).set_local_ice_credentials(credentials);
+    let mut rtc = config.clear_codecs().enable_h264(true).build(Instant::now());
+    let candidate = Candidate::host(here, "udp").map_err(|_| ApiError::defect())?;
+    rtc.add_local_candidate(candidate);
+    let answer = rtc.sdp_api().accept_offer(offer).map_err(refuse)?;
+    let (sender, datagrams) = mpsc::channel(WAITING);
+    let (stay, stop) = oneshot::channel();
+    let viewer = Viewer { datagrams: sender, _stay: stay };
+    whep.routes().viewers.insert(name.clone(), viewer);
+    let fps = u64::from(hub.recipe().frames_per_second());
+    let showing = Showing {
+        whep: whep.clone(),
+        rtc,
+        here,
+        mid: None,
+        connected: false,
+        queue: Queue::new(fps),
+    };
+    let (hub, whep, viewer) = (hub.clone(), whep.clone(), name.clone());
+    tokio::spawn(async move {
+        hub.lines.fetch_add(1, Ordering::AcqRel);
+        hub.metrics.viewers.inc();
+        // The other end may leave at any moment; that is how viewers end.
+        let _ = showing.show(&live, datagrams, stop).await;
+        whep.forget(&viewer);
+        hub.metrics.viewers.dec();
+        hub.lines.fetch_sub(1, Ordering::AcqRel);
+    });
+    let headers =
+        [(header::CONTENT_TYPE, SDP.to_owned()), (header::LOCATION, format!("{place}/{name}"))];
+    Ok((StatusCode::CREATED, headers, answer.to_sdp_string()).into_response())
+}
+
+/// Frames that wait for their time.
+#[derive(Debug)]
+struct Queue {
+    fps: u64,
+    /// Coded frames of chunks, the next first.
+    chunks: VecDeque<VecDeque<Bytes>>,
+    /// When the pictures began, and frames' lengths since then.
+    start: Instant,
+    ticks: u64,
+}
+
+impl Queue {
+    fn new(fps: u64) -> Self {
+        Self { fps, chunks: VecDeque::new(), start: Instant::now(), ticks: 0 }
+    }
+
+    fn push(&mut self, shown: &Shown) {
+        self.chunks.push_back(shown.units.iter().cloned().collect());
+        while BEHIND < self.chunks.len() {
+            self.chunks.pop_front();
+        }
+    }
+
+    /// When the next frame is due, if there is one. After a pause it is at once.
+    fn due(&mut self) -> Option<Instant> {
+        self.chunks.front()?;
+        let now = self.start.elapsed().as_micros() as u64 * self.fps / 1_000_000;
+        self.ticks = self.ticks.max(now);
+        Some(self.start + Duration::from_micros(self.ticks * 1_000_000 / self.fps))
+    }
+
+    /// The next frame, and its place on the clock of pictures.
+    fn pop(&mut self) -> Option<(Bytes, MediaTime)> {
+        let chunk = self.chunks.front_mut()?;
+        let unit = chunk.pop_front()?;
+        if chunk.is_empty() {
+            self.chunks.pop_front();
+        }
+        let time = MediaTime::from_90khz(self.ticks * CLOCK / self.fps);
+        self.ticks += 1;
+        Some((unit.slice(MediaHeader::BYTES..), time))
+    }
+}
+
+/// One viewer's connection.
+struct Showing {
+    whep: Arc<Whep>,
+    rtc: Rtc,
+    /// Where the viewer thinks we are.
+    here: SocketAddr,
+    /// The pictures.
+    mid: Option<Mid>,
+    /// Whether the viewer can see them.
+    connected: bool,
+    queue: Queue,
+}
+
+impl Showing {
+    /// Show what is shown, until either end leaves.
+    async fn show(
+        mut self,
+        live: &Live,
+        mut datagrams: mpsc::Receiver<(SocketAddr, Vec<u8>)>,
+        mut stop: oneshot::Receiver<()>,
+    ) -> Result<(), RtcError> {
+        let (_, newest, mut casts) = live.join();
+        let (mut newest, given_up) = (newest, Instant::now() + PATIENCE);
+        loop {
+            let connected = self.connected;
+            let Some(wake) = self.send().await? else { return Ok(()) };
+            if !connected && self.connected {
+                newest.iter().for_each(|shown| self.queue.push(shown));
+            }
+            if !self.connected && given_up < Instant::now() {
+                return Ok(());
+            }
+            let due = self.queue.due();
+            let wake = due.map_or(wake, |due| due.min(wake));
+            tokio::select! {
+                datagram = datagrams.recv() => {
+                    let Some((source, contents)) = datagram else { return Ok(()) };
+                    // What cannot be read was not meant for us.
+                    if let Ok(contents) = contents.as_slice().try_into() {
+                        let (proto, destination) = (Protocol::Udp, self.here);
+                        let received = Receive { proto, source, destination, contents };
+                        let input = Input::Receive(Instant::now(), received);
+                        if self.rtc.accepts(&input) {
+                            self.rtc.handle_input(input)?;
+                        }
+                    }
+                }
+                cast = casts.recv() => match cast {
+                    Ok(Cast::Chunk(shown)) => {
+                        if self.connected {
+                            self.queue.push(&shown);
+                        }
+                        newest = Some(shown);
+                    }
+                    Ok(Cast::Said(_)) | Err(RecvError::Lagged(_)) => {}
+                    Ok(Cast::Over) | Err(RecvError::Closed) => {
+                        self.rtc.disconnect();
+                        self.send().await?;
+                        return Ok(());
+                    }
+                },
+                () = sleep_until(wake.into()) => self.rtc.handle_input(Input::Timeout(Instant::now()))?,
+                _ = &mut stop => return Ok(()),
+            }
+            if due.is_some_and(|due| due <= Instant::now()) {
+                self.show_one()?;
+            }
+        }
+    }
+
+    /// Send what there is to be sent; when to look again, or nothing if the viewer is gone.
+    async fn send(&mut self) -> Result<Option<Instant>, RtcError> {
+        loop {
+            match self.rtc.poll_output()? {
+                Output::Timeout(wake) => return Ok(self.rtc.is_alive().then_some(wake)),
+                Output::Transmit(datagram) => {
+                    // A datagram that the system refuses is lost like any other.
+                    let _ =
+                        self.whep.socket.send_to(&datagram.contents, datagram.destination).await;
+                }
+                Output::Event(Event::MediaAdded(media))
+                    if media.direction == Direction::SendOnly =>
+                {
+                    self.mid = self.mid.or(Some(media.mid));
+                }
+                Output::Event(Event::Connected) => self.connected = true,
+                Output::Event(Event::IceConnectionStateChange(
+                    IceConnectionState::Disconnected,
+                )) => {
+                    return Ok(None);
+                }
+                // A key frame is asked for: every chunk begins with one.
+                Output::Event(_) => {}
+            }
+        }
+    }
+
+    /// Send the next frame.
+    fn show_one(&mut self) -> Result<(), RtcError> {
+        let Some((frame, time)) = self.queue.pop() else { return Ok(()) };
+        let Some(writer) = self.mid.and_then(|mid| self.rtc.writer(mid)) else { return Ok(()) };
+        let Some(params) = best(writer.payload_params()) else { return Ok(()) };
+        writer.write(params, Instant::now(), time, frame.to_vec())
+    }
+}
+
+/// Among what a viewer takes, H.264 in its plainest form.
+fn best<'a>(all: impl Iterator<Item = &'a PayloadParams>) -> Option<str0m::media::Pt> {
+    let plain = |params: &&PayloadParams| {
+        let format = params.spec().format;
+        let packets = format.packetization_mode == Some(1);
+        (packets, format.profile_level_id.is_some_and(|profile| profile >> 8 == 0x42e0))
+    };
+    let all = all.filter(|params| params.spec().codec == Codec::H264);
+    all.max_by_key(plain).map(|params| params.pt())
+}
