@@ -2,7 +2,7 @@
 
     pip install -r bench/requirements.txt
     python bench/compare.py                       # tiny and wide
-    python bench/compare.py large --turns 1       # Wan2.1-1.3B's sizes; 24 GiB
+    python bench/compare.py large --networks chunk    # Wan2.1-1.3B sizes; 24 GiB, a quarter of an hour
 
 Every network answers the same question first, and the answers are compared. Then all take turns:
 the runtime and PyTorch, in f32 and bf16, eager and compiled. Columns of PyTorch say how many times
@@ -13,6 +13,7 @@ the least and the greatest. The last two compare the best of each side, by wall 
 import argparse
 import pathlib
 import platform
+import resource
 import statistics
 import tempfile
 import time
@@ -53,7 +54,9 @@ def heading(*cells):
 
 @torch.inference_mode()
 def compare(name, args):
-    config, at_once = models.configured(name), 1 if name == "large" else 3
+    if name == "large":
+        return compare_apart(args)
+    config = models.configured(name)
     with tempfile.TemporaryDirectory() as folder:
         model = models.TINY if name == "tiny" else pathlib.Path(folder) / "model.safetensors"
         if name != "tiny":
@@ -62,7 +65,7 @@ def compare(name, args):
             weights = {key: file.get_tensor(key) for key in file.keys()}
         ours = {p: runtime.Runtime(model, args.threads, p) for p in PRECISIONS if p in args.precisions}
     theirs = {
-        f"PyTorch {p}{', compiled' if c else ''}": networks.Networks(config, weights, PRECISIONS[p], c, at_once)
+        f"PyTorch {p}{', compiled' if c else ''}": networks.Networks(config, weights, PRECISIONS[p], c)
         for p in ours
         for c in ([False] if args.eager else [False, True])
     }
@@ -97,6 +100,31 @@ def compare(name, args):
     for precision, process in ours.items():
         print(f"most memory of the runtime in {precision}: {process.peak_bytes() / 2**30:.2f} GiB")
         process.end()
+
+
+@torch.inference_mode()
+def compare_apart(args):
+    """The sizes of Wan2.1-1.3B: one side after the other, since both at once have no room."""
+    config = models.configured("large")
+    print("\n## large\n")
+    heading("", *args.networks, "most memory")
+    with tempfile.TemporaryDirectory() as folder:
+        model = pathlib.Path(folder) / "model.safetensors"
+        models.save(config, model)
+        for precision in args.precisions:
+            ours = runtime.Runtime(model, args.threads, precision)
+            cells = [f"{ours.run(network, 1)[0]:.1f} s" for network in args.networks]
+            row(f"runtime {precision}", *cells, f"{ours.peak_bytes() / 2**30:.1f} GiB")
+            ours.end()
+        for precision in args.precisions:
+            with safe_open(model, "pt") as file:
+                weights = {key: file.get_tensor(key) for key in file.keys()}
+            side = networks.Networks(config, weights, PRECISIONS[precision], False, large=True)
+            del weights
+            cells = [f"{timed(getattr(side, network), 1)[0]:.1f} s" for network in args.networks]
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+            row(f"PyTorch {precision}", *cells, f"{peak:.1f} GiB")
+            del side
 
 
 def main():

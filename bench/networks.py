@@ -299,7 +299,7 @@ class Networks:
 
     CHUNK, CONTEXT = 3, 6
 
-    def __init__(self, config, weights, dtype, compiled, frames_at_once):
+    def __init__(self, config, weights, dtype, compiled, large=False):
         self.dtype, recipe, dit = dtype, config["recipe"], config["dit"]
         part = lambda name: {k[len(name) :]: v for k, v in weights.items() if k.startswith(name)}
         self.dit = Dit(dit, part("dit.")).to(dtype)
@@ -315,18 +315,24 @@ class Networks:
         room = lambda: torch.zeros(self.dit.heads, places * rows * columns, self.dit.width, dtype=dtype)
         self.memory = [(room(), room()) for _ in range(dit["num_layers"])]
         self.past = (self.CONTEXT + before) * rows * columns
-        self.steps, self.at_once = recipe["denoising_steps"], frames_at_once
+        self.steps, self.at_once = recipe["denoising_steps"], 1 if large else self.CHUNK
         self.asked = {t: self.dit.asked(t, dtype) for t in (0, 737.5, *self.steps)}
         rope = lambda first, count, phase: self.dit.rope(range(first, first + count), phase, rows, columns, dtype)
         self.first_rope, self.rope = rope(0, self.CONTEXT, 0), rope(places - self.CHUNK, self.CHUNK, 1)
         self.remembered, self.latents = latents(self.CONTEXT, 1), latents(self.CHUNK, 3)
         self.picture = numbers(3 * height * width, 5).view(1, 3, height, width).to(dtype)
-        self.context()
-        for at in range(0, before, self.CHUNK):
+        if large:
+            # It would take minutes, and what is remembered makes no difference to the time.
+            for kept in (half for pair in self.memory for half in pair):
+                kept.normal_()
+        else:
+            self.context()
+        for at in range(0, 0 if large else before, self.CHUNK):
             past = (self.CONTEXT + at) * rows * columns
             here = rope(self.CONTEXT + at, self.CHUNK, 1)
             self.dit(latents(self.CHUNK, 2 + at), self.asked[0], here, self.text, self.memory, past, False)
-        decoders = [self.laid_out(config["vae"], part("vae."), layout, latents(1, 4)) for layout in LAYOUTS]
+        layouts = LAYOUTS[:1] if large else LAYOUTS
+        decoders = [self.laid_out(config["vae"], part("vae."), layout, latents(1, 4)) for layout in layouts]
         _, self.decoder, self.kept = min(decoders, key=lambda timed: timed[0])
         if compiled:
             # Every network is one graph, of fixed sizes: one for each of the passes there are.

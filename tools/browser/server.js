@@ -7,7 +7,7 @@ import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
-const PROGRAM = resolve(process.env.SHOTSTREAM ?? fileURLToPath(new URL("../../target/release/shotstream", import.meta.url)));
+export const PROGRAM = resolve(process.env.SHOTSTREAM ?? fileURLToPath(new URL("../../target/release/shotstream", import.meta.url)));
 const LONGEST_START_MS = 60_000;
 
 /** Longer than anything here takes, shorter than anyone waits. */

@@ -4,13 +4,15 @@
 //! as RTP through one UDP port that all of them share. Frames go out one by one, as they are to be
 //! shown: a chunk at once makes players stutter.
 
-use std::collections::{HashMap, VecDeque};
+mod queue;
+
+use std::collections::HashMap;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::time::{Duration, Instant};
 
-use axum::body::Bytes;
 use axum::extract::{Extension, Request, State};
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -19,7 +21,7 @@ use axum::{Router, middleware};
 use str0m::change::SdpOffer;
 use str0m::format::{Codec, PayloadParams};
 use str0m::ice::{IceCreds, StunMessage};
-use str0m::media::{Direction, MediaTime, Mid};
+use str0m::media::{Direction, Mid};
 use str0m::net::{Protocol, Receive};
 use str0m::{Candidate, Event, IceConnectionState, Input, Output, Rtc, RtcError};
 use tokio::net::UdpSocket;
@@ -27,14 +29,14 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep_until;
 
+use self::queue::Queue;
 use crate::connections::Reached;
 use crate::error::{ApiError, ServeError};
 use crate::extract::Path;
 use crate::hub::Hub;
 use crate::live::Live;
-use crate::protocol::MediaHeader;
 use crate::socket::open_line;
-use crate::stream::{Cast, Shown};
+use crate::stream::Cast;
 use crate::watching;
 
 /// Bytes of a datagram at most.
@@ -43,14 +45,11 @@ const DATAGRAM: usize = 2048;
 /// Datagrams of one viewer that may wait.
 const WAITING: usize = 64;
 
+/// Addresses that one viewer may come from: a browser tries each it has.
+const ADDRESSES: usize = 16;
+
 /// Who has not connected by then will not.
 const PATIENCE: Duration = Duration::from_secs(15);
-
-/// Chunks a viewer may be behind; of more, the oldest are left out.
-const BEHIND: usize = 3;
-
-/// Ticks a second of the clock of pictures.
-const CLOCK: u64 = 90_000;
 
 /// The kind of a session description.
 const SDP: &str = "application/sdp";
@@ -75,6 +74,8 @@ struct Routes {
 /// A viewer's task, as others reach it.
 struct Viewer {
     datagrams: mpsc::Sender<(SocketAddr, Vec<u8>)>,
+    /// Addresses that datagrams came from.
+    addresses: usize,
     /// Dropped to end it.
     _stay: oneshot::Sender<()>,
 }
@@ -101,12 +102,17 @@ impl Whep {
         loop {
             // An error is one viewer's, who is gone; the port stays.
             let Ok((len, from)) = self.socket.recv_from(&mut buffer).await else { continue };
+            let from = SocketAddr::new(from.ip().to_canonical(), from.port());
             let datagram = &buffer[..len];
             let mut routes = self.routes();
             // The first datagrams from an address say whom they are for.
             let named = StunMessage::parse(datagram).ok();
             let named = named.as_ref().and_then(|message| Some(message.split_username()?.0));
-            if let Some(name) = named.filter(|name| routes.viewers.contains_key(*name)) {
+            if let Some(name) = named.filter(|_| !routes.addresses.contains_key(&from))
+                && let Some(viewer) = routes.viewers.get_mut(name)
+                && viewer.addresses < ADDRESSES
+            {
+                viewer.addresses += 1;
                 routes.addresses.insert(from, name.to_owned());
             }
             let name = routes.addresses.get(&from);
@@ -115,6 +121,14 @@ impl Whep {
                 let _ = viewer.datagrams.try_send((from, datagram.to_vec()));
             }
         }
+    }
+
+    /// Send a datagram, through a port of both kinds of addresses if need be.
+    async fn send(&self, datagram: &[u8], mut to: SocketAddr) -> io::Result<usize> {
+        if let (IpAddr::V4(ip), true) = (to.ip(), self.socket.local_addr()?.is_ipv6()) {
+            to.set_ip(ip.to_ipv6_mapped().into());
+        }
+        self.socket.send_to(datagram, to).await
     }
 
     fn routes(&self) -> MutexGuard<'_, Routes> {
@@ -207,7 +221,7 @@ fn begin(
     let offer = SdpOffer::from_sdp_string(offer);
     let offer = offer.map_err(|error| ApiError::invalid(format!("this is no offer: {error}")))?;
     let local = whep.socket.local_addr().map_err(|_| ApiError::defect())?;
-    let here = SocketAddr::new(whep.public.unwrap_or(reached.ip()), local.port());
+    let here = SocketAddr::new(whep.public.unwrap_or(reached.ip().to_canonical()), local.port());
     let credentials = IceCreds::new();
     let name = credentials.ufrag.clone();
     let config = Rtc::builder().set_ice_lite(true).set_local_ice_credentials(credentials);
@@ -217,7 +231,7 @@ fn begin(
     let answer = rtc.sdp_api().accept_offer(offer).map_err(refuse)?;
     let (sender, datagrams) = mpsc::channel(WAITING);
     let (stay, stop) = oneshot::channel();
-    let viewer = Viewer { datagrams: sender, _stay: stay };
+    let viewer = Viewer { datagrams: sender, addresses: 0, _stay: stay };
     whep.routes().viewers.insert(name.clone(), viewer);
     let fps = u64::from(hub.recipe().frames_per_second());
     let showing = Showing {
@@ -241,50 +255,6 @@ fn begin(
     let headers =
         [(header::CONTENT_TYPE, SDP.to_owned()), (header::LOCATION, format!("{place}/{name}"))];
     Ok((StatusCode::CREATED, headers, answer.to_sdp_string()).into_response())
-}
-
-/// Frames that wait for their time.
-#[derive(Debug)]
-struct Queue {
-    fps: u64,
-    /// Coded frames of chunks, the next first.
-    chunks: VecDeque<VecDeque<Bytes>>,
-    /// When the pictures began, and frames' lengths since then.
-    start: Instant,
-    ticks: u64,
-}
-
-impl Queue {
-    fn new(fps: u64) -> Self {
-        Self { fps, chunks: VecDeque::new(), start: Instant::now(), ticks: 0 }
-    }
-
-    fn push(&mut self, shown: &Shown) {
-        self.chunks.push_back(shown.units.iter().cloned().collect());
-        while BEHIND < self.chunks.len() {
-            self.chunks.pop_front();
-        }
-    }
-
-    /// When the next frame is due, if there is one. After a pause it is at once.
-    fn due(&mut self) -> Option<Instant> {
-        self.chunks.front()?;
-        let now = self.start.elapsed().as_micros() as u64 * self.fps / 1_000_000;
-        self.ticks = self.ticks.max(now);
-        Some(self.start + Duration::from_micros(self.ticks * 1_000_000 / self.fps))
-    }
-
-    /// The next frame, and its place on the clock of pictures.
-    fn pop(&mut self) -> Option<(Bytes, MediaTime)> {
-        let chunk = self.chunks.front_mut()?;
-        let unit = chunk.pop_front()?;
-        if chunk.is_empty() {
-            self.chunks.pop_front();
-        }
-        let time = MediaTime::from_90khz(self.ticks * CLOCK / self.fps);
-        self.ticks += 1;
-        Some((unit.slice(MediaHeader::BYTES..), time))
-    }
 }
 
 /// One viewer's connection.
@@ -364,8 +334,7 @@ impl Showing {
                 Output::Timeout(wake) => return Ok(self.rtc.is_alive().then_some(wake)),
                 Output::Transmit(datagram) => {
                     // A datagram that the system refuses is lost like any other.
-                    let _ =
-                        self.whep.socket.send_to(&datagram.contents, datagram.destination).await;
+                    let _ = self.whep.send(&datagram.contents, datagram.destination).await;
                 }
                 Output::Event(Event::MediaAdded(media))
                     if media.direction == Direction::SendOnly =>

@@ -80,11 +80,11 @@ fn round<S: Simd>(simd: S, values: S::f32s) -> S::u32s {
     simd.wrapping_dyn_shr_u32s(rounded, sixteen)
 }
 
-/// The bits of one value rounded to bf16.
+/// The bits of one value rounded to bf16. What is no number does not stay none.
 #[inline(always)]
 pub(super) fn rounded(value: f32) -> u16 {
     let bits = value.to_bits();
-    ((bits + (bits >> 16 & 1) + 0x7fff) >> 16) as u16
+    (bits.wrapping_add((bits >> 16 & 1) + 0x7fff) >> 16) as u16
 }
 
 /// How places of a row and of columns are multiplied and added to sums.
@@ -169,6 +169,40 @@ mod pairs {
                 let sum: __m512 = transmute_copy(&sum);
                 transmute_copy(&_mm512_dpbf16_ps(sum, a, b))
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pulp::WithSimd;
+
+    use super::*;
+    use crate::cpu::Cpu;
+
+    struct Fill<'a>(&'a [f32], &'a mut [u16]);
+
+    impl WithSimd for Fill<'_> {
+        type Output = ();
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, simd: S) {
+            Row::Halves(self.1).fill(simd, self.0);
+        }
+    }
+
+    #[test]
+    fn values_are_rounded_as_everyone_rounds_them() {
+        let numbers = (0..50_000_u32).map(|at| f32::from_bits(at.wrapping_mul(2_654_435_761)));
+        let ties = (0..8).map(|at| f32::from_bits(0x3f80_8000 + (at << 16)));
+        let numbers: Vec<_> = numbers.chain(ties).filter(|number| !number.is_nan()).collect();
+        let expected: Vec<_> =
+            numbers.iter().map(|&number| half::bf16::from_f32(number).to_bits()).collect();
+        let alone: Vec<_> = numbers.iter().map(|&number| rounded(number)).collect();
+        assert_eq!(alone, expected);
+        for cpu in Cpu::all() {
+            let mut written = vec![0; numbers.len()];
+            cpu.arch.dispatch(Fill(&numbers, &mut written));
+            assert!(written == expected, "{cpu:?}");
         }
     }
 }
