@@ -16,10 +16,9 @@ use std::{fmt::Debug, ops::Range, sync::Arc};
 use crate::weights::WeightsError;
 
 /// In what products and attention multiply; sums are f32 in any case.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precision {
     /// Of 32 bits: a value in every place of the memory.
-    #[default]
     F32,
     /// Rounded to 16 bits, to the nearest and then to the even one: two values in a place, and a
     /// zero behind the last where their number is odd.

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use axum::extract::{Extension, Request, State};
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, post};
+use axum::routing::{delete, post};
 use axum::{Router, middleware};
 use str0m::change::SdpOffer;
 use str0m::format::{Codec, PayloadParams};
@@ -135,20 +135,21 @@ impl Whep {
         self.routes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn forget(&self, name: &str) {
+    /// Forget a viewer; whether there was one.
+    fn forget(&self, name: &str) -> bool {
         let mut routes = self.routes();
-        routes.viewers.remove(name);
         routes.addresses.retain(|_, of| of != name);
+        routes.viewers.remove(name).is_some()
     }
 }
 
 /// The addresses of players.
 pub(crate) fn router(whep: Arc<Whep>) -> Router<Arc<Hub>> {
     Router::new()
-        .route("/v1/stories/{id}/whep", post(direct))
+        .route("/v1/stories/{id}/whep", post(play))
         .route("/v1/watch/{token}/whep", post(watch))
-        .route("/v1/stories/{id}/whep/{viewer}", any(resource))
-        .route("/v1/watch/{token}/whep/{viewer}", any(resource))
+        .route("/v1/stories/{id}/whep/{viewer}", delete(leave))
+        .route("/v1/watch/{token}/whep/{viewer}", delete(leave))
         .layer(middleware::from_fn(only_descriptions))
         .layer(Extension(whep))
 }
@@ -166,7 +167,7 @@ async fn only_descriptions(request: Request, next: middleware::Next) -> Response
 }
 
 /// `POST /v1/stories/{id}/whep`
-async fn direct(
+async fn play(
     State(hub): State<Arc<Hub>>,
     Extension(whep): Extension<Arc<Whep>>,
     Extension(reached): Extension<Reached>,
@@ -191,19 +192,14 @@ async fn watch(
 
 /// `DELETE` of what a viewer was given; nothing else can be done with it, since all candidates are
 /// in the answer.
-async fn resource(
+async fn leave(
     Extension(whep): Extension<Arc<Whep>>,
     Path((_, viewer)): Path<(String, String)>,
-    request: Request,
 ) -> Result<StatusCode, ApiError> {
-    if request.method() != Method::DELETE {
-        return Err(ApiError::wrong_method());
+    match whep.forget(&viewer) {
+        true => Ok(StatusCode::OK),
+        false => Err(ApiError::not_found("there is no such viewer")),
     }
-    if !whep.routes().viewers.contains_key(&viewer) {
-        return Err(ApiError::not_found("there is no such viewer"));
-    }
-    whep.forget(&viewer);
-    Ok(StatusCode::OK)
 }
 
 /// Answer an offer, and show the story from now on.
@@ -286,11 +282,12 @@ impl Showing {
             if !connected && self.connected {
                 newest.iter().for_each(|shown| self.queue.push(shown));
             }
-            if !self.connected && given_up < Instant::now() {
+            if !self.connected && given_up <= Instant::now() {
                 return Ok(());
             }
             let due = self.queue.due();
             let wake = due.map_or(wake, |due| due.min(wake));
+            let wake = if self.connected { wake } else { wake.min(given_up) };
             tokio::select! {
                 datagram = datagrams.recv() => {
                     let Some((source, contents)) = datagram else { return Ok(()) };

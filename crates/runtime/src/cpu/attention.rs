@@ -86,16 +86,13 @@ impl Task<'_> {
                     let by = seen.total[row].recip();
                     let sums = &seen.sums[row * MOST_WIDTH..][..heads.width];
                     let columns = [head * heads.width, heads.width];
-                    let mut y = self.columns(y, position, columns);
-                    let (vectors, rest) = S::as_simd_f32s(sums);
                     let factor = simd.splat_f32s(by);
-                    for (index, &sum) in vectors.iter().enumerate() {
-                        y.put(simd, index * S::F32_LANES, simd.mul_f32s(sum, factor));
-                    }
-                    if !rest.is_empty() {
-                        let sum = simd.mul_f32s(simd.partial_load_f32s(rest), factor);
-                        y.put(simd, vectors.len() * S::F32_LANES, sum);
-                    }
+                    self.columns(y, position, columns).fill(
+                        simd,
+                        sums,
+                        #[inline(always)]
+                        |sum| simd.mul_f32s(sum, factor),
+                    );
                 }
             }
         }

@@ -48,6 +48,7 @@ impl Row<'_> {
                 let rounded = round(simd, values);
                 let bits: &[u32] = cast_slice(slice::from_ref(&rounded));
                 let row = &mut row[at..];
+                // The same twice, but of a fixed length it is one instruction.
                 match row.get_mut(..S::F32_LANES) {
                     Some(row) => row.iter_mut().zip(bits).for_each(|(to, &bits)| *to = bits as u16),
                     None => row.iter_mut().zip(bits).for_each(|(to, &bits)| *to = bits as u16),
@@ -56,16 +57,21 @@ impl Row<'_> {
         }
     }
 
-    /// Values as they are, in order.
+    /// What `then` makes of values, in order.
     #[inline(always)]
-    pub(super) fn fill<S: Simd>(&mut self, simd: S, values: &[f32]) {
+    pub(super) fn fill<S: Simd>(
+        &mut self,
+        simd: S,
+        values: &[f32],
+        then: impl Fn(S::f32s) -> S::f32s,
+    ) {
         let (vectors, rest) = S::as_simd_f32s(values);
         for (index, &vector) in vectors.iter().enumerate() {
-            self.put(simd, index * S::F32_LANES, vector);
+            self.put(simd, index * S::F32_LANES, then(vector));
         }
         if !rest.is_empty() {
             let at = values.len() - rest.len();
-            self.put(simd, at, simd.partial_load_f32s(rest));
+            self.put(simd, at, then(simd.partial_load_f32s(rest)));
         }
     }
 }
@@ -186,7 +192,7 @@ mod tests {
         type Output = ();
         #[inline(always)]
         fn with_simd<S: Simd>(self, simd: S) {
-            Row::Halves(self.1).fill(simd, self.0);
+            Row::Halves(self.1).fill(simd, self.0, |x| x);
         }
     }
 

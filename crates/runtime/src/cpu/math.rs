@@ -68,48 +68,34 @@ pub(super) fn gelu<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
 /// The sum of the squares of a row, in four sums and a fixed order.
 #[inline(always)]
 pub(super) fn squares<S: Simd>(simd: S, x: &[f32]) -> f32 {
-    let (vectors, rest) = S::as_simd_f32s(x);
-    let mut sums = [simd.splat_f32s(0.0); 4];
-    let (fours, ones) = vectors.as_chunks::<4>();
-    for four in fours {
-        for (sum, &x) in sums.iter_mut().zip(four) {
-            *sum = simd.mul_add_e_f32s(x, x, *sum);
-        }
-    }
-    for (sum, &x) in sums.iter_mut().zip(ones) {
-        *sum = simd.mul_add_e_f32s(x, x, *sum);
-    }
-    if !rest.is_empty() {
-        let rest = simd.partial_load_f32s(rest);
-        sums[3] = simd.mul_add_e_f32s(rest, rest, sums[3]);
-    }
-    let [a, b, c, d] = sums;
-    simd.reduce_sum_f32s(simd.add_f32s(simd.add_f32s(a, b), simd.add_f32s(c, d)))
+    sum(simd, x, |x, sum| simd.mul_add_e_f32s(x, x, sum))
 }
 
-/// The sum over a row, in four sums and a fixed order: what `vector` adds to one of them, and what
-/// `last` makes of the values that fill no vector.
+/// The sum over a row of what `add` adds for a vector of it, in four sums and a fixed order.
 #[inline(always)]
-pub(super) fn sum<S: Simd>(
-    simd: S,
-    x: &[f32],
-    vector: impl Fn(S::f32s, S::f32s) -> S::f32s,
-    last: impl Fn(&[f32]) -> f32,
-) -> f32 {
+pub(super) fn sum<S: Simd>(simd: S, x: &[f32], add: impl Fn(S::f32s, S::f32s) -> S::f32s) -> f32 {
+    /// As many as the widest vectors have.
+    const ONES: [f32; 16] = [1.0; 16];
     let (vectors, rest) = S::as_simd_f32s(x);
-    let mut sums = [simd.splat_f32s(0.0); 4];
+    let zero = simd.splat_f32s(0.0);
+    let mut sums = [zero; 4];
     let (fours, ones) = vectors.as_chunks::<4>();
     for four in fours {
         for (sum, &value) in sums.iter_mut().zip(four) {
-            *sum = vector(value, *sum);
+            *sum = add(value, *sum);
         }
     }
     for (sum, &value) in sums.iter_mut().zip(ones) {
-        *sum = vector(value, *sum);
+        *sum = add(value, *sum);
+    }
+    if !rest.is_empty() {
+        // Lanes that hold none of the row count for nothing.
+        let held = simd.partial_load_f32s(&ONES[..rest.len()]);
+        let added = add(simd.partial_load_f32s(rest), zero);
+        sums[3] = simd.mul_add_e_f32s(added, held, sums[3]);
     }
     let [a, b, c, d] = sums;
-    let all = simd.reduce_sum_f32s(simd.add_f32s(simd.add_f32s(a, b), simd.add_f32s(c, d)));
-    if rest.is_empty() { all } else { all + last(rest) }
+    simd.reduce_sum_f32s(simd.add_f32s(simd.add_f32s(a, b), simd.add_f32s(c, d)))
 }
 
 #[cfg(test)]

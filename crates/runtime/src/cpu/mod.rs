@@ -47,8 +47,8 @@ impl Cpu {
         Self::on(Arch::new())
     }
 
-    /// The same with another precision. bf16 is what the processor has instructions for, or widened
-    /// to f32 on the way: never slower to read, and never more exact.
+    /// The same in another precision. bf16 is multiplied by instructions of its own where there are
+    /// any, and widened to f32 on the way elsewhere.
     #[must_use]
     pub fn in_precision(self, precision: Precision) -> Self {
         let multiply = match precision {

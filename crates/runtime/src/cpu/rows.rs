@@ -73,7 +73,7 @@ impl Task<'_> {
     #[inline(always)]
     pub(super) fn copy<S: Simd>(&self, simd: S, x: Grid, y: Grid, width: usize) {
         for position in self.positions() {
-            self.row(y, position, width).fill(simd, self.read(x, position, width));
+            self.row(y, position, width).fill(simd, self.read(x, position, width), |x| x);
         }
     }
 
@@ -83,18 +83,13 @@ impl Task<'_> {
         let (scale, shift) = (self.constant(scale, width), self.constant(shift, width));
         for position in self.positions() {
             let (x, y) = (self.read(x, position, width), self.row(y, position, width));
-            let total = math::sum(simd, x, |x, sum| simd.add_f32s(sum, x), |x| x.iter().sum());
+            let total = math::sum(simd, x, |x, sum| simd.add_f32s(sum, x));
             let mean = total / width as f32;
             let around = simd.splat_f32s(mean);
-            let squares = math::sum(
-                simd,
-                x,
-                |x, sum| {
-                    let from = simd.sub_f32s(x, around);
-                    simd.mul_add_e_f32s(from, from, sum)
-                },
-                |x| x.iter().map(|x| (x - mean) * (x - mean)).sum(),
-            );
+            let squares = math::sum(simd, x, |x, sum| {
+                let from = simd.sub_f32s(x, around);
+                simd.mul_add_e_f32s(from, from, sum)
+            });
             let by = (squares / width as f32 + eps).sqrt().recip();
             affine(simd, [x, scale, shift], [mean, by], y);
         }
@@ -142,7 +137,7 @@ impl Task<'_> {
                 for at in (0..heads.total()).step_by(heads.width) {
                     head.copy_from_slice(&row[at..][..heads.width]);
                     let halves = cast_slice_mut(&mut row[at..][..heads.width]);
-                    Row::Halves(&mut halves[..heads.width]).fill(simd, head);
+                    Row::Halves(&mut halves[..heads.width]).fill(simd, head, |q| q);
                 }
             }
         }

@@ -134,9 +134,9 @@ struct Builder<'a> {
     sizes: &'a Sizes,
     layers: &'a [Layer],
     size: [usize; 3],
-    input: Grid,
-    /// The input as products read it.
+    /// The input as products read it, and what makes it so.
     entered: Grid,
+    enter: Vec<Step>,
     x: Grid,
     hidden: Grid,
     query: Grid,
@@ -171,16 +171,13 @@ impl<K: Kernels> Lists<K> {
         let input = room(&mut plan, from * patch);
         let output = room(&mut plan, to * patch);
         let shots = (0 < sizes.shot_embeddings).then(|| plan.room(frames * dim));
+        let (entered, enter) = enter(&mut plan, input, tokens, [frame, from * patch]);
         let builder = Builder {
             sizes,
             layers,
             size: [frames, frame, 1],
-            input,
-            entered: if precision == input.precision {
-                input
-            } else {
-                read(&mut plan, from * patch)
-            },
+            entered,
+            enter,
             x: room(&mut plan, dim),
             hidden: read(&mut plan, dim),
             query: room(&mut plan, dim),
@@ -216,8 +213,7 @@ impl Builder<'_> {
             Some(start) => Then::Add(Grid { start, strides: [self.sizes.dim, 0, 0], ..self.x }),
             None => Then::Plain,
         };
-        let [p, q] = self.sizes.patch;
-        let mut steps = enter(self.input, self.entered, self.sizes.channels[0] * p * q);
+        let mut steps = self.enter.clone();
         steps.push(product(self.entered, ends.patch, self.x, then));
         let mut sections = Vec::new();
         for (index, layer) in self.layers.iter().enumerate() {
@@ -302,12 +298,19 @@ fn product(x: Grid, matrix: usize, y: Grid, then: Then) -> Step {
     Step::Product(Product { x, taps: vec![0], matrix, y, then })
 }
 
-/// What makes an input what products read, if that is something else.
-fn enter(input: Grid, entered: Grid, width: usize) -> Vec<Step> {
-    match input == entered {
-        true => Vec::new(),
-        false => vec![Step::Copy { x: input, y: entered, width }],
+/// An input of so many tokens as products read it, and what makes it so, if it is something else.
+fn enter(
+    plan: &mut Plan,
+    input: Grid,
+    tokens: usize,
+    [frame, width]: [usize; 2],
+) -> (Grid, Vec<Step>) {
+    if plan.precision == input.precision {
+        return (input, Vec::new());
     }
+    let start = plan.room(tokens * plan.precision.places(width));
+    let entered = Grid::packed(start, [frame, 1], width, plan.precision);
+    (entered, vec![Step::Copy { x: input, y: entered, width }])
 }
 
 /// Where a caption's embeddings go in.
@@ -333,9 +336,8 @@ pub(super) fn caption(
     };
     let (input, kv) = (room(text_dim, Precision::F32), room(2 * dim, Precision::F32));
     let (hidden, text) = (room(dim, precision), room(dim, precision));
-    let entered = if precision == input.precision { input } else { room(text_dim, precision) };
+    let (entered, mut steps) = enter(&mut plan, input, tokens, [tokens, text_dim]);
     let [first, second] = ends.text;
-    let mut steps = enter(input, entered, text_dim);
     steps.push(product(entered, first, hidden, Then::Gelu));
     steps.push(product(hidden, second, text, Then::Plain));
     for (index, layer) in layers.iter().enumerate() {
