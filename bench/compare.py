@@ -1,8 +1,8 @@
 """The runtime and PyTorch on the same weights, in turns on one machine.
 
     pip install -r bench/requirements.txt
-    python bench/compare.py                       # tiny and wide
-    python bench/compare.py large --networks chunk    # Wan2.1-1.3B sizes; 24 GiB, a quarter of an hour
+    python bench/compare.py                                            # tiny and wide
+    python bench/compare.py large --networks chunk --precisions bf16   # Wan2.1-1.3B; half an hour
 
 Every network answers the same question first, and the answers are compared. Then all take turns:
 the runtime and PyTorch, in f32 and bf16, eager and compiled. Columns of PyTorch say how many times

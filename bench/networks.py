@@ -246,7 +246,7 @@ class Encoder(nn.Module):
 
     def __init__(self, c, weights):
         super().__init__()
-        self.c, z = c, c["z_dim"]
+        self.c = c
         self.names = {name for name in weights if name.startswith(("encoder.", "conv1."))}
         for name in self.names:
             tensor = weights[name].float()
