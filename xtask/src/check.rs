@@ -24,6 +24,14 @@ const WITH_WHEP: [&[&str]; 2] = [
     &["test", "--locked", SERVE, "--features=whep"],
 ];
 
+/// Films made on a card, in the one crate that knows how: its programs run on the processor here.
+const WITH_CUDA: [&[&str]; 2] = [
+    &["clippy", "--locked", RUNTIME, "--all-targets", "--features=cuda", "--", "-D", "warnings"],
+    &["test", "--locked", RUNTIME, "--features=cuda", "--test=cuda"],
+];
+
+const RUNTIME: &str = "--package=shotstream-runtime";
+
 const SERVE: &str = "--package=shotstream-serve";
 
 const MPI: &str = "--features=shotstream/mpi";
@@ -33,7 +41,7 @@ pub(crate) fn check(root: &Path) -> bool {
     let mut outcomes = vec![timed("cargo xtask tidy", || tidy::print_report(root))];
     let absent: Vec<_> = ["mpicc", "mpirun"].into_iter().filter(|name| !is_there(name)).collect();
     let with_mpi = if absent.is_empty() { WITH_MPI.as_slice() } else { &[] };
-    for arguments in COMMANDS.iter().chain(&WITH_WHEP).chain(with_mpi) {
+    for arguments in COMMANDS.iter().chain(&WITH_CUDA).chain(&WITH_WHEP).chain(with_mpi) {
         let name = format!("cargo {}", arguments.join(" "));
         println!("\n== {name}");
         outcomes.push(timed(&name, || cargo(root, arguments)));

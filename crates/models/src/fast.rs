@@ -7,13 +7,17 @@ use std::{cell::RefCell, collections::BTreeMap};
 use burn::{module::Module, tensor::Device};
 use shotstream_engine::network::{Decoder, Embedded, Latents, NetworkError, Pixels, TextEncoder};
 use shotstream_runtime::{
-    cpu::Cpu,
     dit::{self, Embedding},
     vae,
     weights::{Source, Tensor, WeightsError},
 };
 
-pub use shotstream_runtime::kernels::Precision;
+#[cfg(feature = "cuda")]
+pub use shotstream_runtime::cuda::{Cuda, Driver};
+pub use shotstream_runtime::{
+    cpu::Cpu,
+    kernels::{DeviceError, Kernels, Precision},
+};
 
 use crate::{
     checkpoint::{Network, tensors},
@@ -24,54 +28,42 @@ use crate::{
     vae::{Vae, VaeConfig},
 };
 
-/// Networks whose weights are packed for the processor.
+/// Networks whose weights are packed for a device.
 #[derive(Debug)]
-pub struct FastNetworks {
+pub struct FastNetworks<K: Kernels> {
     /// Prompts to embeddings.
     pub text: HostText,
     /// Noisy latents to velocity.
-    pub denoiser: dit::Dit<Cpu>,
+    pub denoiser: dit::Dit<K>,
     /// Latents to frames.
-    pub decoder: FastDecoder,
+    pub decoder: FastDecoder<K>,
     /// Frames to latents.
-    pub encoder: vae::Encoder<Cpu>,
+    pub encoder: vae::Encoder<K>,
 }
 
-impl FastNetworks {
+impl<K: Kernels> FastNetworks<K> {
     /// A transformer and a VAE, packed, with a text encoder of any kind. For a moment the
     /// transformer's weights are there twice.
     ///
     /// # Errors
-    /// When the networks have not the parameters that their sizes call for, or heads are wider than
-    /// there is room for.
+    /// When the networks have not the parameters that their sizes call for, heads are wider than
+    /// there is room for, or the device has no room.
     pub fn new(
-        dit: Dit,
-        vae: Vae,
-        text: BurnTextEncoder,
-        precision: Precision,
-    ) -> Result<Self, WeightsError> {
-        Self::on(Cpu::new().in_precision(precision), dit, vae, text)
-    }
-
-    /// As [`Self::new`], for these vectors.
-    ///
-    /// # Errors
-    /// As [`Self::new`].
-    pub fn on(
-        kernels: Cpu,
+        kernels: K,
         dit: Dit,
         vae: Vae,
         text: BurnTextEncoder,
     ) -> Result<Self, WeightsError> {
         let sizes = dit_sizes(dit.config());
         let weights = Parameters::of(dit, Network::Dit);
-        let denoiser = dit::Dit::new(kernels, sizes, &weights)?;
+        let denoiser = dit::Dit::new(kernels.beside()?, sizes, &weights)?;
         let sizes = vae_sizes(vae.config());
         let weights = Parameters::of(vae, Network::Vae);
+        let decoder = vae::Decoder::new(kernels.beside()?, sizes.clone(), &weights)?;
         Ok(Self {
             text: HostText(text),
             denoiser,
-            decoder: FastDecoder::Vae(vae::Decoder::new(kernels, sizes.clone(), &weights)?),
+            decoder: FastDecoder::Vae(decoder),
             encoder: vae::Encoder::new(kernels, sizes, &weights)?,
         })
     }
@@ -86,27 +78,27 @@ impl FastNetworks {
 /// What makes frames of latents.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "a program has one of them")]
-pub enum FastDecoder {
+pub enum FastDecoder<K: Kernels> {
     /// The decoder half of the VAE.
-    Vae(vae::Decoder<Cpu>),
+    Vae(vae::Decoder<K>),
     /// A small one for previews.
     Preview(Box<Taehv>),
 }
 
 /// What a decoder remembers between the chunks of a shot.
 #[derive(Debug)]
-pub enum FastState {
+pub enum FastState<K: Kernels> {
     /// Of the VAE.
-    Vae(vae::State<Cpu>),
+    Vae(vae::State<K>),
     /// Of the small decoder.
     Preview(TaehvState),
 }
 
-impl Decoder for FastDecoder {
+impl<K: Kernels> Decoder for FastDecoder<K> {
     type Latents = Latents;
-    type State = FastState;
+    type State = FastState<K>;
 
-    fn start(&self) -> FastState {
+    fn start(&self) -> FastState<K> {
         match self {
             Self::Vae(vae) => FastState::Vae(vae.start()),
             Self::Preview(taehv) => FastState::Preview(taehv.start()),
@@ -115,7 +107,7 @@ impl Decoder for FastDecoder {
 
     /// # Panics
     /// When the state was made by another kind of decoder.
-    fn decode(&self, state: &mut FastState, latents: &Latents) -> Result<Pixels, NetworkError> {
+    fn decode(&self, state: &mut FastState<K>, latents: &Latents) -> Result<Pixels, NetworkError> {
         match (self, state) {
             (Self::Vae(vae), FastState::Vae(state)) => vae.decode(state, latents),
             (Self::Preview(taehv), FastState::Preview(state)) => {

@@ -22,7 +22,7 @@ use tiny::{Shake, tiny_bundle};
 
 /// Both kinds of the networks of a tiny model with a transformer and a VAE of these sizes, the
 /// runtime's for every kind of vectors and every precision there is.
-fn both(dit: &DitConfig, vae: &VaeConfig) -> (BurnNetworks, Vec<(Precision, FastNetworks)>) {
+fn both(dit: &DitConfig, vae: &VaeConfig) -> (BurnNetworks, Vec<(Precision, FastNetworks<Cpu>)>) {
     let device = Device::flex();
     let dit = Dit::new(dit, &device).map(&mut Shake);
     let vae = Vae::new(vae, &device).map(&mut Shake);
@@ -32,7 +32,7 @@ fn both(dit: &DitConfig, vae: &VaeConfig) -> (BurnNetworks, Vec<(Precision, Fast
     let fast = |cpu: Cpu| {
         [Precision::F32, Precision::Bf16].map(|precision| {
             let cpu = cpu.in_precision(precision);
-            let fast = FastNetworks::on(cpu, dit.clone(), vae.clone(), text.clone());
+            let fast = FastNetworks::new(cpu, dit.clone(), vae.clone(), text.clone());
             (precision, fast.expect("what is asked for fits"))
         })
     };
@@ -237,7 +237,7 @@ fn a_shot_and_its_pictures_have_the_same_bits_on_any_number_of_threads() {
     fast.iter().rev().take(2).for_each(|(_, fast)| same_bits(fast));
 }
 
-fn same_bits(fast: &FastNetworks) {
+fn same_bits(fast: &FastNetworks<Cpu>) {
     let text = ["a red cat", "waves"]
         .map(|prompt| fast.text.embed(prompt).expect("what is asked for fits").embedding);
     let made = [1, 2, 5].map(|threads| {
@@ -290,6 +290,6 @@ fn a_head_that_there_is_no_room_for_is_refused_before_it_is_run() {
     let vae = Vae::new(&vae_config(2, 1, 1, [true, true]), &device);
     let Bundle { config, text, tokenizer, .. } = tiny_bundle();
     let text = BurnTextEncoder::whole(tokenizer, text, config.dit.text_len, device);
-    let error = FastNetworks::new(dit, vae, text, Precision::F32).expect_err("a head of 514");
+    let error = FastNetworks::new(Cpu::new(), dit, vae, text).expect_err("a head of 514");
     assert_eq!(error.to_string(), "a head is 514 wide, expected 512 at most");
 }

@@ -4,6 +4,8 @@
 
 #![expect(clippy::print_stdout, reason = "an example shows its table")]
 
+mod sizes;
+
 use std::{
     collections::BTreeMap,
     ops::Range,
@@ -14,16 +16,17 @@ use std::{
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 use shotstream_engine::network::{
-    Decoder as _, Denoiser as _, FrameEncoder as _, Latents, Memory, Pixels, StoryDenoiser as _,
+    Decoder as _, Denoiser as _, FrameEncoder as _, Memory, Pixels, StoryDenoiser as _,
 };
-use shotstream_plan::layout::FrameSlot;
 use shotstream_runtime::{
     cpu::{Cpu, Floats, Matrix, Page},
     dit::{self, Embedding},
-    kernels::{Kernels, Over, PageShape, Precision, Section, Sight, Step},
+    kernels::{DeviceError, Kernels, Over, PageShape, Precision, Section, Sight, Step},
     vae,
     weights::Invented,
 };
+
+use sizes::{Model, numbers, slots};
 
 /// What a kernel took so far: the quickest of its runs of each kind, and all of them.
 #[derive(Clone, Copy, Debug, Default)]
@@ -88,31 +91,45 @@ impl Kernels for Timed {
         self.cpu.most_width()
     }
 
-    fn matrix(&self, weight: &[f32], offset: &[f32], channels: usize) -> Matrix {
+    fn beside(&self) -> Result<Self, DeviceError> {
+        Ok(self.clone())
+    }
+
+    fn matrix(
+        &self,
+        weight: &[f32],
+        offset: &[f32],
+        channels: usize,
+    ) -> Result<Matrix, DeviceError> {
         self.cpu.matrix(weight, offset, channels)
     }
 
-    fn memory(&self, len: usize) -> Floats {
+    fn memory(&self, len: usize) -> Result<Floats, DeviceError> {
         self.cpu.memory(len)
     }
 
-    fn upload(&self, memory: &mut Floats, start: usize, values: &[f32]) {
-        self.cpu.upload(memory, start, values);
+    fn upload(&self, memory: &mut Floats, start: usize, values: &[f32]) -> Result<(), DeviceError> {
+        self.cpu.upload(memory, start, values)
     }
 
-    fn download(&self, memory: &Floats, range: Range<usize>, to: &mut [f32]) {
-        self.cpu.download(memory, range, to);
+    fn download(
+        &self,
+        memory: &Floats,
+        range: Range<usize>,
+        to: &mut [f32],
+    ) -> Result<(), DeviceError> {
+        self.cpu.download(memory, range, to)
     }
 
-    fn shift(&self, memory: &mut Floats, from: Range<usize>, to: usize) {
-        self.cpu.shift(memory, from, to);
+    fn shift(&self, memory: &mut Floats, from: Range<usize>, to: usize) -> Result<(), DeviceError> {
+        self.cpu.shift(memory, from, to)
     }
 
-    fn clear(&self, memory: &mut Floats, range: Range<usize>) {
-        self.cpu.clear(memory, range);
+    fn clear(&self, memory: &mut Floats, range: Range<usize>) -> Result<(), DeviceError> {
+        self.cpu.clear(memory, range)
     }
 
-    fn page(&self, shape: PageShape) -> Page {
+    fn page(&self, shape: PageShape) -> Result<Page, DeviceError> {
         self.cpu.page(shape)
     }
 
@@ -122,13 +139,13 @@ impl Kernels for Timed {
         matrices: &[Matrix],
         memory: &mut Floats,
         sight: Sight<'_, Page>,
-    ) {
+    ) -> Result<(), DeviceError> {
         for section in list {
             for step in &section.steps {
                 let (name, flops) = name(step, section.size, matrices, &sight);
                 let alone = [Section { size: section.size, steps: vec![step.clone()] }];
                 let start = Instant::now();
-                self.cpu.run(&alone, matrices, memory, sight);
+                self.cpu.run(&alone, matrices, memory, sight)?;
                 let time = start.elapsed();
                 let mut table = self.table.lock().expect("nobody panicked");
                 let spent = table.entry(name).or_default();
@@ -137,12 +154,8 @@ impl Kernels for Timed {
                 spent.flops += flops;
             }
         }
+        Ok(())
     }
-}
-
-/// Numbers around zero.
-fn numbers(count: usize) -> Vec<f32> {
-    (0..count).map(|at| (at as f32 * 0.37).sin()).collect()
 }
 
 /// Operations a second of multiplications and additions in registers.
@@ -167,60 +180,6 @@ fn peak(threads: usize) -> f64 {
     let start = Instant::now();
     let flops: f64 = (0..threads).into_par_iter().map(|_| Arch::new().dispatch(Spin)).sum();
     flops / start.elapsed().as_secs_f64()
-}
-
-/// A model's sizes, and those of its pictures' latents.
-struct Model {
-    dit: dit::Sizes,
-    vae: vae::Sizes,
-    latent: [usize; 2],
-    text: usize,
-    rounds: usize,
-}
-
-fn model(name: &str) -> Model {
-    let dit = |dim, ffn_dim, freq_dim, num_heads, num_layers, text_dim| dit::Sizes {
-        dim,
-        ffn_dim,
-        freq_dim,
-        num_heads,
-        num_layers,
-        channels: [16, 16],
-        patch: [2, 2],
-        text_dim,
-        eps: 1e-6,
-        shot_phase: 1.0 / 6.0,
-        shot_embeddings: 0,
-    };
-    let vae =
-        |dim: usize, multiples: &[usize], num_res_blocks, halves_time: &[bool], patch| vae::Sizes {
-            dims: [dim; 2],
-            channels: 16,
-            multiples: multiples.to_vec(),
-            num_res_blocks,
-            halves_time: halves_time.to_vec(),
-            patch,
-            mean: vec![0.0; 16],
-            std: vec![1.0; 16],
-        };
-    let (small, latent) = (vae(24, &[1, 2, 4], 1, &[true, true], 2), [10, 16]);
-    match name {
-        "large" => Model {
-            dit: dit(1536, 8960, 256, 12, 30, 4096),
-            vae: vae(96, &[1, 2, 4, 4], 2, &[false, true, true], 1),
-            latent: [60, 104],
-            text: 512,
-            rounds: 1,
-        },
-        "wide" => Model {
-            dit: dit(1280, 5120, 256, 10, 6, 960),
-            vae: vae(96, &[1, 2, 4], 1, &[true, true], 2),
-            latent,
-            text: 64,
-            rounds: 5,
-        },
-        _ => Model { dit: dit(128, 512, 64, 4, 6, 96), vae: small, latent, text: 64, rounds: 50 },
-    }
 }
 
 /// One network's runs, and their table.
@@ -269,20 +228,13 @@ fn main() {
         _ => Precision::F32,
     };
     let cpu = Cpu::new().in_precision(precision);
-    let Model { dit: sizes, vae, latent: [rows, columns], text, rounds } = model(&name);
+    let Model { dit: sizes, vae, latent: [rows, columns], text, rounds } = Model::of(&name);
     let timed = Timed { cpu, table: Arc::default() };
-    let latents = |frames: usize| Latents {
-        shape: [frames, 16, rows, columns],
-        data: numbers(frames * 16 * rows * columns),
-    };
+    let latents = |frames: usize| sizes::latents(frames, [rows, columns]);
     let text_dim = sizes.text_dim;
     let embedding = Embedding { tokens: text, values: numbers(text * text_dim).into() };
     let dit = dit::Dit::new(timed.clone(), sizes, &Invented).expect("weights that fit");
     let caption = dit.cache_text(&embedding).expect("a caption");
-    let slots = |first: usize, count: usize| -> Vec<_> {
-        let slot = |at| FrameSlot { position: at as u32, phase: 1, caption: 0 };
-        (first..first + count).map(slot).collect()
-    };
     let context_of = || {
         let texts = [caption.clone()];
         dit.encode_context(&latents(6), &slots(0, 6), &texts).expect("a context")

@@ -13,7 +13,21 @@
 
 use std::{fmt::Debug, ops::Range, sync::Arc};
 
+use shotstream_engine::network::NetworkError;
+use thiserror::Error;
+
 use crate::weights::WeightsError;
+
+/// A device that cannot do what it is asked for: one sentence that says why.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("{0}")]
+pub struct DeviceError(pub String);
+
+impl From<DeviceError> for NetworkError {
+    fn from(error: DeviceError) -> Self {
+        Self::Failed { network: "device", source: Box::new(error) }
+    }
+}
 
 /// In what products and attention multiply; sums are f32 in any case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -312,35 +326,87 @@ pub trait Kernels: Debug + Send + Sync {
         if width <= most { Ok(()) } else { Err(WeightsError::WideHead { most, found: width }) }
     }
 
+    /// The same device for another network, whose work waits for none of this one's.
+    ///
+    /// # Errors
+    /// When the device has no more to give.
+    fn beside(&self) -> Result<Self, DeviceError>
+    where
+        Self: Sized;
+
     /// Pack `weight` `[N, K]`, row by row, and `offset`, `[N]`. A row of weights meets `channels`
     /// values of one position after the other, each of which begins in a place of its own.
-    fn matrix(&self, weight: &[f32], offset: &[f32], channels: usize) -> Self::Matrix;
+    ///
+    /// # Errors
+    /// As of everything below: when the device has no room left, or is lost.
+    fn matrix(
+        &self,
+        weight: &[f32],
+        offset: &[f32],
+        channels: usize,
+    ) -> Result<Self::Matrix, DeviceError>;
 
     /// Memory of `len` places of zeros.
-    fn memory(&self, len: usize) -> Self::Memory;
+    ///
+    /// # Errors
+    /// As of [`Self::matrix`].
+    fn memory(&self, len: usize) -> Result<Self::Memory, DeviceError>;
 
     /// Write f32 values from `start` on.
-    fn upload(&self, memory: &mut Self::Memory, start: usize, values: &[f32]);
+    ///
+    /// # Errors
+    /// As of [`Self::matrix`].
+    fn upload(
+        &self,
+        memory: &mut Self::Memory,
+        start: usize,
+        values: &[f32],
+    ) -> Result<(), DeviceError>;
 
     /// Read the f32 values of a range.
-    fn download(&self, memory: &Self::Memory, range: Range<usize>, to: &mut [f32]);
+    ///
+    /// # Errors
+    /// As of [`Self::matrix`].
+    fn download(
+        &self,
+        memory: &Self::Memory,
+        range: Range<usize>,
+        to: &mut [f32],
+    ) -> Result<(), DeviceError>;
 
-    /// Copy places that may overlap where they go.
-    fn shift(&self, memory: &mut Self::Memory, from: Range<usize>, to: usize);
+    /// Copy places that may overlap where they go, which is before them.
+    ///
+    /// # Errors
+    /// As of [`Self::matrix`].
+    fn shift(
+        &self,
+        memory: &mut Self::Memory,
+        from: Range<usize>,
+        to: usize,
+    ) -> Result<(), DeviceError>;
 
     /// Set the places of a range to zero.
-    fn clear(&self, memory: &mut Self::Memory, range: Range<usize>);
+    ///
+    /// # Errors
+    /// As of [`Self::matrix`].
+    fn clear(&self, memory: &mut Self::Memory, range: Range<usize>) -> Result<(), DeviceError>;
 
     /// A page of zeros.
-    fn page(&self, shape: PageShape) -> Self::Page;
+    ///
+    /// # Errors
+    /// As of [`Self::matrix`].
+    fn page(&self, shape: PageShape) -> Result<Self::Page, DeviceError>;
 
     /// Run a list, in which no position reads or writes what another one writes in the same
     /// section: the networks of this crate make such lists, and nothing checks it.
+    ///
+    /// # Errors
+    /// As of [`Self::matrix`].
     fn run(
         &self,
         list: &[Section],
         matrices: &[Self::Matrix],
         memory: &mut Self::Memory,
         sight: Sight<'_, Self::Page>,
-    );
+    ) -> Result<(), DeviceError>;
 }

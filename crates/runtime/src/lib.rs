@@ -2,7 +2,7 @@
 //!
 //! `models` holds the networks as they are read and trained; this crate holds the same sums in the
 //! order in which a device does them best. [`kernels`] is what a device must offer, [`cpu`] the one
-//! that is always there. Start reading at [`dit`].
+//! that is always there, `cuda` an NVIDIA card. Start reading at [`dit`].
 
 pub mod kernels;
 
@@ -15,6 +15,9 @@ pub mod dit;
 pub mod vae;
 
 pub mod cpu;
+
+#[cfg(feature = "cuda")]
+pub mod cuda;
 
 use shotstream_engine::network::NetworkError;
 

@@ -97,14 +97,17 @@ impl<T> Shelf<T> {
     }
 
     /// One that came back, or a new one.
-    pub(crate) fn take(&self, make: impl FnOnce() -> T) -> T {
+    pub(crate) fn take<E>(&self, make: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
         let left = lock(&self.0).pop();
-        left.unwrap_or_else(make)
+        left.map_or_else(make, Ok)
     }
 
     /// As [`Self::take`]; it comes back by itself.
-    pub(crate) fn borrow(&self, make: impl FnOnce() -> T) -> Borrowed<'_, T> {
-        Borrowed { thing: Some(self.take(make)), shelf: self }
+    pub(crate) fn borrow<E>(
+        &self,
+        make: impl FnOnce() -> Result<T, E>,
+    ) -> Result<Borrowed<'_, T>, E> {
+        Ok(Borrowed { thing: Some(self.take(make)?), shelf: self })
     }
 
     /// Bring one back.

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::kernels::Kernels;
+use crate::kernels::{DeviceError, Kernels};
 
 /// A tensor's shape, and its values row by row.
 pub type Tensor = (Vec<usize>, Vec<f32>);
@@ -60,6 +60,9 @@ pub enum WeightsError {
         /// What the network's sizes call for.
         found: usize,
     },
+    /// The device has no room for them.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
 }
 
 /// A source, and the names below some prefix.
@@ -146,13 +149,18 @@ impl<K: Kernels> Matrices<K> {
     }
 
     /// Pack the matrix of a projection; its index.
-    pub(crate) fn add(&mut self, kernels: &K, linear: &Linear) -> usize {
+    pub(crate) fn add(&mut self, kernels: &K, linear: &Linear) -> Result<usize, DeviceError> {
         self.add_taps(kernels, linear, linear.weight.len() / linear.offset.len())
     }
 
     /// Pack the matrix of a convolution of so many channels; its index.
-    pub(crate) fn add_taps(&mut self, kernels: &K, linear: &Linear, channels: usize) -> usize {
-        self.packed.push(kernels.matrix(&linear.weight, &linear.offset, channels));
-        self.packed.len() - 1
+    pub(crate) fn add_taps(
+        &mut self,
+        kernels: &K,
+        linear: &Linear,
+        channels: usize,
+    ) -> Result<usize, DeviceError> {
+        self.packed.push(kernels.matrix(&linear.weight, &linear.offset, channels)?);
+        Ok(self.packed.len() - 1)
     }
 }

@@ -11,6 +11,7 @@ pub(crate) use shotstream_train::hardware;
 
 mod cli;
 mod commands;
+mod device;
 mod exports;
 mod failure;
 mod film;

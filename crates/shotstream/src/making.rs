@@ -9,7 +9,10 @@ use shotstream_engine::{
     session::Settings,
     story::StoryState,
 };
-use shotstream_models::{fast::FastNetworks, text::Cut};
+use shotstream_models::{
+    fast::{FastNetworks, Kernels},
+    text::Cut,
+};
 use shotstream_plan::{plan::Plan, script::Script};
 
 use crate::{
@@ -65,7 +68,7 @@ impl Making {
     /// Why the story ended early; what was made before is in the film.
     pub(crate) fn tell(
         &mut self,
-        networks: &FastNetworks,
+        networks: &FastNetworks<impl Kernels>,
         settings: &Settings,
         script: &Script,
         seed: u64,

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use burn::tensor::Device;
 use shotstream_models::{
     bundle::{Bundle, BundleConfig},
-    fast::{FastNetworks, Precision},
+    fast::{FastNetworks, Kernels, Precision},
     stored::StoredModel,
     taehv::Taehv,
     text::BurnTextEncoder,
@@ -13,7 +13,8 @@ use shotstream_models::{
 use shotstream_plan::recipe::{Recipe, RecipeFile};
 
 use crate::{
-    cli::{DecoderArg, DecoderArgs, DeviceName, ModelArgs, PrecisionName},
+    cli::{DecoderArg, DecoderArgs, ModelArgs},
+    device,
     failure::{Blame as _, WrongUse},
     lora::{LoraArg, merged},
 };
@@ -34,8 +35,8 @@ pub(crate) struct ModelFile {
     loras: Vec<LoraArg>,
     /// What the user wants it to follow in place of its own.
     recipe: Option<Recipe>,
-    /// What the runtime multiplies in.
-    pub(crate) precision: Precision,
+    /// Where films are made.
+    pub(crate) device: device::Device,
     pub(crate) stored: StoredModel<'static>,
 }
 
@@ -51,8 +52,8 @@ impl ModelFile {
             _ => StoredModel::open(path),
         };
         let (name, path) = (name.to_owned(), name.to_owned());
-        let (loras, precision) = (Vec::new(), Precision::F32);
-        Ok(Self { name, path, loras, recipe: None, precision, stored: stored.wrong_use()? })
+        let (loras, device) = (Vec::new(), device::Device::processor());
+        Ok(Self { name, path, loras, recipe: None, device, stored: stored.wrong_use()? })
     }
 
     /// The same model by the recipe of a file, if one is named.
@@ -101,7 +102,7 @@ impl ModelFile {
     /// When the weights are not those the headers promise, an adapter does not fit them, or another
     /// precision than f32 was asked for.
     pub(crate) fn load(&self) -> anyhow::Result<Bundle> {
-        if self.precision != Precision::F32 {
+        if self.device.precision() != Precision::F32 {
             let reason = "this command computes in f32 only, expected --precision f32";
             return Err(WrongUse::error(reason));
         }
@@ -110,19 +111,21 @@ impl ModelFile {
         Ok(bundle)
     }
 
-    /// Build the networks with a text encoder that was opened before and the decoder that flags
-    /// ask for, and merge the adapters.
+    /// Build the networks for a device, with a text encoder that was opened before and the decoder
+    /// that flags ask for, and merge the adapters.
     ///
     /// # Errors
-    /// As [`Self::load`], or when there is no such decoder or it does not fit the model.
-    pub(crate) fn networks(
+    /// As [`Self::load`], or when there is no such decoder or it does not fit the model, or the
+    /// device has no room.
+    pub(crate) fn networks<K: Kernels>(
         &self,
+        kernels: K,
         text: BurnTextEncoder,
         args: &DecoderArgs,
-    ) -> anyhow::Result<FastNetworks> {
+    ) -> anyhow::Result<FastNetworks<K>> {
         let (dit, vae) = self.stored.load_without_text(&Device::flex()).wrong_use()?;
         let dit = merged(dit, &self.loras)?;
-        let networks = FastNetworks::new(dit, vae, text, self.precision).wrong_use()?;
+        let networks = FastNetworks::new(kernels, dit, vae, text).wrong_use()?;
         with_decoder(networks, self, args)
     }
 
@@ -139,11 +142,11 @@ const PREVIEWS: [&str; 2] = ["taew2_1.safetensors", "taew2_1.pth"];
 ///
 /// # Errors
 /// When it is not there, or does not fit the model.
-fn with_decoder(
-    networks: FastNetworks,
+fn with_decoder<K: Kernels>(
+    networks: FastNetworks<K>,
     file: &ModelFile,
     args: &DecoderArgs,
-) -> anyhow::Result<FastNetworks> {
+) -> anyhow::Result<FastNetworks<K>> {
     let path = match &args.decoder {
         DecoderArg::Vae => return Ok(networks),
         DecoderArg::File(path) => path.clone(),
@@ -185,21 +188,11 @@ fn with_decoder(
 /// # Errors
 /// When this build cannot run as asked, or there is no such model.
 pub(crate) fn open(args: &ModelArgs) -> anyhow::Result<ModelFile> {
-    if args.device == DeviceName::Cuda {
-        return Err(WrongUse::error("this build runs on the CPU only, expected --device cpu"));
-    }
-    let precision = match args.precision {
-        PrecisionName::F32 => Precision::F32,
-        PrecisionName::Bf16 => Precision::Bf16,
-        PrecisionName::F16 => {
-            let reason = "this build computes in f32 and bf16, expected --precision f32 or bf16";
-            return Err(WrongUse::error(reason));
-        }
-    };
+    let device = device::Device::open(args)?;
     if let Some(threads) = args.threads {
         rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global()?;
     }
     let mut model = ModelFile::open(&args.model)?.with_loras(&args.loras.loras);
-    model.precision = precision;
+    model.device = device;
     model.by_recipe(args.recipe.as_deref())
 }

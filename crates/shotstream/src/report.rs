@@ -30,7 +30,7 @@ pub(crate) struct Report {
     /// The model, as the user called it.
     pub(crate) model: String,
     /// Where the networks ran.
-    pub(crate) device: &'static str,
+    pub(crate) device: String,
     /// What they multiplied in.
     pub(crate) precision: &'static str,
     /// The version of the program.
@@ -84,10 +84,10 @@ impl Report {
             stages: meter.stages().into_iter().map(times).collect(),
             prompts: Prompts::default(),
             peak_rss_bytes: hardware::peak_rss_bytes(),
-            device_bytes: 0,
+            device_bytes: model.device.bytes(),
             model: model.name.clone(),
-            device: "cpu",
-            precision: model.precision.name(),
+            device: model.device.name(),
+            precision: model.device.precision().name(),
             version: env!("CARGO_PKG_VERSION"),
             seed,
             frames_sha256,

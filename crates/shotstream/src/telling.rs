@@ -10,7 +10,10 @@ use shotstream_engine::{
     session::{self, Networks, Settings},
     story::StoryState,
 };
-use shotstream_models::{fast::FastNetworks, text::Cut};
+use shotstream_models::{
+    fast::{FastNetworks, Kernels},
+    text::Cut,
+};
 
 use crate::failure::Blame as _;
 
@@ -22,9 +25,9 @@ const MOST_WORDS: usize = 8;
 
 /// A story about to be told.
 #[derive(Debug)]
-pub(crate) struct Telling<'a> {
+pub(crate) struct Telling<'a, K: Kernels> {
     /// What it is told with.
-    pub(crate) networks: &'a FastNetworks,
+    pub(crate) networks: &'a FastNetworks<K>,
     /// How.
     pub(crate) settings: &'a Settings,
     /// Where it goes on from.
@@ -35,7 +38,7 @@ pub(crate) struct Telling<'a> {
     pub(crate) meter: &'a Meter,
 }
 
-impl Telling<'_> {
+impl<K: Kernels> Telling<'_, K> {
     /// Tell the story on a thread of its own and watch every event on this one, until the story
     /// ends or `watch` breaks off.
     ///

@@ -17,7 +17,7 @@ use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use self::{halves::Multiply, task::Task};
-use crate::kernels::{Kernels, PageShape, Precision, Section, Sight};
+use crate::kernels::{DeviceError, Kernels, PageShape, Precision, Section, Sight};
 
 pub use self::{floats::Floats, matrix::Matrix, page::Page};
 
@@ -131,32 +131,50 @@ impl Kernels for Cpu {
         attention::MOST_WIDTH
     }
 
-    fn matrix(&self, weight: &[f32], offset: &[f32], channels: usize) -> Matrix {
-        Matrix::new(weight, offset, channels, self.precision(), self.vectors)
+    fn beside(&self) -> Result<Self, DeviceError> {
+        Ok(*self)
     }
 
-    fn memory(&self, len: usize) -> Floats {
-        Floats::zeros(len)
+    fn matrix(
+        &self,
+        weight: &[f32],
+        offset: &[f32],
+        channels: usize,
+    ) -> Result<Matrix, DeviceError> {
+        Ok(Matrix::new(weight, offset, channels, self.precision(), self.vectors))
     }
 
-    fn upload(&self, memory: &mut Floats, start: usize, values: &[f32]) {
+    fn memory(&self, len: usize) -> Result<Floats, DeviceError> {
+        Ok(Floats::zeros(len))
+    }
+
+    fn upload(&self, memory: &mut Floats, start: usize, values: &[f32]) -> Result<(), DeviceError> {
         memory.as_mut_slice()[start..][..values.len()].copy_from_slice(values);
+        Ok(())
     }
 
-    fn download(&self, memory: &Floats, range: Range<usize>, to: &mut [f32]) {
+    fn download(
+        &self,
+        memory: &Floats,
+        range: Range<usize>,
+        to: &mut [f32],
+    ) -> Result<(), DeviceError> {
         to.copy_from_slice(&memory.as_slice()[range]);
+        Ok(())
     }
 
-    fn shift(&self, memory: &mut Floats, from: Range<usize>, to: usize) {
+    fn shift(&self, memory: &mut Floats, from: Range<usize>, to: usize) -> Result<(), DeviceError> {
         memory.as_mut_slice().copy_within(from, to);
+        Ok(())
     }
 
-    fn clear(&self, memory: &mut Floats, range: Range<usize>) {
+    fn clear(&self, memory: &mut Floats, range: Range<usize>) -> Result<(), DeviceError> {
         memory.as_mut_slice()[range].fill(0.0);
+        Ok(())
     }
 
-    fn page(&self, shape: PageShape) -> Page {
-        Page::new(shape, self.precision(), self.vectors)
+    fn page(&self, shape: PageShape) -> Result<Page, DeviceError> {
+        Ok(Page::new(shape, self.precision(), self.vectors))
     }
 
     fn run(
@@ -165,7 +183,7 @@ impl Kernels for Cpu {
         matrices: &[Matrix],
         memory: &mut Floats,
         sight: Sight<'_, Page>,
-    ) {
+    ) -> Result<(), DeviceError> {
         let (sight, cells) = (&sight, memory.cells());
         let threads = rayon::current_num_threads();
         for section in list {
@@ -181,5 +199,6 @@ impl Kernels for Cpu {
                 tasks => (0..tasks).into_par_iter().with_max_len(1).for_each(task),
             }
         }
+        Ok(())
     }
 }

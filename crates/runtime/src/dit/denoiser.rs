@@ -8,7 +8,7 @@ use shotstream_plan::{geometry::LatentFrames, layout::FrameSlot};
 use super::{Cache, Dit, Embedding, TextCache, Workspace, angles, lists::Lists};
 use crate::{
     check,
-    kernels::{Kernels, Sight},
+    kernels::{DeviceError, Kernels, Sight},
 };
 
 /// What a pass is run on.
@@ -52,7 +52,12 @@ impl<K: Kernels> Dit<K> {
     }
 
     /// Memory with what a pass reads in its place.
-    fn prepare(&self, lists: &Lists<K>, asked: &Asked<'_, K>, space: &mut Workspace<K>) {
+    fn prepare(
+        &self,
+        lists: &Lists<K>,
+        asked: &Asked<'_, K>,
+        space: &mut Workspace<K>,
+    ) -> Result<(), DeviceError> {
         let [frames, _, height, width] = asked.latents.shape;
         let [p, q] = self.sizes.patch;
         let grid = [height / p, width / q];
@@ -60,14 +65,14 @@ impl<K: Kernels> Dit<K> {
             let len = frames * grid[0] * grid[1] * self.sizes.heads().width;
             space.table.resize(len, 0.0);
             angles::rotation(&self.sizes, asked.slots, grid, &mut space.table);
-            self.kernels.upload(&mut space.memory, lists.rotation, &space.table);
+            self.kernels.upload(&mut space.memory, lists.rotation, &space.table)?;
             if let Some(start) = lists.shots {
                 let dim = self.sizes.dim;
                 let most = self.sizes.shot_embeddings - 1;
                 for (frame, slot) in asked.slots.iter().enumerate() {
                     let row = (slot.phase as usize).min(most) * dim;
                     let vector = &self.shots[row..row + dim];
-                    self.kernels.upload(&mut space.memory, start + frame * dim, vector);
+                    self.kernels.upload(&mut space.memory, start + frame * dim, vector)?;
                 }
             }
             space.slots.clear();
@@ -77,20 +82,20 @@ impl<K: Kernels> Dit<K> {
             let timestep = asked.timestep;
             let make = || self.modulation(timestep);
             let values = self.time.known.get(timestep.to_bits(), make);
-            self.kernels.upload(&mut space.memory, lists.modulation, &values);
+            self.kernels.upload(&mut space.memory, lists.modulation, &values)?;
             space.timestep = Some(asked.timestep);
         }
         space.captions.clear();
         space.captions.extend(asked.captions());
         patches(asked.latents, self.sizes.patch, &mut space.rows);
-        self.kernels.upload(&mut space.memory, lists.input, &space.rows);
+        self.kernels.upload(&mut space.memory, lists.input, &space.rows)
     }
 
     /// A workspace of lists.
-    fn workspace(&self, lists: &Lists<K>) -> Workspace<K> {
-        let mut memory = self.kernels.memory(lists.plan.len());
-        self.kernels.upload(&mut memory, 0, lists.plan.constants());
-        Workspace {
+    fn workspace(&self, lists: &Lists<K>) -> Result<Workspace<K>, DeviceError> {
+        let mut memory = self.kernels.memory(lists.plan.len())?;
+        self.kernels.upload(&mut memory, 0, lists.plan.constants())?;
+        Ok(Workspace {
             memory,
             own: Vec::new(),
             rows: Vec::new(),
@@ -98,15 +103,15 @@ impl<K: Kernels> Dit<K> {
             timestep: None,
             slots: Vec::new(),
             captions: Vec::new(),
-        }
+        })
     }
 
     /// A page of a frame of these latents.
-    fn page(&self, lists: &Lists<K>, latents: &Latents) -> Arc<K::Page> {
+    fn page(&self, lists: &Lists<K>, latents: &Latents) -> Result<Arc<K::Page>, DeviceError> {
         let [_, _, height, width] = latents.shape;
         let [p, q] = self.sizes.patch;
         let shape = self.sizes.page(height / p * (width / q));
-        lists.shelves.pages.take(|| Arc::new(self.kernels.page(shape)))
+        lists.shelves.pages.take(|| self.kernels.page(shape).map(Arc::new))
     }
 
     /// Run a list; where it predicts, the rows that come out are left in the workspace.
@@ -116,15 +121,15 @@ impl<K: Kernels> Dit<K> {
         asked: &Asked<'_, K>,
         space: &mut Workspace<K>,
         predicts: bool,
-    ) {
-        self.prepare(lists, asked, space);
+    ) -> Result<(), DeviceError> {
+        self.prepare(lists, asked, space)?;
         while space.own.len() < asked.slots.len() {
-            space.own.push(self.page(lists, asked.latents));
+            space.own.push(self.page(lists, asked.latents)?);
         }
         let list = if predicts { &lists.predict } else { &lists.fill };
         let Workspace { memory, own, captions, .. } = space;
         let sight = Sight { past: asked.past, own, captions: asked.texts, caption_of: captions };
-        rayon::scope(|_| self.kernels.run(list, &self.matrices.packed, memory, sight));
+        rayon::scope(|_| self.kernels.run(list, &self.matrices.packed, memory, sight))?;
         if predicts {
             let [_, to] = self.sizes.channels;
             let [p, q] = self.sizes.patch;
@@ -133,8 +138,9 @@ impl<K: Kernels> Dit<K> {
             debug_assert!(len.is_multiple_of(p * q), "whole patches");
             space.rows.resize(len, 0.0);
             let output = lists.output..lists.output + len;
-            self.kernels.download(&space.memory, output, &mut space.rows);
+            self.kernels.download(&space.memory, output, &mut space.rows)?;
         }
+        Ok(())
     }
 }
 
@@ -204,8 +210,8 @@ impl<K: Kernels> Denoiser for Dit<K> {
         let texts = std::slice::from_ref(text);
         let asked = Asked { latents: noisy, timestep, slots, texts, several: false, past };
         let lists = self.checked("noisy latents", &asked)?;
-        let mut space = lists.shelves.workspaces.borrow(|| self.workspace(&lists));
-        self.run(&lists, &asked, &mut space, true);
+        let mut space = lists.shelves.workspaces.borrow(|| self.workspace(&lists))?;
+        self.run(&lists, &asked, &mut space, true)?;
         let [frames, _, height, width] = noisy.shape;
         let [_, channels] = self.sizes.channels;
         Ok(unpatched(&space.rows, [frames, channels, height, width], self.sizes.patch))
@@ -223,8 +229,8 @@ impl<K: Kernels> Denoiser for Dit<K> {
         let texts = std::slice::from_ref(text);
         let asked = Asked { latents: clean, timestep: 0.0, slots, texts, several: false, past };
         let lists = self.checked("clean latents", &asked)?;
-        let mut space = lists.shelves.workspaces.borrow(|| self.workspace(&lists));
-        self.run(&lists, &asked, &mut space, false);
+        let mut space = lists.shelves.workspaces.borrow(|| self.workspace(&lists))?;
+        self.run(&lists, &asked, &mut space, false)?;
         local.pages.append(&mut space.own);
         local.shelf.get_or_insert_with(|| lists.shelves.pages.clone());
         Ok(())
@@ -245,7 +251,7 @@ impl<K: Kernels> StoryDenoiser for Dit<K> {
     fn cache_text(&self, embedding: &Embedding) -> Result<TextCache<K>, NetworkError> {
         let Embedding { tokens, values } = embedding;
         check("an embedding", &[tokens * self.sizes.text_dim], &[values.len()])?;
-        Ok(self.read(embedding))
+        Ok(self.read(embedding)?)
     }
 
     fn empty_context(&self) -> Cache<K> {
@@ -262,8 +268,8 @@ impl<K: Kernels> StoryDenoiser for Dit<K> {
         let past = [&[][..], &[][..]];
         let asked = Asked { latents: context, timestep: 0.0, slots, texts, several: true, past };
         let lists = self.checked("context latents", &asked)?;
-        let mut space = lists.shelves.workspaces.borrow(|| self.workspace(&lists));
-        self.run(&lists, &asked, &mut space, false);
+        let mut space = lists.shelves.workspaces.borrow(|| self.workspace(&lists))?;
+        self.run(&lists, &asked, &mut space, false)?;
         cache.pages.append(&mut space.own);
         cache.shelf = Some(lists.shelves.pages.clone());
         Ok(cache)

@@ -55,15 +55,15 @@ impl Layer {
         let [norm_query, norm_key] = gains.map(|gain| plan.constant(&gain));
         let norm = names.under("norm3");
         Ok(Self {
-            query: add(&query),
-            key_value: add(&key_value),
-            out: add(&own.linear("o", square)?),
-            cross_query: add(&cross.linear("q", square)?),
-            cross_key_value: add(&cross_key_value),
-            cross_out: add(&cross.linear("o", square)?),
+            query: add(&query)?,
+            key_value: add(&key_value)?,
+            out: add(&own.linear("o", square)?)?,
+            cross_query: add(&cross.linear("q", square)?)?,
+            cross_key_value: add(&cross_key_value)?,
+            cross_out: add(&cross.linear("o", square)?)?,
             feed: [
-                add(&names.linear("ffn.0", [ffn_dim, dim])?),
-                add(&names.linear("ffn.2", [dim, ffn_dim])?),
+                add(&names.linear("ffn.0", [ffn_dim, dim])?)?,
+                add(&names.linear("ffn.2", [dim, ffn_dim])?)?,
             ],
             norm_query,
             norm_key,
@@ -100,12 +100,12 @@ impl Ends {
         };
         let mut add = |linear| matrices.add(kernels, linear);
         Ok(Self {
-            patch: add(&patch),
+            patch: add(&patch)?,
             text: [
-                add(&names.linear("text_embedding.0", [dim, text_dim])?),
-                add(&names.linear("text_embedding.2", [dim, dim])?),
+                add(&names.linear("text_embedding.0", [dim, text_dim])?)?,
+                add(&names.linear("text_embedding.2", [dim, dim])?)?,
             ],
-            head: add(&names.linear("head.head", [p * q * to, dim])?),
+            head: add(&names.linear("head.head", [p * q * to, dim])?)?,
         })
     }
 }

@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 use self::lists::{Layer, Lists};
 use crate::{
-    kernels::{Heads, Kernels, PageShape, Sight},
+    kernels::{DeviceError, Heads, Kernels, PageShape, Sight},
     memory::{Known, Plan, Shelf},
     weights::{Linear, Matrices, Names, Source, WeightsError},
 };
@@ -174,18 +174,18 @@ impl<K: Kernels> Dit<K> {
     }
 
     /// Keys and values of a caption for every block.
-    fn read(&self, embedding: &Embedding) -> TextCache<K> {
+    fn read(&self, embedding: &Embedding) -> Result<TextCache<K>, DeviceError> {
         let tokens = embedding.tokens;
         let plan = self.plan.clone();
         let (plan, list) = lists::caption(&self.sizes, &self.layers, &self.ends, plan, tokens);
-        let mut memory = self.kernels.memory(plan.plan.len());
-        self.kernels.upload(&mut memory, 0, plan.plan.constants());
-        self.kernels.upload(&mut memory, plan.input, &embedding.values);
-        let own = [Arc::new(self.kernels.page(self.sizes.page(tokens)))];
+        let mut memory = self.kernels.memory(plan.plan.len())?;
+        self.kernels.upload(&mut memory, 0, plan.plan.constants())?;
+        self.kernels.upload(&mut memory, plan.input, &embedding.values)?;
+        let own = [Arc::new(self.kernels.page(self.sizes.page(tokens))?)];
         let sight = Sight { own: &own, ..Sight::nothing() };
-        rayon::scope(|_| self.kernels.run(&list, &self.matrices.packed, &mut memory, sight));
+        rayon::scope(|_| self.kernels.run(&list, &self.matrices.packed, &mut memory, sight))?;
         let [page] = own;
-        page
+        Ok(page)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Weights of the VAE's parts, on their way into a device.
 
 use crate::{
-    kernels::Kernels,
+    kernels::{DeviceError, Kernels},
     memory::Plan,
     weights::{Linear, Matrices, Names, WeightsError},
 };
@@ -40,7 +40,12 @@ fn by_taps(weight: &[f32], shape: [usize; 5], first: usize) -> Vec<f32> {
 }
 
 impl<K: Kernels> Weights<'_, K> {
-    fn add(&mut self, weight: Vec<f32>, offset: Vec<f32>, channels: usize) -> usize {
+    fn add(
+        &mut self,
+        weight: Vec<f32>,
+        offset: Vec<f32>,
+        channels: usize,
+    ) -> Result<usize, DeviceError> {
         self.matrices.add_taps(self.kernels, &Linear { weight, offset }, channels)
     }
 
@@ -56,7 +61,7 @@ impl<K: Kernels> Weights<'_, K> {
         let weight = names.tensor("weight", &shape)?;
         let offset = names.tensor("bias", &[to])?;
         let seen = time.min(self.time);
-        let matrix = self.add(by_taps(&weight, shape, time - seen), offset, from);
+        let matrix = self.add(by_taps(&weight, shape, time - seen), offset, from)?;
         Ok(Conv { matrix, time: seen, channels, margin: side / 2 })
     }
 
@@ -68,7 +73,7 @@ impl<K: Kernels> Weights<'_, K> {
     ) -> Result<usize, WeightsError> {
         let weight = names.tensor("weight", &[to, from, 1, 1])?;
         let offset = names.tensor("bias", &[to])?;
-        Ok(self.add(weight, offset, from))
+        Ok(self.add(weight, offset, from)?)
     }
 
     /// A convolution of 3 x 3 that halves the picture.
@@ -79,7 +84,7 @@ impl<K: Kernels> Weights<'_, K> {
     ) -> Result<usize, WeightsError> {
         let weight = names.tensor("weight", &[channels, channels, 3, 3])?;
         let offset = names.tensor("bias", &[channels])?;
-        Ok(self.add(by_taps(&weight, [channels, channels, 1, 3, 3], 0), offset, channels))
+        Ok(self.add(by_taps(&weight, [channels, channels, 1, 3, 3], 0), offset, channels)?)
     }
 
     /// A convolution of 3 x 3 over a doubled picture: one of 2 x 2 for every parity, whose weights
@@ -116,7 +121,8 @@ impl<K: Kernels> Weights<'_, K> {
             }
             self.add(sums, offset.clone(), channels)
         };
-        Ok(PARITIES.map(&mut parity))
+        let [a, b, c, d] = PARITIES.map(&mut parity);
+        Ok([a?, b?, c?, d?])
     }
 
     /// Two frames of one: three taps in time, once for each of the two.
@@ -131,7 +137,9 @@ impl<K: Kernels> Weights<'_, K> {
         let (first, second) = weight.split_at(weight.len() / 2);
         let (before, after) = offset.split_at(channels);
         let halves = [(first, before), (second, after)];
-        Ok(halves.map(|(weight, offset)| self.add(weight.to_vec(), offset.to_vec(), channels)))
+        let [first, second] =
+            halves.map(|(weight, offset)| self.add(weight.to_vec(), offset.to_vec(), channels));
+        Ok([first?, second?])
     }
 
     /// The gains of a norm, stored with `ones` axes of one behind the channels.

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     check,
-    kernels::{Grid, Kernels, PageShape, Precision, Product, Sight, Step, Then},
+    kernels::{DeviceError, Grid, Kernels, PageShape, Precision, Product, Sight, Step, Then},
     memory::{Known, Plan, Shelf},
     weights::{Matrices, Names, Source, WeightsError},
 };
@@ -138,18 +138,18 @@ impl<K: Kernels> Decoder<K> {
     }
 
     /// The memory of a stream that begins.
-    fn begin(&self, lists: &Lists<K>) -> Working<K> {
+    fn begin(&self, lists: &Lists<K>) -> Result<Working<K>, DeviceError> {
         let mut working = lists.memories.take(|| {
-            let mut memory = self.kernels.memory(lists.len);
-            self.kernels.upload(&mut memory, 0, &lists.constants);
-            let page = |_| Arc::new(self.kernels.page(lists.page));
-            let pages = lists.later.iter().map(page).collect();
-            Working { memory, pages, latents: Vec::new(), positions: Vec::new() }
-        });
+            let mut memory = self.kernels.memory(lists.len)?;
+            self.kernels.upload(&mut memory, 0, &lists.constants)?;
+            let page = |_| self.kernels.page(lists.page).map(Arc::new);
+            let pages = lists.later.iter().map(page).collect::<Result<_, _>>()?;
+            Ok(Working { memory, pages, latents: Vec::new(), positions: Vec::new() })
+        })?;
         for pad in &lists.pads {
-            self.kernels.clear(&mut working.memory, pad.before());
+            self.kernels.clear(&mut working.memory, pad.before())?;
         }
-        working
+        Ok(working)
     }
 
     /// Latent frames `[C, h, w]` to positions as the network wants them.
@@ -175,19 +175,19 @@ impl<K: Kernels> Decoder<K> {
         latents: &[f32],
         working: &mut Working<K>,
         pixels: &mut Vec<f32>,
-    ) {
+    ) -> Result<(), DeviceError> {
         let Working { memory, pages, positions, .. } = working;
-        self.kernels.upload(memory, lists.input, latents);
+        self.kernels.upload(memory, lists.input, latents)?;
         let sight = Sight { own: pages, ..Sight::nothing() };
-        rayon::scope(|_| self.kernels.run(&list.sections, &self.matrices.packed, memory, sight));
+        rayon::scope(|_| self.kernels.run(&list.sections, &self.matrices.packed, memory, sight))?;
         for (pad, frames) in &list.used {
             if pad.past > 0 {
-                self.kernels.shift(memory, pad.last(*frames), pad.before().start);
+                self.kernels.shift(memory, pad.last(*frames), pad.before().start)?;
             }
         }
         let Frames { start, size, channels, .. } = list.output;
         positions.resize(size.positions() * channels, 0.0);
-        self.kernels.download(memory, start..start + positions.len(), positions);
+        self.kernels.download(memory, start..start + positions.len(), positions)?;
         let side = self.sizes.patch;
         let picture = [size.rows * side, size.columns * side];
         let area = 3 * picture[0] * picture[1];
@@ -198,6 +198,7 @@ impl<K: Kernels> Decoder<K> {
         frames.zip(pixels).for_each(|(positions, to)| {
             picture::unfold(positions, picture, side, to);
         });
+        Ok(())
     }
 }
 
@@ -217,12 +218,15 @@ impl<K: Kernels> network::Decoder for Decoder<K> {
         check("the values of latents", &[found.iter().product()], &[latents.data.len()])?;
         let area = channels * rows * columns;
         let begins = state.0.is_none();
-        let Stream { lists, working } = state.0.get_or_insert_with(|| {
+        if begins {
             let size = [rows, columns];
             let lists = self.lists.get(size, || self.make_lists(size));
-            let working = Some(self.begin(&lists));
-            Stream { lists, working }
-        });
+            let working = Some(self.begin(&lists)?);
+            state.0 = Some(Stream { lists, working });
+        }
+        let Some(Stream { lists, working }) = &mut state.0 else {
+            unreachable!("a state that began has a stream")
+        };
         let Some(working) = working else { unreachable!("a state that began has its memory") };
         let mut entered = std::mem::take(&mut working.latents);
         self.enter(&latents.data, [rows, columns], &mut entered);
@@ -234,12 +238,12 @@ impl<K: Kernels> network::Decoder for Decoder<K> {
         let mut rest = &entered[..];
         if begins {
             let (first, later) = rest.split_at(area);
-            self.run(lists, &lists.first, first, working, &mut pixels);
+            self.run(lists, &lists.first, first, working, &mut pixels)?;
             rest = later;
         }
         for latents in rest.chunks(lists.later.len() * area) {
             let list = &lists.later[latents.len() / area - 1];
-            self.run(lists, list, latents, working, &mut pixels);
+            self.run(lists, list, latents, working, &mut pixels)?;
         }
         working.latents = entered;
         Ok(Pixels { shape: [count, 3, height, width], data: pixels })

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     check,
-    kernels::{Kernels, PageShape, Precision, Product, Sight, Step, Then},
+    kernels::{DeviceError, Kernels, PageShape, Precision, Product, Sight, Step, Then},
     memory::{Known, Plan, Shelf},
     weights::{Linear, Matrices, Names, Source, WeightsError},
 };
@@ -104,28 +104,35 @@ impl<K: Kernels> Encoder<K> {
     }
 
     /// One picture `[3, H, W]` to latents `[C, h, w]`.
-    fn encode_one(&self, lists: &Lists<K>, picture: &[f32], size: [usize; 2], to: &mut [f32]) {
+    fn encode_one(
+        &self,
+        lists: &Lists<K>,
+        picture: &[f32],
+        size: [usize; 2],
+        to: &mut [f32],
+    ) -> Result<(), DeviceError> {
         let mut working = lists.memories.borrow(|| {
-            let mut memory = self.kernels.memory(lists.len);
-            self.kernels.upload(&mut memory, 0, &lists.constants);
-            let page = [Arc::new(self.kernels.page(lists.page))];
-            Working { memory, page, positions: Vec::new() }
-        });
+            let mut memory = self.kernels.memory(lists.len)?;
+            self.kernels.upload(&mut memory, 0, &lists.constants)?;
+            let page = [Arc::new(self.kernels.page(lists.page)?)];
+            Ok(Working { memory, page, positions: Vec::new() })
+        })?;
         let Working { memory, page, positions } = &mut *working;
         positions.resize(picture.len(), 0.0);
         picture::fold(picture, size, self.sizes.patch, positions);
-        self.kernels.upload(memory, lists.input, positions);
+        self.kernels.upload(memory, lists.input, positions)?;
         let (list, sight) = (&lists.list, Sight { own: page, ..Sight::nothing() });
-        rayon::scope(|_| self.kernels.run(&list.sections, &self.matrices.packed, memory, sight));
+        rayon::scope(|_| self.kernels.run(&list.sections, &self.matrices.packed, memory, sight))?;
         let (start, area) = (list.output.start, list.output.size.positions());
         positions.resize(to.len(), 0.0);
-        self.kernels.download(memory, start..start + to.len(), positions);
+        self.kernels.download(memory, start..start + to.len(), positions)?;
         let Sizes { channels, mean, std, .. } = &self.sizes;
         for (position, values) in positions.chunks_exact(*channels).enumerate() {
             for (channel, value) in values.iter().enumerate() {
                 to[channel * area + position] = (value - mean[channel]) / std[channel];
             }
         }
+        Ok(())
     }
 }
 
@@ -143,7 +150,7 @@ impl<K: Kernels> FrameEncoder for Encoder<K> {
         let mut data = vec![0.0; shape.iter().product()];
         let latents = data.chunks_exact_mut(shape[1..].iter().product());
         for (index, to) in latents.enumerate() {
-            self.encode_one(&lists, frames.frame(index), size, to);
+            self.encode_one(&lists, frames.frame(index), size, to)?;
         }
         Ok(Latents { shape, data })
     }
@@ -178,7 +185,7 @@ impl Network {
         let mut offset = names.tensor("bias", &[moments])?;
         weight.truncate(sizes.channels * moments);
         offset.truncate(sizes.channels);
-        let leave = weights.matrices.add(weights.kernels, &Linear { weight, offset });
+        let leave = weights.matrices.add(weights.kernels, &Linear { weight, offset })?;
         Ok(Self { first, stages, middle, head, leave })
     }
 

@@ -23,9 +23,10 @@ pub(crate) struct ModelArgs {
     #[arg(long, value_enum, default_value_t = DeviceName::Auto)]
     pub(crate) device: DeviceName,
     /// What the networks multiply in: f32 is exact, bf16 takes half the memory and, on processors
-    /// with instructions for it, about half the time. Sums are f32 in any case.
-    #[arg(long, value_enum, default_value_t = PrecisionName::F32)]
-    pub(crate) precision: PrecisionName,
+    /// with instructions for it, about half the time. Sums are f32 in any case. By default f32 on
+    /// the processor; a card has bf16 only.
+    #[arg(long, value_enum)]
+    pub(crate) precision: Option<PrecisionName>,
     /// Threads at most; the machine's cores by default. The film is the same with any number.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) threads: Option<u16>,
@@ -34,7 +35,7 @@ pub(crate) struct ModelArgs {
 /// Where a device works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum DeviceName {
-    /// The best there is.
+    /// A card, in programs built for one, where there is one; otherwise the processor.
     Auto,
     /// The processor.
     Cpu,

@@ -15,7 +15,7 @@ use shotstream_engine::{
     session::Settings,
     story::StoryState,
 };
-use shotstream_models::fast::FastNetworks;
+use shotstream_models::fast::{FastNetworks, Kernels};
 use shotstream_plan::{
     plan::Plan,
     script::{Script, ShotScript},
@@ -24,11 +24,12 @@ use shotstream_world::{Story, StoryOptions, Wording, captions};
 
 use crate::{
     cli::BenchArgs,
+    device::with_kernels,
     failure::Blame as _,
     film::{Output, Target},
     hardware::{self, Hardware},
     making::Making,
-    model,
+    model::{self, ModelFile},
     report::Report,
     telling::Telling,
     text,
@@ -56,8 +57,17 @@ struct Bench {
 pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
     let start = Instant::now();
     let file = model::open(&args.model)?;
+    with_kernels!(file.device.clone(), kernels => measure(args, &file, start, kernels))
+}
+
+fn measure(
+    args: &BenchArgs,
+    file: &ModelFile,
+    start: Instant,
+    kernels: impl Kernels,
+) -> anyhow::Result<()> {
     let recipe = file.recipe(args.picture.size)?;
-    let networks = file.networks(text::open(&file, &args.text)?, &args.decoder)?;
+    let networks = file.networks(kernels, text::open(file, &args.text)?, &args.decoder)?;
     let load = start.elapsed();
     let script = story(args.picture.seed, args.shots.into());
     let plan = Plan::of(recipe.clone(), &script).wrong_use()?;
@@ -78,7 +88,7 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
     progress.clear();
     let cut = cut_latency(&networks, &settings, &script)?;
     let bench = Bench {
-        report: Report::new(made, &file, args.picture.seed, wall, &meter)
+        report: Report::new(made, file, args.picture.seed, wall, &meter)
             .with_prompts(networks.text.counts()),
         hardware: Hardware::here(),
         threads: rayon::current_num_threads(),
@@ -104,7 +114,7 @@ fn story(seed: u64, shots: usize) -> Script {
 
 /// From asking for a cut after a shot's first chunk to the first frames of the next shot.
 fn cut_latency(
-    networks: &FastNetworks,
+    networks: &FastNetworks<impl Kernels>,
     settings: &Settings,
     script: &Script,
 ) -> anyhow::Result<Duration> {

@@ -6,16 +6,18 @@ use std::{
 };
 
 use shotstream_engine::{noise::Noise, session::Settings};
+use shotstream_models::fast::Kernels;
 use shotstream_plan::plan::Plan;
 
 use crate::{
     cli::GenerateArgs,
+    device::with_kernels,
     exports::Exports,
     failure::{Blame as _, WrongUse},
     film::{Output, Target},
     latents_file,
     making::Making,
-    model,
+    model::{self, ModelFile},
     progress::line,
     report::{Report, per_second},
     story, text,
@@ -25,14 +27,18 @@ use crate::{
 /// Make the film.
 pub(crate) fn run(args: &GenerateArgs) -> anyhow::Result<()> {
     let file = model::open(&args.model)?;
+    with_kernels!(file.device.clone(), kernels => make(args, &file, kernels))
+}
+
+fn make(args: &GenerateArgs, file: &ModelFile, kernels: impl Kernels) -> anyhow::Result<()> {
     let recipe = file.recipe(args.picture.size)?;
     let script = story::read(&args.story, &recipe)?;
     let plan = Plan::of(recipe.clone(), &script).wrong_use()?;
     let channels = file.latent_channels();
     let given = args.noise.as_deref();
     let noise = given.map(|path| latents_file::read_noise(path, &plan, channels)).transpose()?;
-    let text = text::open_for(&file, &args.text, (&script, &recipe))?;
-    let networks = file.networks(text, &args.decoder)?;
+    let text = text::open_for(file, &args.text, (&script, &recipe))?;
+    let networks = file.networks(kernels, text, &args.decoder)?;
 
     let report = args.report.as_deref().map(WholeFile::create).transpose()?;
     let latents = args.save_latents.as_deref().map(WholeFile::create).transpose()?;
@@ -71,7 +77,7 @@ pub(crate) fn run(args: &GenerateArgs) -> anyhow::Result<()> {
     }
     if let Some(place) = report {
         let report =
-            Report::new(made, &file, seed, wall, &meter).with_prompts(networks.text.counts());
+            Report::new(made, file, seed, wall, &meter).with_prompts(networks.text.counts());
         place.finish(&serde_json::to_vec_pretty(&report)?)?;
     }
     Ok(())

@@ -15,15 +15,16 @@ use shotstream_engine::{
     session::Settings,
     story::StoryState,
 };
-use shotstream_models::text::Cut;
+use shotstream_models::{fast::Kernels, text::Cut};
 use shotstream_plan::plan::PlanError;
 
 use crate::{
     cli::PlayArgs,
+    device::with_kernels,
     exports::{Exports, Told},
     failure::WrongUse,
     film::{Output, Target},
-    model,
+    model::{self, ModelFile},
     progress::line,
     report::Report,
     telling::{self, Telling},
@@ -40,8 +41,12 @@ const LONGEST_LINE: u64 = 1 << 20;
 /// Make the film.
 pub(crate) fn run(args: &PlayArgs) -> anyhow::Result<()> {
     let file = model::open(&args.model)?;
+    with_kernels!(file.device.clone(), kernels => make(args, &file, kernels))
+}
+
+fn make(args: &PlayArgs, file: &ModelFile, kernels: impl Kernels) -> anyhow::Result<()> {
     let recipe = file.recipe(args.picture.size)?;
-    let networks = file.networks(text::open(&file, &args.text)?, &args.decoder)?;
+    let networks = file.networks(kernels, text::open(file, &args.text)?, &args.decoder)?;
     let report = args.report.as_deref().map(WholeFile::create).transpose()?;
     let scale = args.picture.scale.map(usize::from);
     let exports = Exports::create(&args.exports, None)?;
@@ -80,7 +85,7 @@ pub(crate) fn run(args: &PlayArgs) -> anyhow::Result<()> {
         exports.finish(told, &args.global, &settings.recipe)?;
     }
     if let Some(place) = report {
-        let report = Report::new(made, &file, args.picture.seed, wall, &meter);
+        let report = Report::new(made, file, args.picture.seed, wall, &meter);
         let report = report.with_prompts(networks.text.counts());
         place.finish(&serde_json::to_vec_pretty(&report)?)?;
     }

@@ -13,12 +13,13 @@ use shotstream_engine::{
     session::{self, Ending, Networks, Settings},
     story::StoryState,
 };
-use shotstream_models::fast::FastNetworks;
+use shotstream_models::fast::{FastNetworks, Kernels};
 use shotstream_serve::{Config, ServeError, Up, serve};
 use shotstream_story::{record::Hash, teller::Teller};
 
 use crate::{
-    cli::{DecoderArgs, ModelArgs, ServeArgs, TextArgs},
+    cli::{DecoderArgs, ServeArgs, TextArgs},
+    device::with_kernels,
     failure::{Blame as _, WrongUse},
     model::{self, ModelFile},
     progress::line,
@@ -50,7 +51,17 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<()> {
         #[cfg(feature = "whep")]
         whep_address: args.whep_address,
     };
-    let teller = ModelTeller::open(&args.model, (&args.text, &args.decoder), args.size)?;
+    let file = model::open(&args.model)?;
+    with_kernels!(file.device.clone(), kernels => run_on(args, config, file, kernels))
+}
+
+fn run_on(
+    args: &ServeArgs,
+    config: Config,
+    file: ModelFile,
+    kernels: impl Kernels + 'static,
+) -> anyhow::Result<()> {
+    let teller = ModelTeller::open(file, kernels, (&args.text, &args.decoder), args.size)?;
     let teller = Arc::new(teller);
     let up = |Up { address, sessions }| {
         line(&format!("the studio is at http://{address}, for {sessions} stories at once"));
@@ -80,35 +91,35 @@ fn read_keys(path: &Path) -> anyhow::Result<Vec<Hash>> {
 }
 
 /// The engine with a model's networks.
-pub(crate) struct ModelTeller {
+pub(crate) struct ModelTeller<K: Kernels> {
     file: ModelFile,
-    networks: FastNetworks,
+    networks: FastNetworks<K>,
     settings: Settings,
 }
 
-impl ModelTeller {
-    /// Load the model that flags ask for.
+impl<K: Kernels> ModelTeller<K> {
+    /// Load a model for a device.
     ///
     /// # Errors
-    /// When this build cannot run as asked, or there is no such model.
+    /// When its networks cannot be built, or there is no room for them.
     pub(crate) fn open(
-        args: &ModelArgs,
+        file: ModelFile,
+        kernels: K,
         (text, decoder): (&TextArgs, &DecoderArgs),
         size: Option<[usize; 2]>,
     ) -> anyhow::Result<Self> {
-        let file = model::open(args)?;
         let settings = Settings {
             recipe: file.recipe(size)?,
             latent_channels: file.latent_channels(),
             noise: Noise::Seeded,
             capture_latents: false,
         };
-        let networks = file.networks(text::open(&file, text)?, decoder)?;
+        let networks = file.networks(kernels, text::open(&file, text)?, decoder)?;
         Ok(Self { networks, settings, file })
     }
 }
 
-impl Teller for ModelTeller {
+impl<K: Kernels + 'static> Teller for ModelTeller<K> {
     fn settings(&self) -> &Settings {
         &self.settings
     }

@@ -20,7 +20,9 @@ use shotstream_story::{
 use super::{print, serve::ModelTeller};
 use crate::{
     cli::{ExportStoryArgs, FolderArgs, ImportStoryArgs, MemoryArgs, ReplayArgs, StoryCommand},
+    device::with_kernels,
     failure::Blame as _,
+    model,
     whole_file::WholeFile,
 };
 
@@ -78,8 +80,12 @@ fn memory(args: &MemoryArgs) -> anyhow::Result<()> {
 fn make_again(args: &ReplayArgs) -> anyhow::Result<()> {
     let store = Store::open(&args.folder.stories)?;
     let story = store.load(&args.story).map_err(blame)?;
-    let teller = ModelTeller::open(&args.model, (&args.text, &args.decoder), args.size)?;
-    let Replayed { takes, chunks, differing } = replay(&story, store.blobs(), &teller)?;
+    let file = model::open(&args.model)?;
+    let replayed = with_kernels!(file.device.clone(), kernels => {
+        let teller = ModelTeller::open(file, kernels, (&args.text, &args.decoder), args.size)?;
+        replay(&story, store.blobs(), &teller)?
+    });
+    let Replayed { takes, chunks, differing } = replayed;
     match &differing[..] {
         [] => print(&format!("{takes} takes made again, {chunks} chunks, every one the same\n")),
         [(take, chunk), ..] => Err(anyhow!(

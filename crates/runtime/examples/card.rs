@@ -1,0 +1,373 @@
+//! A card's programs: what they take, whether they are right, and how near to its limits they come.
+//!
+//! `cargo run --release -p shotstream-runtime --features cuda --example card -- COMMAND`
+//!
+//! | command | needs | does |
+//! |---|---|---|
+//! | `programs [sm_90a]` | the compiler | compiles every program of the tiny and the 1.3B model, and says what each takes; a spill is an error |
+//! | `check` | a card | runs every network of the tiny model on the card, by each unit of matrices, against the processor |
+//! | `time [tiny\|large]` | a card | the time of every program beside its floor, then chunks one after the other |
+//! | `stay [CHUNKS]` | a card | as many chunks of the tiny model as asked for, and the memory that is free |
+
+#![expect(clippy::print_stdout, reason = "an example shows its tables")]
+
+#[expect(dead_code, reason = "another example uses the rest")]
+mod sizes;
+
+use std::{
+    collections::BTreeMap,
+    error::Error,
+    sync::{Arc, Mutex},
+    time::Instant,
+};
+
+use shotstream_engine::network::{
+    Decoder as _, Denoiser as _, FrameEncoder as _, Memory, Pixels, StoryDenoiser as _,
+};
+use shotstream_runtime::{
+    cpu::Cpu,
+    cuda::{Card, Compiler, Cuda, Driver, Dry, Launch, Program, Resources, Unit},
+    dit::{Cache, Dit, Embedding, TextCache},
+    kernels::{DeviceError, Kernels, Precision},
+    vae,
+    weights::Invented,
+};
+use sizes::{Model, latents, numbers, slots};
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+/// Networks, and what they are asked: the fourth chunk of a shot behind a full context.
+struct Networks<K: Kernels> {
+    dit: Dit<K>,
+    decoder: vae::Decoder<K>,
+    encoder: vae::Encoder<K>,
+    decoding: vae::State<K>,
+    caption: TextCache<K>,
+    context: Cache<K>,
+    local: Cache<K>,
+    size: [usize; 2],
+}
+
+/// Latent frames of a chunk, of the context, and of the shot before the chunk.
+const CHUNK: usize = 3;
+const CONTEXT: usize = 6;
+const BEFORE: usize = 9;
+
+/// Timesteps of a chunk.
+const STEPS: [f32; 4] = [1000.0, 937.5, 833.25, 625.0];
+
+/// The parts of a chunk, and what belongs to a shot once.
+const PARTS: [&str; 6] = ["caption", "context", "denoise", "commit", "decode", "encode"];
+
+impl<K: Kernels> Networks<K> {
+    fn open(kernels: &K, model: Model) -> Outcome<Self> {
+        let Model { dit: sizes, vae, latent: size, text: tokens, .. } = model;
+        let values = numbers(tokens * sizes.text_dim).into();
+        let dit = Dit::new(kernels.beside()?, sizes, &Invented)?;
+        let decoder = vae::Decoder::new(kernels.beside()?, vae.clone(), &Invented)?;
+        let encoder = vae::Encoder::new(kernels.beside()?, vae, &Invented)?;
+        let mut decoding = decoder.start();
+        decoder.decode(&mut decoding, &latents(1, size))?;
+        let caption = dit.cache_text(&Embedding { tokens, values })?;
+        let texts = [caption.clone()];
+        let context = dit.encode_context(&latents(CONTEXT, size), &slots(0, CONTEXT), &texts)?;
+        let mut local = dit.empty_local();
+        for at in (0..BEFORE).step_by(CHUNK) {
+            let slots = slots(CONTEXT + at, CHUNK);
+            dit.commit(&latents(CHUNK, size), &slots, &caption, &context, &mut local)?;
+        }
+        Ok(Self { dit, decoder, encoder, decoding, caption, context, local, size })
+    }
+
+    /// Run one part; what it answered.
+    fn run(&mut self, part: &str, tokens: usize, text_dim: usize) -> Outcome<Vec<f32>> {
+        let (clean, places) = (latents(CHUNK, self.size), slots(CONTEXT + BEFORE, CHUNK));
+        Ok(match part {
+            "caption" => {
+                let values = numbers(tokens * text_dim).into();
+                self.dit.cache_text(&Embedding { tokens, values })?;
+                Vec::new()
+            }
+            "context" => {
+                let texts = [self.caption.clone()];
+                let clean = latents(CONTEXT, self.size);
+                self.dit.encode_context(&clean, &slots(0, CONTEXT), &texts)?;
+                Vec::new()
+            }
+            "denoise" => {
+                let memory = Memory { context: &self.context, local: &self.local };
+                self.dit.velocity(&clean, 737.5, &places, &self.caption, memory)?.data
+            }
+            "commit" => {
+                let mut local = self.local.clone();
+                self.dit.commit(&clean, &places, &self.caption, &self.context, &mut local)?;
+                Vec::new()
+            }
+            "decode" => self.decoder.decode(&mut self.decoding, &clean)?.data,
+            "encode" => {
+                let [rows, columns] = self.size;
+                let shape = [1, 3, 8 * rows, 8 * columns];
+                let data = numbers(shape.iter().product());
+                self.encoder.encode(&Pixels { shape, data })?.data
+            }
+            _ => return Err(format!("there is no part {part}").into()),
+        })
+    }
+
+    /// Four denoising steps, the commit and the frames of one chunk; the frames.
+    fn chunk(&mut self) -> Outcome<usize> {
+        let mut chunk = latents(CHUNK, self.size);
+        let places = slots(CONTEXT + BEFORE, CHUNK);
+        let memory = Memory { context: &self.context, local: &self.local };
+        for step in STEPS {
+            let velocity = self.dit.velocity(&chunk, step, &places, &self.caption, memory)?;
+            for (value, velocity) in chunk.data.iter_mut().zip(velocity.data) {
+                *value -= 0.25 * velocity;
+            }
+        }
+        let mut local = self.local.clone();
+        self.dit.commit(&chunk, &places, &self.caption, &self.context, &mut local)?;
+        Ok(self.decoder.decode(&mut self.decoding, &chunk)?.shape[0])
+    }
+}
+
+/// What a part launches, without a card.
+fn launches(name: &str, unit: Unit) -> Outcome<(Vec<(&'static str, Vec<Launch>)>, [usize; 2])> {
+    let model = Model::of(name);
+    let (tokens, text_dim) = (model.text, model.dit.text_dim);
+    let card = Arc::new(Dry::new());
+    let mut networks = Networks::open(&Cuda::on(card.clone(), unit), model)?;
+    drop(card.launches());
+    let mut parts = Vec::new();
+    for part in PARTS {
+        networks.run(part, tokens, text_dim)?;
+        parts.push((part, card.launches()));
+    }
+    Ok((parts, card.bytes()))
+}
+
+/// Compile every program, and say what it takes.
+fn programs(architecture: &str) -> Outcome<()> {
+    let compiler = Compiler::new(architecture)?;
+    let [major, minor] = compiler.version();
+    println!("NVRTC {major}.{minor}, {architecture}\n");
+    let mut all: BTreeMap<String, (Program, usize)> = BTreeMap::new();
+    let units = match architecture {
+        "sm_90a" => &[Unit::Warp, Unit::Group][..],
+        _ => &[Unit::Warp],
+    };
+    for name in ["tiny", "large"] {
+        for &unit in units {
+            let (parts, [_, most]) = launches(name, unit)?;
+            let count: usize = parts.iter().map(|(_, launches)| launches.len()).sum();
+            println!("{name}, {unit:?}: {count} launches, {:.2} GB at most", most as f64 / 1e9);
+            for launch in parts.into_iter().flat_map(|(_, launches)| launches) {
+                let known = all.entry(format!("{:?}", launch.program));
+                known.or_insert((launch.program, 0)).1 += 1;
+            }
+        }
+    }
+    println!("\nregisters  spilled  stack  shared memory  program");
+    let mut worst = 0;
+    for (name, (program, _)) in &all {
+        let Resources { registers, spilled, stack } = compiler.measure(program)?;
+        worst = worst.max(spilled + stack);
+        let shared = program.shared();
+        println!("{registers:9}  {spilled:7}  {stack:5}  {shared:13}  {name}");
+    }
+    match worst {
+        0 => Ok(()),
+        _ => Err("a program has not enough registers".into()),
+    }
+}
+
+/// Root mean square of the difference, over that of the values.
+fn differs(a: &[f32], b: &[f32]) -> f32 {
+    let squares = |values: &mut dyn Iterator<Item = f32>| values.map(|v| v * v).sum::<f32>();
+    (squares(&mut a.iter().zip(b).map(|(a, b)| a - b)) / squares(&mut a.iter().copied())).sqrt()
+}
+
+/// Every network of the tiny model by each unit, against the processor.
+fn check() -> Outcome<()> {
+    const ALLOWED: f32 = 1.0 / 64.0;
+    let answers = |answer: &mut dyn FnMut(&'static str) -> Outcome<Vec<f32>>| {
+        ["denoise", "decode", "encode"].map(answer)
+    };
+    let (tokens, text_dim) = (Model::of("tiny").text, Model::of("tiny").dit.text_dim);
+    let mut own = Networks::open(&Cpu::new().in_precision(Precision::Bf16), Model::of("tiny"))?;
+    let own = answers(&mut |part| own.run(part, tokens, text_dim));
+    let card = Arc::new(Driver::open(0)?);
+    println!("{}", card.name());
+    let units = match card.unit() {
+        Unit::Group => &[Unit::Warp, Unit::Group][..],
+        Unit::Warp => &[Unit::Warp],
+    };
+    let mut wrong = 0;
+    for &unit in units {
+        let mut networks = Networks::open(&Cuda::on(card.clone(), unit), Model::of("tiny"))?;
+        let found = answers(&mut |part| networks.run(part, tokens, text_dim));
+        for ((own, found), part) in own.iter().zip(found).zip(["denoise", "decode", "encode"]) {
+            let own = own.as_ref().map_err(|e| e.to_string())?;
+            let off = differs(own, &found?);
+            wrong += usize::from(off.is_nan() || off > ALLOWED);
+            println!("{unit:?} {part}: {off:.2e} of {ALLOWED:.2e}");
+        }
+    }
+    if wrong == 0 { Ok(()) } else { Err(format!("{wrong} networks are wrong").into()) }
+}
+
+/// A card that takes the time of every launch.
+#[derive(Clone, Debug)]
+struct Timed {
+    card: Arc<Driver>,
+    spent: Arc<Mutex<BTreeMap<String, Spent>>>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Spent {
+    calls: usize,
+    seconds: f64,
+    flops: f64,
+    bytes: f64,
+}
+
+impl Card for Timed {
+    fn beside(&self) -> Result<Self, DeviceError> {
+        Ok(self.clone())
+    }
+
+    fn room(&self, bytes: usize) -> Result<u64, DeviceError> {
+        self.card.room(bytes)
+    }
+
+    fn free(&self, start: u64) {
+        self.card.free(start);
+    }
+
+    fn write(&self, to: u64, bytes: &[u8]) -> Result<(), DeviceError> {
+        self.card.write(to, bytes)
+    }
+
+    fn read(&self, from: u64, bytes: &mut [u8]) -> Result<(), DeviceError> {
+        self.card.read(from, bytes)
+    }
+
+    fn copy(&self, from: u64, to: u64, bytes: usize) -> Result<(), DeviceError> {
+        self.card.copy(from, to, bytes)
+    }
+
+    fn zero(&self, start: u64, bytes: usize) -> Result<(), DeviceError> {
+        self.card.zero(start, bytes)
+    }
+
+    fn launch(&self, launch: &Launch) -> Result<(), DeviceError> {
+        let seconds = self.card.seconds(launch)?;
+        let ([positions, made], terms) = (launch.work.size, launch.work.terms);
+        let name = format!("{} {positions} × {made} × {terms}", launch.program.entry());
+        let mut spent = self.spent.lock().expect("nobody panicked");
+        let spent = spent.entry(name).or_default();
+        spent.calls += 1;
+        spent.seconds += seconds;
+        spent.flops += launch.work.flops;
+        spent.bytes += launch.work.bytes;
+        Ok(())
+    }
+}
+
+/// What a card of this kind does at best, as it was measured there: operations of bf16 products, and
+/// bytes of memory, a second.
+fn limits(name: &str) -> [f64; 2] {
+    if name.contains("H200") { [790e12, 4.3e12] } else { [798e12, 3.0e12] }
+}
+
+/// The time of every program beside its floor, then of whole chunks.
+fn time(name: &str) -> Outcome<()> {
+    const CHUNKS: usize = 8;
+    let card = Arc::new(Driver::open(0)?);
+    let [flops, bytes] = limits(card.name());
+    println!("{name} on {}", card.name());
+    let (tokens, text_dim) = (Model::of(name).text, Model::of(name).dit.text_dim);
+    let timed = Timed { card: card.clone(), spent: Arc::default() };
+    let spent = timed.spent.clone();
+    let mut networks = Networks::open(&Cuda::on(Arc::new(timed), card.unit()), Model::of(name))?;
+    for part in PARTS {
+        networks.run(part, tokens, text_dim)?;
+        spent.lock().expect("nobody panicked").clear();
+        let start = Instant::now();
+        networks.run(part, tokens, text_dim)?;
+        let wall = start.elapsed().as_secs_f64();
+        let table = spent.lock().expect("nobody panicked");
+        let all: f64 = table.values().map(|spent| spent.seconds).sum();
+        println!("\n{part}: {:.2} ms of programs, {:.2} ms with waits", all * 1e3, wall * 1e3);
+        let mut rows: Vec<_> = table.iter().collect();
+        rows.sort_by(|(_, a), (_, b)| b.seconds.total_cmp(&a.seconds));
+        for (name, of) in rows.into_iter().take(16) {
+            let floor = (of.flops / flops).max(of.bytes / bytes);
+            println!(
+                "  {name:44} {:5} × {:9.3} ms {:5.1} %  floor {:9.3} ms ({:3.0} %)  {:6.1} TFLOP/s",
+                of.calls,
+                of.seconds * 1e3,
+                of.seconds / all * 100.0,
+                floor * 1e3,
+                floor / of.seconds * 100.0,
+                of.flops / of.seconds / 1e12,
+            );
+        }
+    }
+    drop(networks);
+    let kernels = Cuda::on(card.clone(), card.unit());
+    let mut networks = Networks::open(&kernels, Model::of(name))?;
+    networks.chunk()?;
+    let mut seconds = Vec::new();
+    for _ in 0..CHUNKS {
+        let start = Instant::now();
+        let frames = networks.chunk()?;
+        seconds.push(start.elapsed().as_secs_f64() / frames as f64);
+    }
+    seconds.sort_by(f64::total_cmp);
+    let [free, all] = card.memory()?;
+    println!(
+        "\nfourth chunk of a shot, one after the other: {:.1} frames a second ({:.1} to {:.1}), {:.1} GB taken",
+        seconds[CHUNKS / 2].recip(),
+        seconds[CHUNKS - 1].recip(),
+        seconds[0].recip(),
+        (all - free) as f64 / 1e9
+    );
+    Ok(())
+}
+
+/// Many chunks, and the memory that is free.
+fn stay(chunks: usize) -> Outcome<()> {
+    let card = Arc::new(Driver::open(0)?);
+    let mut networks = Networks::open(&Cuda::on(card.clone(), card.unit()), Model::of("tiny"))?;
+    networks.chunk()?;
+    let [before, _] = card.memory()?;
+    let tenth = (chunks / 10).max(1);
+    let mut start = Instant::now();
+    for chunk in 1..=chunks {
+        networks.chunk()?;
+        if chunk % tenth == 0 {
+            let each = start.elapsed().as_secs_f64() / tenth as f64;
+            let [free, _] = card.memory()?;
+            let more = before as f64 - free as f64;
+            println!("{chunk:6} chunks, {:.3} ms each, {:+.1} MB", each * 1e3, more / 1e6);
+            start = Instant::now();
+        }
+    }
+    Ok(())
+}
+
+fn main() -> Outcome<()> {
+    let args: Vec<_> = std::env::args().skip(1).collect();
+    let args: Vec<_> = args.iter().map(String::as_str).collect();
+    match args[..] {
+        ["programs"] => programs("sm_90a"),
+        ["programs", architecture] => programs(architecture),
+        ["check"] => check(),
+        ["time"] => time("large"),
+        ["time", name] => time(name),
+        ["stay"] => stay(1000),
+        ["stay", chunks] => stay(chunks.parse()?),
+        _ => Err("programs [sm_90a], check, time [tiny|large] or stay [CHUNKS]".into()),
+    }
+}
