@@ -7,6 +7,7 @@
 //! | `programs [sm_90a]` | the compiler | compiles every program of the tiny and the 1.3B model, and says what each takes; a spill is an error |
 //! | `check` | a card | runs every network of the tiny model on the card, by each unit of matrices, against the processor |
 //! | `time [tiny\|large]` | a card | the time of every program beside its floor, then chunks one after the other |
+//! | `parts [tiny\|large] [ROUNDS]` | a card | the seconds of every network and of whole chunks, as JSON: what `bench/card.py` compares with |
 //! | `stay [CHUNKS]` | a card | as many chunks of the tiny model as asked for, and the memory that is free |
 
 #![expect(clippy::print_stdout, reason = "an example shows its tables")]
@@ -131,45 +132,70 @@ impl<K: Kernels> Networks<K> {
     }
 }
 
-/// What a part launches, without a card.
-fn launches(name: &str, unit: Unit) -> Outcome<(Vec<(&'static str, Vec<Launch>)>, [usize; 2])> {
-    let model = Model::of(name);
-    let (tokens, text_dim) = (model.text, model.dit.text_dim);
-    let card = Arc::new(Dry::new());
-    let mut networks = Networks::open(&Cuda::on(card.clone(), unit), model)?;
-    drop(card.launches());
-    let mut parts = Vec::new();
-    for part in PARTS {
-        networks.run(part, tokens, text_dim)?;
-        parts.push((part, card.launches()));
+/// What every part launches, and the most bytes that are taken, without a card.
+struct Planned {
+    parts: Vec<(&'static str, Vec<Launch>)>,
+    most: usize,
+}
+
+impl Planned {
+    fn of(name: &str, unit: Unit) -> Outcome<Self> {
+        let model = Model::of(name);
+        let (tokens, text_dim) = (model.text, model.dit.text_dim);
+        let card = Arc::new(Dry::new());
+        let mut networks = Networks::open(&Cuda::on(card.clone(), unit), model)?;
+        let mut parts = Vec::new();
+        for part in PARTS {
+            drop(card.launches());
+            networks.run(part, tokens, text_dim)?;
+            parts.push((part, card.launches()));
+        }
+        let [_, most] = card.bytes();
+        Ok(Self { parts, most })
     }
-    Ok((parts, card.bytes()))
+
+    /// Launches, operations, and the least time of every part on an H200.
+    fn print(&self, name: &str) {
+        let [rate, bandwidth] = limits("H200");
+        println!("\n{name}: {:.2} GB at most", self.most as f64 / 1e9);
+        for (part, launches) in &self.parts {
+            let flops: f64 = launches.iter().map(|launch| launch.work.flops).sum();
+            let least =
+                |launch: &Launch| (launch.work.flops / rate).max(launch.work.bytes / bandwidth);
+            let floor: f64 = launches.iter().map(least).sum();
+            println!(
+                "  {part:8} {:5} launches  {:9.4} TFLOP  {:8.3} ms at least on an H200",
+                launches.len(),
+                flops / 1e12,
+                floor * 1e3
+            );
+        }
+    }
 }
 
 /// Compile every program, and say what it takes.
 fn programs(architecture: &str) -> Outcome<()> {
     let compiler = Compiler::new(architecture)?;
     let [major, minor] = compiler.version();
-    println!("NVRTC {major}.{minor}, {architecture}\n");
-    let mut all: BTreeMap<String, (Program, usize)> = BTreeMap::new();
+    println!("NVRTC {major}.{minor}, {architecture}");
+    let mut all: BTreeMap<String, Program> = BTreeMap::new();
     let units = match architecture {
         "sm_90a" => &[Unit::Warp, Unit::Group][..],
         _ => &[Unit::Warp],
     };
     for name in ["tiny", "large"] {
         for &unit in units {
-            let (parts, [_, most]) = launches(name, unit)?;
-            let count: usize = parts.iter().map(|(_, launches)| launches.len()).sum();
-            println!("{name}, {unit:?}: {count} launches, {:.2} GB at most", most as f64 / 1e9);
-            for launch in parts.into_iter().flat_map(|(_, launches)| launches) {
-                let known = all.entry(format!("{:?}", launch.program));
-                known.or_insert((launch.program, 0)).1 += 1;
+            let planned = Planned::of(name, unit)?;
+            if unit == Unit::Warp {
+                planned.print(name);
             }
+            let launches = planned.parts.into_iter().flat_map(|(_, launches)| launches);
+            all.extend(launches.map(|launch| (format!("{:?}", launch.program), launch.program)));
         }
     }
     println!("\nregisters  spilled  stack  shared memory  program");
     let mut worst = 0;
-    for (name, (program, _)) in &all {
+    for (name, program) in &all {
         let Resources { registers, spilled, stack } = compiler.measure(program)?;
         worst = worst.max(spilled + stack);
         let shared = program.shared();
@@ -221,6 +247,7 @@ fn check() -> Outcome<()> {
 struct Timed {
     card: Arc<Driver>,
     spent: Arc<Mutex<BTreeMap<String, Spent>>>,
+    recording: Arc<Mutex<Option<Vec<Launch>>>>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -232,6 +259,8 @@ struct Spent {
 }
 
 impl Card for Timed {
+    type Graph = Vec<Launch>;
+
     fn beside(&self) -> Result<Self, DeviceError> {
         Ok(self.clone())
     }
@@ -261,6 +290,10 @@ impl Card for Timed {
     }
 
     fn launch(&self, launch: &Launch) -> Result<(), DeviceError> {
+        if let Some(recording) = &mut *self.recording.lock().expect("nobody panicked") {
+            recording.push(launch.clone());
+            return Ok(());
+        }
         let seconds = self.card.seconds(launch)?;
         let ([positions, made], terms) = (launch.work.size, launch.work.terms);
         let name = format!("{} {positions} × {made} × {terms}", launch.program.entry());
@@ -271,6 +304,19 @@ impl Card for Timed {
         spent.flops += launch.work.flops;
         spent.bytes += launch.work.bytes;
         Ok(())
+    }
+
+    fn record(
+        &self,
+        launches: impl FnOnce() -> Result<(), DeviceError>,
+    ) -> Result<Vec<Launch>, DeviceError> {
+        self.recording.lock().expect("nobody panicked").replace(Vec::new());
+        launches()?;
+        Ok(self.recording.lock().expect("nobody panicked").take().unwrap_or_default())
+    }
+
+    fn repeat(&self, graph: &Vec<Launch>) -> Result<(), DeviceError> {
+        graph.iter().try_for_each(|launch| self.launch(launch))
     }
 }
 
@@ -287,7 +333,8 @@ fn time(name: &str) -> Outcome<()> {
     let [flops, bytes] = limits(card.name());
     println!("{name} on {}", card.name());
     let (tokens, text_dim) = (Model::of(name).text, Model::of(name).dit.text_dim);
-    let timed = Timed { card: card.clone(), spent: Arc::default() };
+    let (spent, recording) = (Arc::default(), Arc::default());
+    let timed = Timed { card: card.clone(), spent, recording };
     let spent = timed.spent.clone();
     let mut networks = Networks::open(&Cuda::on(Arc::new(timed), card.unit()), Model::of(name))?;
     for part in PARTS {
@@ -336,6 +383,32 @@ fn time(name: &str) -> Outcome<()> {
     Ok(())
 }
 
+/// The seconds of every part, round by round.
+fn parts(name: &str, rounds: usize) -> Outcome<()> {
+    let kernels = Cuda::open(0)?;
+    let (tokens, text_dim) = (Model::of(name).text, Model::of(name).dit.text_dim);
+    let mut networks = Networks::open(&kernels, Model::of(name))?;
+    let mut table = BTreeMap::new();
+    for part in PARTS.into_iter().chain(["chunk"]) {
+        let mut seconds = Vec::new();
+        for round in 0..rounds + 2 {
+            let start = Instant::now();
+            match part {
+                "chunk" => drop(networks.chunk()?),
+                part => drop(networks.run(part, tokens, text_dim)?),
+            }
+            // What is kept on the card is waited for.
+            networks.dit.kernels().card().finish()?;
+            if round >= 2 {
+                seconds.push(start.elapsed().as_secs_f64());
+            }
+        }
+        table.insert(part, seconds);
+    }
+    println!("{}", serde_json::to_string(&table)?);
+    Ok(())
+}
+
 /// Many chunks, and the memory that is free.
 fn stay(chunks: usize) -> Outcome<()> {
     let card = Arc::new(Driver::open(0)?);
@@ -366,8 +439,15 @@ fn main() -> Outcome<()> {
         ["check"] => check(),
         ["time"] => time("large"),
         ["time", name] => time(name),
+        ["parts"] => parts("large", 5),
+        ["parts", name] => parts(name, 5),
+        ["parts", name, rounds] => parts(name, rounds.parse()?),
         ["stay"] => stay(1000),
         ["stay", chunks] => stay(chunks.parse()?),
-        _ => Err("programs [sm_90a], check, time [tiny|large] or stay [CHUNKS]".into()),
+        _ => {
+            Err("programs [sm_90a], check, time [tiny|large], parts [tiny|large] [ROUNDS] or stay \
+                  [CHUNKS]"
+                .into())
+        }
     }
 }

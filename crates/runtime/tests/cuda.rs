@@ -92,8 +92,9 @@ fn shot<K: Kernels>(kernels: K, sizes: &dit::Sizes) -> Vec<f32> {
 
 #[test]
 fn a_shot_on_the_card_is_that_of_the_processor() {
-    // Heads of 16 and 24, of whole and broken steps.
-    for sizes in [transformer(48, 3), transformer(48, 2), transformer(20, 2)] {
+    // Heads of 16, 24 and 10, and of lines of the matrix unit.
+    for [dim, heads] in [[48, 3], [48, 2], [20, 2], [128, 2], [128, 1]] {
+        let sizes = transformer(dim, heads);
         let own = shot(Cpu::new().in_precision(Precision::Bf16), &sizes);
         for card in cards() {
             let found = differs(&own, &shot(card, &sizes));

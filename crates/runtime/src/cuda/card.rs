@@ -7,6 +7,9 @@ use crate::kernels::DeviceError;
 
 /// Memory, programs, and work that is done in the order in which it was asked for.
 pub trait Card: Debug + Send + Sync {
+    /// Launches that were written down, to be repeated at once.
+    type Graph: Debug + Send;
+
     /// The same card, with an order of work of its own.
     ///
     /// # Errors
@@ -53,6 +56,21 @@ pub trait Card: Debug + Send + Sync {
     /// # Errors
     /// As of [`Self::beside`], or when the program cannot be compiled.
     fn launch(&self, launch: &Launch) -> Result<(), DeviceError>;
+
+    /// Write down what `launches` launches, without running any of it: programs that ran before.
+    ///
+    /// # Errors
+    /// As of [`Self::launch`].
+    fn record(
+        &self,
+        launches: impl FnOnce() -> Result<(), DeviceError>,
+    ) -> Result<Self::Graph, DeviceError>;
+
+    /// Run what was written down.
+    ///
+    /// # Errors
+    /// As of [`Self::launch`].
+    fn repeat(&self, graph: &Self::Graph) -> Result<(), DeviceError>;
 }
 
 /// Room of a card that is given back when it is dropped.

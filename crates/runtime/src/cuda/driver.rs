@@ -40,6 +40,27 @@ struct Shared {
     programs: Mutex<HashMap<Program, Function>>,
 }
 
+/// Launches, ready to be repeated.
+#[derive(Debug)]
+pub struct Graph {
+    ready: sys::CUgraphExec,
+    shared: Arc<Shared>,
+}
+
+#[expect(unsafe_code, reason = "the driver is a library of another language")]
+impl Drop for Graph {
+    fn drop(&mut self) {
+        if self.shared.enter().is_ok() {
+            // SAFETY: it was made once, and is destroyed once.
+            let _gone = unsafe { result::graph::exec_destroy(self.ready) };
+        }
+    }
+}
+
+#[expect(unsafe_code, reason = "handles of the driver are pointers")]
+// SAFETY: the driver's handles may be used from any thread once its context is current there.
+unsafe impl Send for Graph {}
+
 /// A program that was loaded.
 #[derive(Clone, Copy, Debug)]
 struct Function(sys::CUfunction);
@@ -244,6 +265,8 @@ impl Drop for Driver {
 
 #[expect(unsafe_code, reason = "the driver is a library of another language")]
 impl Card for Driver {
+    type Graph = Graph;
+
     fn beside(&self) -> Result<Self, DeviceError> {
         Self::of(self.shared.clone())
     }
@@ -314,5 +337,36 @@ impl Card for Driver {
             )
         }
         .map_err(|e| self.shared.failed("run a program", e))
+    }
+
+    fn record(
+        &self,
+        launches: impl FnOnce() -> Result<(), DeviceError>,
+    ) -> Result<Graph, DeviceError> {
+        self.shared.enter()?;
+        let failed = |e| self.shared.failed("write down its work", e);
+        // What other threads ask of the card meanwhile is theirs alone.
+        let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
+        // SAFETY: the stream lives as long as this, and the capture ends below in any case.
+        unsafe { result::stream::begin_capture(self.stream, mode) }.map_err(failed)?;
+        let outcome = launches();
+        // SAFETY: a capture was begun above.
+        let graph = unsafe { result::stream::end_capture(self.stream) };
+        outcome?;
+        let graph = graph.map_err(failed)?;
+        // SAFETY: the graph was made above, and what was made of it stays when it goes.
+        let ready = unsafe {
+            let ready = result::graph::instantiate(graph, sys::CUgraphInstantiate_flags(0));
+            let _gone = result::graph::destroy(graph);
+            ready
+        };
+        Ok(Graph { ready: ready.map_err(failed)?, shared: self.shared.clone() })
+    }
+
+    fn repeat(&self, graph: &Graph) -> Result<(), DeviceError> {
+        self.shared.enter()?;
+        // SAFETY: the graph lives as long as its handle, and so do the rooms that it names.
+        unsafe { result::graph::launch(graph.ready, self.stream) }
+            .map_err(|e| self.shared.failed("repeat its work", e))
     }
 }

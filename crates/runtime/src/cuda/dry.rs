@@ -11,11 +11,11 @@ use crate::kernels::DeviceError;
 /// No card at all: what would be launched, and how much room it would take.
 #[derive(Clone, Debug, Default)]
 pub struct Dry {
-    record: Arc<Mutex<Record>>,
+    book: Arc<Mutex<Book>>,
 }
 
 #[derive(Debug, Default)]
-struct Record {
+struct Book {
     next: u64,
     rooms: BTreeMap<u64, usize>,
     bytes: usize,
@@ -30,43 +30,45 @@ impl Dry {
         Self::default()
     }
 
-    fn record(&self) -> MutexGuard<'_, Record> {
-        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What was launched since this was asked last.
     #[must_use]
     pub fn launches(&self) -> Vec<Launch> {
-        std::mem::take(&mut self.record().launches)
+        std::mem::take(&mut self.book().launches)
     }
 
     /// Bytes that are taken now, and bytes that were at the most.
     #[must_use]
     pub fn bytes(&self) -> [usize; 2] {
-        let record = self.record();
-        [record.bytes, record.most]
+        let book = self.book();
+        [book.bytes, book.most]
     }
 }
 
 impl Card for Dry {
+    type Graph = Vec<Launch>;
+
     fn beside(&self) -> Result<Self, DeviceError> {
         Ok(self.clone())
     }
 
     fn room(&self, bytes: usize) -> Result<u64, DeviceError> {
-        let mut record = self.record();
-        let start = record.next;
-        record.next += bytes.next_multiple_of(256) as u64;
-        record.rooms.insert(start, bytes);
-        record.bytes += bytes;
-        record.most = record.most.max(record.bytes);
+        let mut book = self.book();
+        let start = book.next;
+        book.next += bytes.next_multiple_of(256) as u64;
+        book.rooms.insert(start, bytes);
+        book.bytes += bytes;
+        book.most = book.most.max(book.bytes);
         Ok(start)
     }
 
     fn free(&self, start: u64) {
-        let mut record = self.record();
-        if let Some(bytes) = record.rooms.remove(&start) {
-            record.bytes -= bytes;
+        let mut book = self.book();
+        if let Some(bytes) = book.rooms.remove(&start) {
+            book.bytes -= bytes;
         }
     }
 
@@ -88,7 +90,20 @@ impl Card for Dry {
     }
 
     fn launch(&self, launch: &Launch) -> Result<(), DeviceError> {
-        self.record().launches.push(launch.clone());
+        self.book().launches.push(launch.clone());
         Ok(())
+    }
+
+    fn record(
+        &self,
+        launches: impl FnOnce() -> Result<(), DeviceError>,
+    ) -> Result<Vec<Launch>, DeviceError> {
+        let before = self.launches();
+        launches()?;
+        Ok(std::mem::replace(&mut self.book().launches, before))
+    }
+
+    fn repeat(&self, graph: &Vec<Launch>) -> Result<(), DeviceError> {
+        graph.iter().try_for_each(|launch| self.launch(launch))
     }
 }

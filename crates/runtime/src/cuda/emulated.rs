@@ -36,6 +36,8 @@ pub struct Emulated {
 struct State {
     rooms: HashMap<u64, usize>,
     programs: HashMap<Program, Library>,
+    /// While launches are written down: those so far.
+    recorded: Option<Vec<Launch>>,
 }
 
 impl Emulated {
@@ -93,6 +95,8 @@ fn layout(bytes: usize) -> Layout {
 
 #[expect(unsafe_code, reason = "memory of a card is reached by its address")]
 impl Card for Emulated {
+    type Graph = Vec<Launch>;
+
     fn beside(&self) -> Result<Self, DeviceError> {
         Ok(self.clone())
     }
@@ -146,6 +150,10 @@ impl Card for Emulated {
 
     fn launch(&self, launch: &Launch) -> Result<(), DeviceError> {
         let (mut state, program) = (self.state(), launch.program);
+        if let Some(recorded) = &mut state.recorded {
+            recorded.push(launch.clone());
+            return Ok(());
+        }
         let library = match state.programs.entry(program) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => new.insert(library(&program)?),
@@ -158,5 +166,19 @@ impl Card for Emulated {
         // SAFETY: the argument is what this entry reads, and names rooms that are there.
         unsafe { entry(argument, grid, program.threads(), program.shared()) };
         Ok(())
+    }
+
+    fn record(
+        &self,
+        launches: impl FnOnce() -> Result<(), DeviceError>,
+    ) -> Result<Vec<Launch>, DeviceError> {
+        self.state().recorded = Some(Vec::new());
+        let outcome = launches();
+        let recorded = self.state().recorded.take().unwrap_or_default();
+        outcome.map(|()| recorded)
+    }
+
+    fn repeat(&self, graph: &Vec<Launch>) -> Result<(), DeviceError> {
+        graph.iter().try_for_each(|launch| self.launch(launch))
     }
 }

@@ -87,11 +87,21 @@ pub struct Matrix<C: Card> {
     terms: usize,
 }
 
-/// The memory of a pass, and the table of the pages that it sees.
+/// The memory of a pass, the table of the pages that it sees, and the lists that it is for.
 #[derive(Debug)]
 pub struct Memory<C: Card> {
     values: Room<C>,
     table: Table<C>,
+    lists: Vec<List<C>>,
+}
+
+/// A list that was run on a memory. Lists live as long as the memories they are run on.
+#[derive(Debug)]
+struct List<C: Card> {
+    /// Where the list begins, and where the table was.
+    key: (usize, u64),
+    /// From the second time on.
+    graph: Option<C::Graph>,
 }
 
 /// Where pages are, as programs read it.
@@ -156,7 +166,7 @@ impl<C: Card> Kernels for Cuda<C> {
         let values = self.room(4 * len)?;
         values.zero(0..4 * len)?;
         let table = Table { room: None, bytes: Vec::new(), next: Vec::new() };
-        Ok(Memory { values, table })
+        Ok(Memory { values, table, lists: Vec::new() })
     }
 
     fn upload(
@@ -212,8 +222,28 @@ impl<C: Card> Kernels for Cuda<C> {
         let first = |pages: &[Arc<Page<C>>]| pages.first().map_or(0, |page| page.tokens);
         let all = sight.past.into_iter().map(tokens).sum::<usize>() + tokens(sight.own);
         let keys = [all, first(sight.own), first(sight.captions)];
-        let memory = memory.values.start();
-        let sources = Sources { memory, table, frames, keys, unit: self.unit };
+        let start = memory.values.start();
+        let sources = Sources { memory: start, table, frames, keys, unit: self.unit };
+        let key = (list.as_ptr() as usize, table);
+        let Some(known) = memory.lists.iter_mut().find(|known| known.key == key) else {
+            memory.lists.push(List { key, graph: None });
+            return self.launch(&sources, list, matrices);
+        };
+        if known.graph.is_none() {
+            known.graph = Some(self.card.record(|| self.launch(&sources, list, matrices))?);
+        }
+        known.graph.iter().try_for_each(|graph| self.card.repeat(graph))
+    }
+}
+
+impl<C: Card> Cuda<C> {
+    /// Launch every step of a list.
+    fn launch(
+        &self,
+        sources: &Sources,
+        list: &[Section],
+        matrices: &[Matrix<C>],
+    ) -> Result<(), DeviceError> {
         for section in list {
             for step in &section.steps {
                 let launch = sources.launch(section.size, step, |index| {

@@ -238,7 +238,8 @@ impl Sources {
         let [across, ..] = blocks(of_group, program::queries_of(heads.width));
         let parts = program::room_of(heads.width) / program::shown_of(heads.width);
         let grid = [across, (heads.count * parts) as u32, groups_of as u32];
-        let program = Program::Attention(heads.width);
+        let unit = program::unit_of_attention(self.unit, heads.width);
+        let program = Program::Attention { unit, width: heads.width };
         let positions: usize = size.iter().product();
         let keys = self.keys[over as usize];
         let (flops, total) = (4 * positions * keys * heads.total(), heads.total());

@@ -50,8 +50,13 @@ pub enum Program {
         /// Bytes that lie together for certain in what is read: 4, 8 or 16.
         piece: usize,
     },
-    /// Attention of heads of this width.
-    Attention(usize),
+    /// Attention.
+    Attention {
+        /// What multiplies.
+        unit: Unit,
+        /// Of a head.
+        width: usize,
+    },
 }
 
 /// Halves that a head of this width takes in a page.
@@ -79,14 +84,14 @@ impl Program {
             Self::Query(_) => "query",
             Self::Remember(_) => "remember",
             Self::Product { .. } => "product",
-            Self::Attention(_) => "attention",
+            Self::Attention { .. } => "attention",
         }
     }
 
     fn source(&self) -> Source {
         match self {
             Self::Product { .. } => Source::Product,
-            Self::Attention(_) => Source::Attention,
+            Self::Attention { .. } => Source::Attention,
             _ => Source::Rows,
         }
     }
@@ -95,7 +100,7 @@ impl Program {
     pub(super) fn threads(&self) -> u32 {
         match *self {
             Self::Product { .. } => 256,
-            Self::Attention(width) => 2 * queries_of(width) as u32,
+            Self::Attention { width, .. } => 2 * queries_of(width) as u32,
             _ => 128,
         }
     }
@@ -105,9 +110,12 @@ impl Program {
     pub fn shared(&self) -> u32 {
         let bytes = match *self {
             Self::Product { unit, columns, .. } => stages(unit, columns) * stage(columns),
-            Self::Attention(width) => {
+            Self::Attention { unit: Unit::Group, width } => {
+                2 * room_of(width) * (queries_of(width) + 3 * 2 * keys_of(Unit::Group, width))
+            }
+            Self::Attention { unit: Unit::Warp, width } => {
                 let (key, value) = (2 * room_of(width) + 16, 2 * shown_of(width) + 16);
-                queries_of(width) * key + 2 * keys_of(width) * (key + value)
+                queries_of(width) * key + 2 * keys_of(Unit::Warp, width) * (key + value)
             }
             _ => 0,
         };
@@ -126,12 +134,13 @@ impl Program {
                 ("WIDE", usize::from(unit == Unit::Group)),
                 ("STAGES", stages(unit, columns)),
             ],
-            Self::Attention(width) => vec![
+            Self::Attention { unit, width } => vec![
                 ("WIDTH", width),
                 ("ROOM", room_of(width)),
                 ("SHOWN", shown_of(width)),
                 ("QUERIES", queries_of(width)),
-                ("KEYS", keys_of(width)),
+                ("KEYS", keys_of(unit, width)),
+                ("WIDE", usize::from(unit == Unit::Group)),
             ],
             _ => Vec::new(),
         }
@@ -154,8 +163,14 @@ impl Program {
         let common = include_str!("source/common.cuh")
             .replace("#include \"emulated.h\"", include_str!("source/emulated.h"));
         let mut own = String::new();
-        if let (Self::Product { unit: Unit::Group, columns, .. }, false) = (self, emulated) {
-            own = group_product(*columns);
+        if !emulated {
+            match *self {
+                Self::Product { unit: Unit::Group, columns, .. } => own = multiply(columns),
+                Self::Attention { unit: unit @ Unit::Group, width } => {
+                    own = multiply(keys_of(unit, width)) + &weigh(shown_of(width));
+                }
+                _ => {}
+            }
         }
         text.push_str(&of.replace("#include \"common.cuh\"", &(common + &own)));
         text
@@ -168,8 +183,17 @@ pub(super) fn queries_of(width: usize) -> usize {
 }
 
 /// Keys that a block of attention sees at a time.
-fn keys_of(width: usize) -> usize {
-    if room_of(width) > 384 { 32 } else { 64 }
+fn keys_of(unit: Unit, width: usize) -> usize {
+    match (unit, room_of(width)) {
+        (Unit::Group, _) => 128,
+        (Unit::Warp, 385..) => 32,
+        (Unit::Warp, _) => 64,
+    }
+}
+
+/// The unit that attention of heads of this width uses, where there is this one.
+pub(super) fn unit_of_attention(unit: Unit, width: usize) -> Unit {
+    if matches!(room_of(width), 64 | 128) { unit } else { Unit::Warp }
 }
 
 /// Bytes of a step of a product.
@@ -189,11 +213,9 @@ fn stages(unit: Unit, columns: usize) -> usize {
 
 /// `sums [64, columns] += a [64, 16] × b [columns, 16]`, by four warps: one instruction, with all
 /// its registers by name.
-fn group_product(columns: usize) -> String {
+fn multiply(columns: usize) -> String {
+    let [registers, sums] = names(columns / 2);
     let count = columns / 2;
-    let list = |name: &dyn Fn(usize) -> String| (0..count).map(name).collect::<Vec<_>>().join(", ");
-    let (registers, sums) =
-        (list(&|index| format!("%{index}")), list(&|index| format!("\"+f\"(sums[{index}])")));
     format!(
         "template <int COUNT> DEVICE void multiply(float (&sums)[COUNT / 2], u64 a, u64 b) {{\n    \
          asm volatile(\"wgmma.mma_async.sync.aligned.m64n{columns}k16.f32.bf16.bf16 \"\n        \
@@ -201,4 +223,23 @@ fn group_product(columns: usize) -> String {
          : {sums}\n        : \"l\"(a), \"l\"(b));\n}}\n",
         count + 1
     )
+}
+
+/// The same with `a` in registers, and columns of `b` for rows.
+fn weigh(columns: usize) -> String {
+    let [registers, sums] = names(columns / 2);
+    let count = columns / 2;
+    let [a, b, c, d, e] = [0, 1, 2, 3, 4].map(|index| count + index);
+    format!(
+        "template <int COUNT>\nDEVICE void weigh(float (&sums)[COUNT / 2], const u32 (&a)[4], u64 b) {{\n    \
+         asm volatile(\"wgmma.mma_async.sync.aligned.m64n{columns}k16.f32.bf16.bf16 \"\n        \
+         \"{{{registers}}}, {{%{a}, %{b}, %{c}, %{d}}}, %{e}, 1, 1, 1, 1;\"\n        \
+         : {sums}\n        : \"r\"(a[0]), \"r\"(a[1]), \"r\"(a[2]), \"r\"(a[3]), \"l\"(b));\n}}\n"
+    )
+}
+
+/// Registers of an instruction, and the sums that they are.
+fn names(count: usize) -> [String; 2] {
+    let list = |name: &dyn Fn(usize) -> String| (0..count).map(name).collect::<Vec<_>>().join(", ");
+    [list(&|index| format!("%{index}")), list(&|index| format!("\"+f\"(sums[{index}])"))]
 }

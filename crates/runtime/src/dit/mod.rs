@@ -141,6 +141,11 @@ impl<K: Kernels> Dit<K> {
         Ok(Self { kernels, sizes, matrices, layers, ends, plan, time, shots, lists })
     }
 
+    /// What it runs on.
+    pub fn kernels(&self) -> &K {
+        &self.kernels
+    }
+
     /// What a timestep asks of all blocks and the head, as the lists read it: offset, factor and
     /// gate of attention, of the feed-forward network, and so on; offset and factor of the head.
     fn modulation(&self, timestep: f32) -> Arc<[f32]> {

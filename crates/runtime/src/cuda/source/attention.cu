@@ -3,17 +3,40 @@
 //
 // WIDTH is that of a head, ROOM the same rounded up to 16, which is what a head takes in a page.
 //
+// With WIDE, products are those of Hopper's matrix unit, which reads lines of 64 halves: heads are 64
+// or 128 wide then.
+//
 // Scores are logarithms to base 2: queries were multiplied for it.
 //
 // Method: Milakov and Gimelshein (arXiv 1805.02867), Dao et al. (arXiv 2205.14135).
 #include "common.cuh"
 
 #define THREADS (QUERIES * 2)
-#define QUERY_PITCH (ROOM * 2 + 16)
-#define KEY_PITCH QUERY_PITCH
-#define VALUE_PITCH (SHOWN * 2 + 16)
-#define KEY_BYTES (KEYS * KEY_PITCH)
-#define STAGE (KEY_BYTES + KEYS * VALUE_PITCH)
+
+#if WIDE
+// A stage is read until the products of the next one have begun.
+#define STAGES 3
+#define LINES(count) ((count) * (ROOM / 64) * LINE)
+#define QUERY_BYTES LINES(QUERIES)
+#define KEY_BYTES LINES(KEYS)
+#define STAGE (2 * KEY_BYTES)
+// Where 8 halves of a row of `count` rows are.
+DEVICE u32 spot(int count, int row, int at) {
+    return at / 64 * count * LINE + swizzled(row, at % 64 / 8);
+}
+#define QUERY_AT(row, at) spot(QUERIES, row, at)
+#define KEY_AT(row, at) spot(KEYS, row, at)
+#define VALUE_AT(row, at) spot(KEYS, row, at)
+#else
+#define STAGES 2
+#define PITCH(width) ((width) * 2 + 16)
+#define QUERY_BYTES (QUERIES * PITCH(ROOM))
+#define KEY_BYTES (KEYS * PITCH(ROOM))
+#define STAGE (KEY_BYTES + KEYS * PITCH(SHOWN))
+#define QUERY_AT(row, at) ((row) * PITCH(ROOM) + (at) * 2)
+#define KEY_AT(row, at) QUERY_AT(row, at)
+#define VALUE_AT(row, at) ((row) * PITCH(SHOWN) + (at) * 2)
+#endif
 
 #define NOTHING (-1e30f)
 
@@ -44,7 +67,7 @@ struct Next {
 
 KERNEL(attention, Attention, THREADS) {
     SHARED(pool);
-    u32 base = shared_at(pool), stages = base + QUERIES * QUERY_PITCH;
+    u32 base = shared_at(pool), stages = base + QUERY_BYTES;
     int thread = threadIdx.x, warp = thread / 32, lane = thread % 32;
     int head = blockIdx.y / (ROOM / SHOWN), shown = blockIdx.y % (ROOM / SHOWN) * SHOWN;
     int group = blockIdx.z, first = blockIdx.x * QUERIES;
@@ -64,7 +87,7 @@ KERNEL(attention, Attention, THREADS) {
             both = halves[0];
             if (at + 1 < WIDTH) both |= (u32)halves[1] << 16;
         }
-        *(u32 *)(pool + line * QUERY_PITCH + at * 2) = both;
+        *(u32 *)(pool + QUERY_AT(line, at / 8 * 8) + at % 8 * 2) = both;
     }
 
     auto load = [&](int stage) {
@@ -78,13 +101,13 @@ KERNEL(attention, Attention, THREADS) {
                 int line = index / (ROOM / 8), at = index % (ROOM / 8) * 8;
                 bool is = line < left;
                 const u16 *from = is ? keys + (next.token + line) * row + at : keys;
-                copy_ahead<16>(keys_to + line * KEY_PITCH + at * 2, from, is);
+                copy_ahead<16>(keys_to + KEY_AT(line, at), from, is);
             }
             for (int index = thread; index < KEYS * (SHOWN / 8); index += THREADS) {
                 int line = index / (SHOWN / 8), at = index % (SHOWN / 8) * 8;
                 bool is = line < left;
                 const u16 *from = is ? values + (next.token + line) * row + at : values;
-                copy_ahead<16>(values_to + line * VALUE_PITCH + at * 2, from, is);
+                copy_ahead<16>(values_to + VALUE_AT(line, at), from, is);
             }
         }
         close_group();
@@ -100,12 +123,17 @@ KERNEL(attention, Attention, THREADS) {
     Next now = next;
     load(0);
     if (next.more()) next.step();
-    for (int stage = 0; now.more(); stage ^= 1) {
+    for (int stage = 0; now.more(); stage = (stage + 1) % STAGES) {
+#if !WIDE
         // Everybody has read what is written over now.
         barrier();
-        load(stage ^ 1);
+#endif
+        load((stage + 1) % STAGES);
         if (next.more()) next.step();
         wait_groups<1>();
+#if WIDE
+        show_matrix_unit();
+#endif
         barrier();
         u32 keys = stages + stage * STAGE, values = keys + KEY_BYTES;
 
@@ -114,20 +142,33 @@ KERNEL(attention, Attention, THREADS) {
         for (int tile = 0; tile < KEYS / 8; ++tile)
 #pragma unroll
             for (int index = 0; index < 4; ++index) scores[tile][index] = 0.0f;
+#if WIDE
+        begin_products();
+#pragma unroll
+        for (int k = 0; k < ROOM / 16; ++k) {
+            u32 line = k / 4 * LINE, within = k % 4 * 32;
+            u64 q = described(base + line * QUERIES + warp / 4 * 64 * LINE + within, 16);
+            u64 key = described(keys + line * KEYS + within, 16);
+            multiply<KEYS>(*(float(*)[KEYS / 2])scores, q, key);
+        }
+        close_products();
+        // Of these, and of the values before.
+        wait_products<0>();
+#else
 #pragma unroll
         for (int k = 0; k < ROOM / 16; ++k) {
             u32 q[4];
-            u32 from = base + (warp * 16 + lane % 16) * QUERY_PITCH;
-            load_tiles(q, from + k * 32 + lane / 16 * 16);
+            load_tiles(q, base + QUERY_AT(warp * 16 + lane % 16, k * 16 + lane / 16 * 8));
 #pragma unroll
             for (int pair = 0; pair < KEYS / 16; ++pair) {
                 u32 b[4];
                 u32 line = pair * 16 + lane / 16 * 8 + lane % 8;
-                load_tiles(b, keys + line * KEY_PITCH + k * 32 + lane / 8 % 2 * 16);
+                load_tiles(b, keys + KEY_AT(line, k * 16 + lane / 8 % 2 * 8));
                 multiply_tiles(scores[2 * pair], q, b[0], b[1]);
                 multiply_tiles(scores[2 * pair + 1], q, b[2], b[3]);
             }
         }
+#endif
 
         int left = (int)now.entry->tokens - now.token;
         if (left < KEYS) {
@@ -162,6 +203,22 @@ KERNEL(attention, Attention, THREADS) {
             }
         }
 
+#if WIDE
+        u32 weights[KEYS / 16][4];
+#pragma unroll
+        for (int k = 0; k < KEYS / 16; ++k) {
+            weights[k][0] = pack(scores[2 * k][0], scores[2 * k][1]);
+            weights[k][1] = pack(scores[2 * k][2], scores[2 * k][3]);
+            weights[k][2] = pack(scores[2 * k + 1][0], scores[2 * k + 1][1]);
+            weights[k][3] = pack(scores[2 * k + 1][2], scores[2 * k + 1][3]);
+        }
+        begin_products();
+#pragma unroll
+        for (int k = 0; k < KEYS / 16; ++k)
+            weigh<SHOWN>(*(float(*)[SHOWN / 2])seen, weights[k],
+                         described(values + k * 16 * LINE, KEYS * LINE));
+        close_products();
+#else
 #pragma unroll
         for (int k = 0; k < KEYS / 16; ++k) {
             u32 weights[4] = {pack(scores[2 * k][0], scores[2 * k][1]),
@@ -172,13 +229,17 @@ KERNEL(attention, Attention, THREADS) {
             for (int pair = 0; pair < SHOWN / 16; ++pair) {
                 u32 b[4];
                 u32 line = k * 16 + lane % 16;
-                load_tiles_turned(b, values + line * VALUE_PITCH + pair * 32 + lane / 16 * 16);
+                load_tiles_turned(b, values + VALUE_AT(line, pair * 16 + lane / 16 * 8));
                 multiply_tiles(seen[2 * pair], weights, b[0], b[1]);
                 multiply_tiles(seen[2 * pair + 1], weights, b[2], b[3]);
             }
         }
+#endif
         now.step();
     }
+#if WIDE
+    wait_products<0>();
+#endif
 
 #pragma unroll
     for (int under = 0; under < 2; ++under) {

@@ -107,14 +107,23 @@ DEVICE long long place(const Grid &grid, const Size &size, int position) {
     return grid.start + frame * grid.frame + row * grid.row + column * grid.column;
 }
 
-DEVICE float low_half(u32 both) { return bits_to_float(both << 16); }
-DEVICE float high_half(u32 both) { return bits_to_float(both & 0xffff0000u); }
 DEVICE u16 half_of(float value) { return (u16)pack(value, 0.0f); }
 
 // The sum of a value over the lanes of a warp, the same in all of them.
 DEVICE float warp_sum(float value) {
     for (int other = 16; other > 0; other /= 2) value += from_lane(value, other);
     return value;
+}
+
+// Rows of 64 halves take 128 bytes, whose pieces of 16 bytes change places with the row, so that
+// eight rows never meet in a bank: where a piece is.
+#define LINE 128
+DEVICE u32 swizzled(int row, int piece) { return row * LINE + ((piece ^ row % 8) << 4); }
+
+// Such rows as the matrix unit is told of them; `far` is the way to the next 64 halves, where it
+// takes columns for rows.
+DEVICE u64 described(u32 at, u32 far) {
+    return (u64)(at >> 4 & 0x3fff) | (u64)(far >> 4 & 0x3fff) << 16 | (u64)64 << 32 | (u64)1 << 62;
 }
 
 // The places of pages, as the host writes them: where the groups of a kind begin and how many

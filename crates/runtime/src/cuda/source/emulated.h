@@ -61,9 +61,9 @@ struct Products {
     float *sums;
     int columns;
     u64 a, b;
-    // Where `a` is in registers.
-    u32 registers[4];
-    bool from_registers, turned;
+    // Where `a` is in registers: the two rows of this thread, and then `b` has columns for rows.
+    bool weighs;
+    float rows[2][16];
 };
 
 template <class T> struct Groups {
@@ -183,7 +183,7 @@ static float value(u16 half) {
 
 // The value of row `row` and column `k` of what a descriptor names: rows of 64 values in 128 bytes,
 // whose pieces of 16 bytes change places with the row; turned, `k` counts rows and `row` columns.
-static float described(u64 descriptor, int row, int k, bool turned) {
+static float seen(u64 descriptor, int row, int k, bool turned) {
     u32 start = (u32)(descriptor & 0x3fff) << 4;
     u32 far = (u32)(descriptor >> 16 & 0x3fff) << 4, step = (u32)(descriptor >> 32 & 0x3fff) << 4;
     u32 at;
@@ -290,12 +290,26 @@ template <int LEFT> DEVICE void wait_products() {
             int row = warp * 16 + lane / 4 + index / 2 % 2 * 8;
             int column = index / 4 * 8 + lane % 4 * 2 + index % 2;
             for (int k = 0; k < 16; ++k)
-                product.sums[index] += emulated::described(product.a, row, k, false) *
-                                       emulated::described(product.b, column, k, product.turned);
+                product.sums[index] += (product.weighs ? product.rows[index / 2 % 2][k]
+                                                       : emulated::seen(product.a, row, k, false)) *
+                                       emulated::seen(product.b, column, k, product.weighs);
         }
     });
 }
 template <int COUNT> DEVICE void multiply(float (&sums)[COUNT / 2], u64 a, u64 b) {
     emulated::fibers[emulated::current].products.open.push_back(
-        {sums, COUNT, a, b, {}, false, false});
+        {sums, COUNT, a, b, false, {}});
+}
+template <int COUNT>
+DEVICE void weigh(float (&sums)[COUNT / 2], const u32 (&weights)[4], u64 b) {
+    emulated::Products product = {sums, COUNT, 0, b, true, {}};
+    u32 quad = emulated::current % 32 / 4 * 4;
+    emulated::exchange(weights, 4, [&](auto slots) {
+        for (u32 under = 0; under < 2; ++under)
+            for (u32 k = 0; k < 16; ++k) {
+                u32 word = slots[quad + k % 8 / 2][under + k / 8 * 2];
+                product.rows[under][k] = emulated::value((u16)(word >> k % 2 * 16));
+            }
+    });
+    emulated::fibers[emulated::current].products.open.push_back(product);
 }

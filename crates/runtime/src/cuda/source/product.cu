@@ -10,11 +10,10 @@
 #define THREADS 256
 #define MOST_TAPS 9
 
-// Terms of a step, and bytes of a row of them.
+// Terms of a step, which are a line.
 #define TERMS 64
-#define PITCH 128
 
-#define STAGE ((ROWS + COLUMNS) * PITCH)
+#define STAGE ((ROWS + COLUMNS) * LINE)
 // Steps that are on their way while one is multiplied; the matrix unit reads one step longer.
 #define AHEAD (WIDE ? STAGES - 2 : STAGES - 1)
 
@@ -44,20 +43,10 @@ struct Product {
     int then, halves;
 };
 
-// Where 16 bytes of a row of 128 are: pieces change places, so that eight rows never meet in a bank.
-DEVICE u32 swizzled(int row, int piece) { return row * PITCH + ((piece ^ row % 8) << 4); }
-
 DEVICE float gelu(float x) {
     float u = x * (1.0f + 0.044715f * x * x) * (-1.595769f * 1.44269504f);
     return x / (1.0f + power_of_two(u));
 }
-
-#if WIDE
-// Rows of 64 halves in 128 bytes, swizzled, eight of them in 1024.
-DEVICE u64 described(u32 at) {
-    return (u64)(at >> 4 & 0x3fff) | (u64)1 << 16 | (u64)64 << 32 | (u64)1 << 62;
-}
-#endif
 
 KERNEL(product, Product, THREADS) {
     SHARED(pool);
@@ -92,7 +81,7 @@ KERNEL(product, Product, THREADS) {
                 copy_ahead<PIECE>(to, is ? (const void *)from : (const void *)args.memory, is);
             }
         }
-        stage += ROWS * PITCH;
+        stage += ROWS * LINE;
 #pragma unroll
         for (int index = 0; index < COLUMNS / 32; ++index) {
             int column = line + 32 * index;
@@ -129,8 +118,8 @@ KERNEL(product, Product, THREADS) {
         begin_products();
 #pragma unroll
         for (int k = 0; k < TERMS / 16; ++k) {
-            u64 a = described(stage + warp / 4 * 64 * PITCH + k * 32);
-            u64 b = described(stage + ROWS * PITCH + k * 32);
+            u64 a = described(stage + warp / 4 * 64 * LINE + k * 32, 16);
+            u64 b = described(stage + ROWS * LINE + k * 32, 16);
             multiply<COLUMNS>(*(float(*)[COLUMNS / 2])sums, a, b);
         }
         close_products();
@@ -149,7 +138,7 @@ KERNEL(product, Product, THREADS) {
             for (int broad = 0; broad < BROAD / 16; ++broad) {
                 u32 b[4];
                 int at = column + broad * 16 + lane / 16 * 8 + lane % 8;
-                load_tiles(b, stage + ROWS * PITCH + swizzled(at, k * 2 + lane / 8 % 2));
+                load_tiles(b, stage + ROWS * LINE + swizzled(at, k * 2 + lane / 8 % 2));
 #pragma unroll
                 for (int tall = 0; tall < TALL; ++tall) {
                     multiply_tiles(sums[tall][2 * broad], a[tall], b[0], b[1]);
