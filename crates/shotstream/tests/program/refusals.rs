@@ -75,11 +75,12 @@ fn what_this_build_cannot_do_is_said_plainly() {
     let refused = |flags: &[&str]| home.refused(2, &[&["generate", "story.toml"], flags].concat());
     assert_eq!(
         refused(&["--device", "cuda"]),
-        "error: this build runs on the CPU only, expected --device cpu"
+        "error: this program was built for the processor only, expected --device cpu, or a program \
+         built with --features cuda"
     );
     assert_eq!(
         refused(&["--precision", "f16"]),
-        "error: this build computes in f32 and bf16, expected --precision f32 or bf16"
+        "error: networks compute in f32 and bf16, expected --precision f32 or bf16"
     );
     assert_eq!(
         refused(&["--size", "100x80"]),
