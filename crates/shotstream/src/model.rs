@@ -120,9 +120,13 @@ impl ModelFile {
         text: BurnTextEncoder,
         args: &DecoderArgs,
     ) -> anyhow::Result<FastNetworks> {
-        let (dit, vae) = self.stored.load_without_text(&Device::flex()).wrong_use()?;
-        let dit = merged(dit, &self.loras)?;
-        let networks = FastNetworks::new(dit, vae, text, self.precision).wrong_use()?;
+        let networks = if self.loras.is_empty() {
+            FastNetworks::stored(&self.stored, text, self.precision).wrong_use()?
+        } else {
+            let (dit, vae) = self.stored.load_without_text(&Device::flex()).wrong_use()?;
+            let dit = merged(dit, &self.loras)?;
+            FastNetworks::new(dit, vae, text, self.precision).wrong_use()?
+        };
         with_decoder(networks, self, args)
     }
 
