@@ -10,10 +10,9 @@ two pieces with an index, the folders of diffusers and transformers. All values 
 `rollout.py` tells it. `names/hugging_face.txt` lists what the libraries call the tensors of the
 networks of the published sizes.
 
-    python tools/goldens/published.py --full DIR [--text]
+    python tools/goldens/published.py --full DIR dit vae text
 
-writes the files of ShotStream and Wan2.1-T2V-1.3B of the published sizes with seeded values: 5.7 GB,
-and the 11 GB of the text encoder if asked for.
+writes files of the published sizes and what PyTorch answers on them: see `full.py`.
 """
 
 import argparse
@@ -23,12 +22,12 @@ import pathlib
 import torch
 from diffusers import AutoencoderKLWan, WanTransformer3DModel
 from safetensors.torch import save_file
-from transformers import UMT5Config, UMT5EncoderModel
 
 import dit
 
 dit.CHANNELS, dit.LAYERS = 16, 2
 
+import full  # noqa: E402
 import rollout  # noqa: E402
 import text  # noqa: E402
 import vae  # noqa: E402
@@ -180,12 +179,10 @@ def captions(tokenizer, encoder):
 def write_names():
     """Official name and name in the library, of every tensor of the published sizes."""
     with torch.device("meta"):
-        transformer = WanTransformer3DModel(
-            num_attention_heads=12, ffn_dim=8960, num_layers=30, qk_norm="rms_norm_across_heads"
-        )
+        transformer = full.transformer()
         coder = AutoencoderKLWan()
-        encoder = UMT5EncoderModel(UMT5Config(num_layers=24))
-    official = {dit.diffusers_name(name): name for name in official_dit_names()}
+        encoder = full.encoder()
+    official = {dit.diffusers_name(name): name for name in full.official_dit_names()}
     lines = []
     for name in transformer.state_dict():
         lines.append(f"dit {official.pop(name)} {name}")
@@ -198,54 +195,13 @@ def write_names():
     (TESTDATA / "names/hugging_face.txt").write_text("\n".join(lines) + "\n")
 
 
-def official_dit_names():
-    layers, dit.LAYERS = dit.LAYERS, 30
-    names = list(dit.seeded_weights(torch.Generator()))
-    dit.LAYERS = layers
-    return names
-
-
-@torch.no_grad()
-def write_full(folder, with_text):
-    """Files of the published sizes with seeded values, one after the other."""
-    folder.mkdir(parents=True, exist_ok=True)
-    generator = torch.Generator().manual_seed(1)
-
-    def seeded(module, name_of):
-        values = {}
-        for name, tensor in module.state_dict().items():
-            scale = 1.0 if tensor.ndim < 2 else tensor[0].numel() ** -0.5
-            fresh = torch.empty(tensor.shape, dtype=torch.bfloat16).normal_(generator=generator)
-            fresh *= scale
-            gain = name.endswith(("gamma", "norm_q.weight", "norm_k.weight", "layer_norm.weight"))
-            values[name_of(name)] = (1 + 0.1 * fresh) if gain else fresh
-        return values
-
-    with torch.device("meta"):
-        transformer = WanTransformer3DModel(
-            num_attention_heads=12, ffn_dim=8960, num_layers=30, qk_norm="rms_norm_across_heads"
-        )
-        coder = AutoencoderKLWan()
-        encoder = UMT5EncoderModel(UMT5Config(
-            vocab_size=256384, d_model=4096, d_kv=64, d_ff=10240, num_layers=24, num_heads=64,
-            feed_forward_proj="gated-gelu",
-        ))  # fmt: skip
-    official = {dit.diffusers_name(name): name for name in official_dit_names()}
-    weights = seeded(transformer, lambda name: official[name])
-    save(weights, folder / "wan/diffusion_pytorch_model.safetensors")
-    (folder / "shotstream").mkdir(exist_ok=True)
-    of_generator = {f"model.{name}": weight.float() for name, weight in weights.items()}
-    torch.save({"generator": of_generator}, folder / "shotstream/shotstream_merged.pt")
-    del weights, of_generator
-    pictures = seeded(coder, lambda name: vae.official_name(name, 3))
-    torch.save(stored(pictures, torch.float32), folder / "wan/Wan2.1_VAE.pth")
-    if with_text:
-        words = {n: p for n, p in encoder.named_parameters(remove_duplicate=True)}
-        del encoder
-        module = torch.nn.Module()
-        module.state_dict = lambda: words
-        words = seeded(module, text.official_name)
-        torch.save(words, folder / "wan/models_t5_umt5-xxl-enc-bf16.pth")
+def write_full(folder, parts):
+    """Parts of a model of the published sizes, with what stands beside them."""
+    full.write(folder, parts)
+    sizes = {"dim": 1536, "ffn_dim": 8960, "freq_dim": 256, "num_heads": 12, "num_layers": 30}
+    write_json(OFFICIAL_CONFIG | sizes, folder / "config.json")
+    (folder / "google/umt5-xxl").mkdir(parents=True, exist_ok=True)
+    rollout.word_tokenizer().save(str(folder / "google/umt5-xxl/tokenizer.json"), pretty=False)
 
 
 @torch.no_grad()
@@ -274,10 +230,10 @@ def main():
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("--full", type=pathlib.Path)
-    parser.add_argument("--text", action="store_true")
+    parser.add_argument("--full", type=pathlib.Path, metavar="DIR")
+    parser.add_argument("parts", nargs="*", choices=[[], *full.PARTS])
     asked = parser.parse_args()
     if asked.full:
-        write_full(asked.full, asked.text)
+        write_full(asked.full, asked.parts)
     else:
         main()

@@ -20,9 +20,11 @@ pub use shotstream_runtime::{
 };
 
 use crate::{
-    checkpoint::{Network, tensors},
+    bundle::BundleError,
+    checkpoint::{CheckpointError, Network, tensors},
     dit::{Dit, DitConfig},
     networks::{BurnEmbedding, BurnLatents, clean_latents, host_pixels},
+    stored::{StoredModel, StoredNetwork},
     taehv::{Taehv, TaehvState},
     text::BurnTextEncoder,
     vae::{Vae, VaeConfig},
@@ -42,6 +44,28 @@ pub struct FastNetworks<K: Kernels> {
 }
 
 impl<K: Kernels> FastNetworks<K> {
+    /// The transformer and the VAE of a stored model, with a text encoder of any kind. They are
+    /// packed as they are read, tensor by tensor, so that they are never there a second time.
+    ///
+    /// # Errors
+    /// When the tensors are not those of the networks, a value is not finite, a file cannot be read,
+    /// heads are wider than there is room for, or the device has no room.
+    pub fn stored(
+        kernels: K,
+        model: &StoredModel<'_>,
+        text: BurnTextEncoder,
+    ) -> Result<Self, BundleError> {
+        let (config, device) = (model.config(), Device::flex());
+        let [dit, vae, _] = model.networks();
+        // Nothing is initialised for these: no parameter is asked for its value.
+        let dit = Unread::new(dit, dit.names(&Dit::new(&config.dit, &device))?);
+        let vae = Unread::new(vae, vae.names(&Vae::new(&config.vae, &device))?);
+        let made =
+            Self::of(kernels, (dit_sizes(&config.dit), &dit), (vae_sizes(&config.vae), &vae), text);
+        let failed = [dit, vae].into_iter().find_map(|network| network.failed.into_inner());
+        failed.map_or_else(|| Ok(made?), |error| Err(error.into()))
+    }
+
     /// A transformer and a VAE, packed, with a text encoder of any kind. For a moment the
     /// transformer's weights are there twice.
     ///
@@ -54,17 +78,27 @@ impl<K: Kernels> FastNetworks<K> {
         vae: Vae,
         text: BurnTextEncoder,
     ) -> Result<Self, WeightsError> {
-        let sizes = dit_sizes(dit.config());
-        let weights = Parameters::of(dit, Network::Dit);
-        let denoiser = dit::Dit::new(kernels.beside()?, sizes, &weights)?;
-        let sizes = vae_sizes(vae.config());
-        let weights = Parameters::of(vae, Network::Vae);
-        let decoder = vae::Decoder::new(kernels.beside()?, sizes.clone(), &weights)?;
+        let (dit_sizes, vae_sizes) = (dit_sizes(dit.config()), vae_sizes(vae.config()));
+        let dit = Parameters::of(dit, Network::Dit);
+        let vae = Parameters::of(vae, Network::Vae);
+        Self::of(kernels, (dit_sizes, &dit), (vae_sizes, &vae), text)
+    }
+
+    fn of(
+        kernels: K,
+        (dit_sizes, dit): (dit::Sizes, &dyn Source),
+        (vae_sizes, vae): (vae::Sizes, &dyn Source),
+        text: BurnTextEncoder,
+    ) -> Result<Self, WeightsError> {
         Ok(Self {
             text: HostText(text),
-            denoiser,
-            decoder: FastDecoder::Vae(decoder),
-            encoder: vae::Encoder::new(kernels, sizes, &weights)?,
+            denoiser: dit::Dit::new(kernels.beside()?, dit_sizes, dit)?,
+            decoder: FastDecoder::Vae(vae::Decoder::new(
+                kernels.beside()?,
+                vae_sizes.clone(),
+                vae,
+            )?),
+            encoder: vae::Encoder::new(kernels, vae_sizes, vae)?,
         })
     }
 
@@ -132,6 +166,33 @@ impl Parameters {
 impl Source for Parameters {
     fn tensor(&self, name: &str, _expected: &[usize]) -> Option<Tensor> {
         self.0.borrow_mut().remove(name)
+    }
+}
+
+/// A network where it is stored: whatever is asked for is read then. What could not be read is kept,
+/// and looks like a tensor that is not there.
+struct Unread<'a> {
+    network: &'a StoredNetwork<'a>,
+    /// By official name.
+    names: BTreeMap<String, String>,
+    failed: RefCell<Option<CheckpointError>>,
+}
+
+impl<'a> Unread<'a> {
+    fn new(network: &'a StoredNetwork<'a>, names: BTreeMap<String, String>) -> Self {
+        Self { network, names, failed: RefCell::default() }
+    }
+}
+
+impl Source for Unread<'_> {
+    fn tensor(&self, name: &str, _expected: &[usize]) -> Option<Tensor> {
+        match self.network.read(self.names.get(name)?) {
+            Ok(tensor) => Some(tensor),
+            Err(error) => {
+                self.failed.borrow_mut().get_or_insert(error);
+                None
+            }
+        }
     }
 }
 

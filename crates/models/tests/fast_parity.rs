@@ -2,16 +2,20 @@
 
 mod tiny;
 
+use std::path::Path;
+
 use proptest::prelude::*;
 use shotstream_engine::network::{
     Decoder, FrameEncoder, Latents, Memory, Pixels, StoryDenoiser, TextEncoder,
 };
 use shotstream_models::{
     bundle::Bundle,
+    checkpoint::StoredDtype,
     dit::{Dit, DitConfig},
     fast::{FastNetworks, Precision},
     networks::BurnNetworks,
-    text::BurnTextEncoder,
+    stored::StoredModel,
+    text::{BurnTextEncoder, Holding},
     vae::{Vae, VaeConfig},
 };
 use shotstream_plan::{geometry::LatentFrames, layout::FrameSlot};
@@ -292,4 +296,49 @@ fn a_head_that_there_is_no_room_for_is_refused_before_it_is_run() {
     let text = BurnTextEncoder::whole(tokenizer, text, config.dit.text_len, device);
     let error = FastNetworks::new(Cpu::new(), dit, vae, text).expect_err("a head of 514");
     assert_eq!(error.to_string(), "a head is 514 wide, expected 512 at most");
+}
+
+/// The text encoder of a model, where it is stored.
+fn text_of(model: &StoredModel<'static>) -> BurnTextEncoder {
+    let text = model.text_encoder(Holding::Nothing, &Device::flex()).expect("a text encoder");
+    BurnTextEncoder::stored(model.tokenizer().clone(), text, model.config().dit.text_len)
+}
+
+#[test]
+fn networks_packed_from_their_files_have_the_bits_of_loaded_ones() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/published");
+    for layout in ["shotstream", "wan", "diffusers"] {
+        let model = StoredModel::open(&golden.join(layout)).expect("a committed model");
+        let (dit, vae) = model.load_without_text(&Device::flex()).expect("a committed model");
+        let text = text_of(&model);
+        let fast = [
+            FastNetworks::new(Cpu::new(), dit, vae, text.clone()).expect("a model that fits"),
+            FastNetworks::stored(Cpu::new(), &model, text).expect("a model that fits"),
+        ];
+        let caption = fast[0].text.embed("a red cat").expect("what is asked for fits").embedding;
+        let captions = [caption.clone(), caption];
+        let shots = [0, 1].map(|at| shot(&fast[at].denoiser, &captions, [16, 4, 6]));
+        assert!(shots[0] == shots[1], "{layout}");
+        let chunks = [latents([2, 16, 2, 3], 1)];
+        let frames = [0, 1].map(|at| stream(&fast[at].decoder, &chunks));
+        assert!(frames[0] == frames[1], "{layout}");
+        let pictures = [0, 1].map(|at| fast[at].encoder.encode(&frames[0][0]).expect("pictures"));
+        assert!(pictures[0] == pictures[1], "{layout}");
+    }
+}
+
+#[test]
+fn a_stored_weight_that_is_no_number_is_refused_by_name_as_it_is_packed() {
+    let home = tempfile::tempdir().expect("a folder");
+    let path = home.path().join("model.safetensors");
+    tiny_bundle().save(&path, StoredDtype::F32).expect("a bundle");
+    let mut bytes = std::fs::read(&path).expect("the bundle");
+    // Tensors lie in the order of their names, those of the transformer first.
+    let first = 8 + u64::from_le_bytes(bytes[..8].try_into().expect("eight")) as usize;
+    bytes[first..first + 4].copy_from_slice(&f32::NAN.to_le_bytes());
+    std::fs::write(&path, bytes).expect("the bundle");
+    let model = StoredModel::open(&path).expect("a header that is whole");
+    let error = FastNetworks::stored(Cpu::new(), &model, text_of(&model));
+    let error = error.expect_err("no number").to_string();
+    assert!(error.contains("holds a value that is not finite"), "{error}");
 }

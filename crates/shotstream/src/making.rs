@@ -1,6 +1,11 @@
 //! A film of a whole script, from the first prompt to the last frame.
 
-use std::{collections::BTreeMap, ops::ControlFlow, sync::mpsc::sync_channel, time::Instant};
+use std::{
+    collections::BTreeMap,
+    ops::ControlFlow,
+    sync::mpsc::sync_channel,
+    time::{Duration, Instant},
+};
 
 use shotstream_engine::{
     event::{Command, Event},
@@ -19,6 +24,7 @@ use crate::{
     exports::Told,
     failure::Blame as _,
     film::Output,
+    hardware::processor_time,
     progress::Progress,
     report::per_second,
     telling::{self, Telling},
@@ -37,8 +43,8 @@ pub(crate) struct Making {
     /// When the first prompt went in.
     pub(crate) start: Instant,
     pub(crate) progress: Progress,
-    /// When the last frames of every shot that has any were there.
-    pub(crate) done: Vec<Instant>,
+    /// When the last frames of every shot that has any were there, and what the processor had done.
+    pub(crate) done: Vec<(Instant, Duration)>,
     frames: usize,
     shots: usize,
     /// Which words go when a prompt is too long.
@@ -103,7 +109,7 @@ impl Making {
             Event::Frames { shot, frames, .. } => {
                 let go_on = self.output.write(&frames, meter)?;
                 self.done.truncate(shot);
-                self.done.push(Instant::now());
+                self.done.push((Instant::now(), processor_time()));
                 let (done, all) = (self.output.frames(), self.frames);
                 let fps = per_second(done, self.start.elapsed().as_secs_f64());
                 let words = format!("shot {} of {}  {fps:.1} fps", shot + 1, self.shots);

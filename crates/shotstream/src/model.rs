@@ -123,9 +123,13 @@ impl ModelFile {
         text: BurnTextEncoder,
         args: &DecoderArgs,
     ) -> anyhow::Result<FastNetworks<K>> {
-        let (dit, vae) = self.stored.load_without_text(&Device::flex()).wrong_use()?;
-        let dit = merged(dit, &self.loras)?;
-        let networks = FastNetworks::new(kernels, dit, vae, text).wrong_use()?;
+        let networks = if self.loras.is_empty() {
+            FastNetworks::stored(kernels, &self.stored, text).wrong_use()?
+        } else {
+            let (dit, vae) = self.stored.load_without_text(&Device::flex()).wrong_use()?;
+            let dit = merged(dit, &self.loras)?;
+            FastNetworks::new(kernels, dit, vae, text).wrong_use()?
+        };
         with_decoder(networks, self, args)
     }
 

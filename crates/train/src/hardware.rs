@@ -1,7 +1,8 @@
 //! What the program runs on, as far as the system tells.
 
-use std::{fs, thread};
+use std::{fs, thread, time::Duration};
 
+use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 /// The machine.
@@ -28,6 +29,12 @@ pub fn cores() -> usize {
 /// The most memory the program has held so far, in bytes, where the system tells.
 pub fn peak_rss_bytes() -> Option<u64> {
     bytes_of("/proc/self/status", "VmHWM")
+}
+
+/// What all threads of the program have taken of the processor so far.
+pub fn processor_time() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 /// The memory that programs may still take, in bytes, where the system tells.

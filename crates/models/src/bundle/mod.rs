@@ -13,6 +13,7 @@ use std::{
 
 use burn::tensor::Device;
 use shotstream_plan::recipe::Recipe;
+use shotstream_runtime::weights::WeightsError;
 use thiserror::Error;
 
 use crate::{
@@ -57,6 +58,9 @@ pub enum BundleError {
     /// The weights are at fault.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// The runtime cannot be made of the weights.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
     /// A file of the model cannot be read.
     #[error("cannot read a file of the model ({source}): {}", path.display())]
     Unreadable {

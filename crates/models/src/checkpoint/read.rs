@@ -392,8 +392,8 @@ fn shards(path: &Path) -> Result<Vec<Storage<'static>>, CheckpointError> {
     let text = fs::read(path).map_err(unreadable)?;
     let index: Index = serde_json::from_slice(&text).map_err(|error| corrupt(error.to_string()))?;
     let names: BTreeSet<String> = index.weight_map.into_values().collect();
-    if let Some(name) = names.iter().find(|name| Path::new(name).file_name() != Some(name.as_ref()))
-    {
+    let own = |name: &str| Path::new(name).file_name() == Some(name.as_ref());
+    if let Some(name) = names.iter().find(|n| !own(n) || n.contains(char::is_control)) {
         return Err(corrupt(format!("{name:?} is no name of a file beside it")));
     }
     names.iter().map(|name| Storage::open(&path.with_file_name(name))).collect()

@@ -98,7 +98,9 @@ impl LoraConfig {
         }
         let strange = |(key, value): &(&String, &Value)| !harmless(key, value);
         match self.others.iter().find(strange) {
-            Some((key, value)) => Err(format!("{key} is {value}, which no plain LoRA has")),
+            Some((key, value)) => {
+                Err(format!("{} is {value}, which no plain LoRA has", key.escape_debug()))
+            }
             None => Ok(()),
         }
     }

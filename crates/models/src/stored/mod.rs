@@ -10,13 +10,13 @@ mod folder;
 mod memory;
 mod sizes;
 
-use std::{path::Path, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use burn::{module::Module, tensor::Device};
 
 use crate::{
     bundle::{Bundle, BundleConfig, BundleError, check_vocabulary, read_header},
-    checkpoint::{Naming, Network, Weights},
+    checkpoint::{CheckpointError, Naming, Network, Weights},
     dit::Dit,
     text::{Holding, StoredUmt5},
     tokenizer::Tokenizer,
@@ -188,6 +188,22 @@ impl StoredNetwork<'_> {
         let sizes =
             self.tensors().map(|(.., shape)| shape.iter().map(|&side| side as u64).product());
         sizes.fold(0, |all: u64, one: u64| all.saturating_add(one))
+    }
+
+    /// What the parameters of a module are called in the file, by official name.
+    pub(crate) fn names<M: Module>(
+        &self,
+        module: &M,
+    ) -> Result<BTreeMap<String, String>, CheckpointError> {
+        let Self { weights, network, naming, prefix } = self;
+        let names = weights.fitting(module, *network, *naming, prefix)?;
+        Ok(names.into_iter().collect())
+    }
+
+    /// Shape and values of a tensor of the file, read now.
+    pub(crate) fn read(&self, name: &str) -> Result<(Vec<usize>, Vec<f32>), CheckpointError> {
+        let values = self.weights.finite_values(name)?;
+        Ok((self.weights.shape(name).unwrap_or_default().to_vec(), values))
     }
 
     fn load<M: Module>(&self, module: M) -> Result<M, BundleError> {

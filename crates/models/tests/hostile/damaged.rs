@@ -83,6 +83,10 @@ fn an_index_does_not_lead_out_of_its_folder() {
     fs::write(&index, r#"{"weight_map": {"a": "../../etc/passwd"}}"#).unwrap();
     let error = refusal(&home);
     assert!(error.contains("(\"../../etc/passwd\" is no name of a file beside it)"), "{error}");
+    // What goes to a terminal is one line, whatever the index says.
+    fs::write(&index, r#"{"weight_map": {"a": "a\nb\u001b[2J"}}"#).unwrap();
+    let error = refusal(&home);
+    assert!(error.contains(r#"("a\nb\u{1b}[2J" is no name of a file beside it)"#), "{error}");
 }
 
 #[test]

@@ -179,6 +179,7 @@ fn a_layer_the_transformer_or_the_configuration_does_not_know_is_named() {
 fn a_configuration_that_is_no_plain_lora_is_refused() {
     let refused = |key: &str, value: Value| with(|files| files.config[key] = value).refused();
     assert!(refused("use_dora", true.into()).contains("use_dora is true, which no plain LoRA has"));
+    assert!(refused("a\nb", true.into()).contains("a\\nb is true, which no plain LoRA has"));
     assert!(refused("peft_type", "IA3".into()).contains("unknown variant `IA3`"));
     assert!(refused("r", 0.into()).contains("r is 0, expected at least 1"));
     let dir = TempDir::new().expect("a folder");

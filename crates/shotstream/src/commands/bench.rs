@@ -49,6 +49,8 @@ struct Bench {
     load_ms: f64,
     /// Milliseconds of every shot but the first, from the end of the one before it.
     shot_ms: Vec<f64>,
+    /// Milliseconds of the processor, all threads together, for every shot but the first.
+    shot_processor_ms: Vec<f64>,
     /// Milliseconds from asking for a cut, and for another shot, to that shot's first frames.
     cut_ms: f64,
 }
@@ -95,7 +97,8 @@ fn measure(
         size: [width, height],
         shots: plan.shots().len(),
         load_ms: millis(load),
-        shot_ms: done.windows(2).map(|ends| millis(ends[1] - ends[0])).collect(),
+        shot_ms: done.windows(2).map(|ends| millis(ends[1].0 - ends[0].0)).collect(),
+        shot_processor_ms: done.windows(2).map(|ends| millis(ends[1].1 - ends[0].1)).collect(),
         cut_ms: millis(cut),
     };
     super::print(&if args.json {
@@ -173,10 +176,14 @@ fn table(bench: &Bench) -> Result<String, std::fmt::Error> {
         at(last)
     )?;
     writeln!(text, "{:<24}{:>8.1} ms", "cut to the next shot", bench.cut_ms)?;
-    if let Some((early, late)) = early_and_late(&bench.shot_ms) {
-        let ratio = late / early;
-        let label = "a shot of the last ten";
-        writeln!(text, "{label:<24}{late:>8.1} ms, {ratio:.3} of one of the first ten")?;
+    for (label, times) in [
+        ("a shot of the last ten", &bench.shot_ms),
+        ("processor time for it", &bench.shot_processor_ms),
+    ] {
+        if let Some((early, late)) = early_and_late(times) {
+            let ratio = late / early;
+            writeln!(text, "{label:<24}{late:>8.1} ms, {ratio:.3} of one of the first ten")?;
+        }
     }
     if let Some(bytes) = hardware::peak_rss_bytes() {
         writeln!(text, "{:<24}{:>8.1} MB", "memory at most", bytes as f64 / 1e6)?;
