@@ -18,11 +18,13 @@ const WITH_MPI: [&[&str]; 2] = [
     &["test", "--locked", "--workspace", MPI, "--test", "mpi"],
 ];
 
-/// Viewers over WebRTC, in the one crate that knows of them.
-const WITH_WHEP: [&[&str]; 2] = [
-    &["clippy", "--locked", SERVE, "--all-targets", "--features=whep", "--", "-D", "warnings"],
-    &["test", "--locked", SERVE, "--features=whep"],
+/// Viewers over WebRTC, and traces, in the one crate that knows of them.
+const WITH_SERVING: [&[&str]; 2] = [
+    &["clippy", "--locked", SERVE, "--all-targets", SERVING, "--", "-D", "warnings"],
+    &["test", "--locked", SERVE, SERVING],
 ];
+
+const SERVING: &str = "--features=whep,otlp";
 
 const SERVE: &str = "--package=shotstream-serve";
 
@@ -33,7 +35,7 @@ pub(crate) fn check(root: &Path) -> bool {
     let mut outcomes = vec![timed("cargo xtask tidy", || tidy::print_report(root))];
     let absent: Vec<_> = ["mpicc", "mpirun"].into_iter().filter(|name| !is_there(name)).collect();
     let with_mpi = if absent.is_empty() { WITH_MPI.as_slice() } else { &[] };
-    for arguments in COMMANDS.iter().chain(&WITH_WHEP).chain(with_mpi) {
+    for arguments in COMMANDS.iter().chain(&WITH_SERVING).chain(with_mpi) {
         let name = format!("cargo {}", arguments.join(" "));
         println!("\n== {name}");
         outcomes.push(timed(&name, || cargo(root, arguments)));
