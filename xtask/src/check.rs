@@ -18,10 +18,10 @@ const WITH_MPI: [&[&str]; 2] = [
     &["test", "--locked", "--workspace", MPI, "--test", "mpi"],
 ];
 
-/// Viewers over WebRTC, in the one crate that knows of them.
-const WITH_WHEP: [&[&str]; 2] = [
-    &["clippy", "--locked", SERVE, "--all-targets", "--features=whep", "--", "-D", "warnings"],
-    &["test", "--locked", SERVE, "--features=whep"],
+/// Viewers over WebRTC, and traces, in the one crate that knows of them.
+const WITH_SERVING: [&[&str]; 2] = [
+    &["clippy", "--locked", SERVE, "--all-targets", SERVING, "--", "-D", "warnings"],
+    &["test", "--locked", SERVE, SERVING],
 ];
 
 /// Films made on a card, in the one crate that knows how: its programs run on the processor here.
@@ -32,6 +32,8 @@ const WITH_CUDA: [&[&str]; 2] = [
 
 const RUNTIME: &str = "--package=shotstream-runtime";
 
+const SERVING: &str = "--features=whep,otlp";
+
 const SERVE: &str = "--package=shotstream-serve";
 
 const MPI: &str = "--features=shotstream/mpi";
@@ -41,7 +43,7 @@ pub(crate) fn check(root: &Path) -> bool {
     let mut outcomes = vec![timed("cargo xtask tidy", || tidy::print_report(root))];
     let absent: Vec<_> = ["mpicc", "mpirun"].into_iter().filter(|name| !is_there(name)).collect();
     let with_mpi = if absent.is_empty() { WITH_MPI.as_slice() } else { &[] };
-    for arguments in COMMANDS.iter().chain(&WITH_CUDA).chain(&WITH_WHEP).chain(with_mpi) {
+    for arguments in COMMANDS.iter().chain(&WITH_CUDA).chain(&WITH_SERVING).chain(with_mpi) {
         let name = format!("cargo {}", arguments.join(" "));
         println!("\n== {name}");
         outcomes.push(timed(&name, || cargo(root, arguments)));

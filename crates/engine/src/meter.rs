@@ -60,6 +60,17 @@ impl Stage {
     }
 }
 
+/// One run of a stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lap {
+    /// The stage.
+    pub stage: Stage,
+    /// When it began.
+    pub start: Instant,
+    /// How long it took.
+    pub took: Duration,
+}
+
 /// What one stage took.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StageReport {
@@ -83,6 +94,8 @@ pub struct Meter {
 struct Samples {
     stages: [Series; Stage::ALL.len()],
     first_frames: VecDeque<(usize, Duration)>,
+    /// Every run that was not taken yet, where anybody wants them.
+    laps: Option<VecDeque<Lap>>,
 }
 
 #[derive(Debug, Default)]
@@ -92,6 +105,19 @@ struct Series {
 }
 
 impl Meter {
+    /// A stopwatch that also keeps every run until it is taken.
+    pub fn keeping_laps() -> Self {
+        let meter = Self::default();
+        meter.with(|samples| samples.laps = Some(VecDeque::new()));
+        meter
+    }
+
+    /// The runs since the last time, in the order in which they ended.
+    pub fn take_laps(&self) -> Vec<Lap> {
+        self.with(|samples| samples.laps.as_mut().map(|laps| laps.drain(..).collect()))
+            .unwrap_or_default()
+    }
+
     /// Do some work and note how long it took.
     pub fn time<R>(&self, stage: Stage, work: impl FnOnce() -> R) -> R {
         let start = Instant::now();
@@ -102,7 +128,12 @@ impl Meter {
 
     /// Note how long one run of a stage took.
     pub fn record(&self, stage: Stage, duration: Duration) {
+        let end = Instant::now();
         self.with(|samples| {
+            if let Some(laps) = &mut samples.laps {
+                let start = end.checked_sub(duration).unwrap_or(end);
+                push_newest(laps, Lap { stage, start, took: duration });
+            }
             let series = &mut samples.stages[stage as usize];
             series.count += 1;
             push_newest(&mut series.recent, duration);
@@ -259,6 +290,19 @@ mod tests {
         (0..KEPT).for_each(|_| meter.record(Stage::Text, Duration::ZERO));
         let text = meter.stages()[0];
         assert_eq!((text.count, text.p95_ms), (2 * KEPT as u64, 0.0));
+    }
+
+    #[test]
+    fn runs_are_kept_for_who_wants_them_and_taken_once() {
+        let meter = Meter::keeping_laps();
+        meter.time(Stage::Text, || ());
+        meter.record(Stage::Decode, Duration::from_millis(5));
+        let stages: Vec<_> = meter.take_laps().iter().map(|lap| lap.stage).collect();
+        assert_eq!(stages, [Stage::Text, Stage::Decode]);
+        assert_eq!(meter.take_laps(), []);
+        let plain = Meter::default();
+        plain.time(Stage::Text, || ());
+        assert_eq!(plain.take_laps(), []);
     }
 
     #[test]

@@ -14,6 +14,10 @@ const BURST_SECS: u32 = 10;
 /// After so many callers the buckets that are full again are forgotten.
 const REMEMBERED: usize = 1024;
 
+/// The key a request came with, one of the server's.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Keyed(pub(crate) Hash);
+
 /// Somebody who asks.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Caller {

@@ -20,6 +20,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
 use crate::hub::Hub;
+use crate::idle::{Answer, Work};
 
 /// A connection whose first request does not begin, or whose requests do not finish their heads,
 /// for so long is closed.
@@ -87,11 +88,16 @@ pub(crate) async fn serve(
         let _ = stream.set_nodelay(true);
         let Ok(reached) = stream.local_addr() else { continue };
         let router = TowerToHyperService::new(router.clone());
+        let (work, keep_alive) = (Work::new(), hub.config.keep_alive);
+        let begun = work.clone();
         let answer = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(Peer(peer));
             request.extensions_mut().insert(Reached(reached));
-            let answer = router.call(request);
-            async { Ok::<_, Infallible>(answer.await.unwrap_or_else(|never| match never {})) }
+            let (busy, answer) = (begun.begin(), router.call(request));
+            async {
+                let answer = answer.await.unwrap_or_else(|never| match never {});
+                Ok::<_, Infallible>(answer.map(|body| Answer { body, _busy: busy }))
+            }
         });
         let (http, watcher) = (http.clone(), graceful.watcher());
         let open = hub.metrics.connections.clone();
@@ -101,8 +107,11 @@ pub(crate) async fn serve(
             // The clock of a request's head starts with its first byte, so that has one of its own.
             if timeout(HEAD_PATIENCE, stream.peek(&mut [0])).await.is_ok() {
                 let connection = http.serve_connection_with_upgrades(TokioIo::new(stream), answer);
-                // The other end may do what it likes.
-                let _ = watcher.watch(connection.into_owned()).await;
+                tokio::select! {
+                    // The other end may do what it likes.
+                    _ = watcher.watch(connection.into_owned()) => {}
+                    () = work.idle_for(keep_alive) => {}
+                }
             }
             open.dec();
         });

@@ -24,7 +24,7 @@ use shotstream_plan::script::Rewrite;
 use shotstream_story::StoryError;
 use shotstream_story::camera::Camera;
 use shotstream_story::memory::{Context, state_before};
-use shotstream_story::record::{Asked, Pin, Record, TakeId};
+use shotstream_story::record::{Asked, Hash, Pin, Record, TakeId};
 use shotstream_story::replay::script_of;
 use shotstream_story::tree::{Story, Take};
 
@@ -32,6 +32,8 @@ use crate::error::ApiError;
 use crate::hub::Hub;
 use crate::live::{Letter, Live, Pace};
 use crate::protocol::Said;
+use crate::quota;
+use crate::spans::Session;
 use crate::strain::Strain;
 use crate::stream::{Place, Stream, text};
 use crate::view::{StageView, StoryView, Timings, millis};
@@ -71,16 +73,23 @@ pub(crate) struct Director {
     id: String,
     story: Story,
     stream: Stream,
-    pace: Pace,
+    pub(crate) pace: Pace,
+    /// The key of whoever began the session, and so pays for takes that nobody else asked for.
+    pub(crate) key: Option<Hash>,
     live: Arc<Live>,
     engine: Option<Engine>,
     running: Option<Running>,
+    spans: Session,
     meter: Arc<Meter>,
     strain: Strain,
     /// What takes are conditioned on, once it cannot change any more.
     contexts: BTreeMap<TakeId, Context>,
     /// The take the engine made last, and the state it left.
     after: Option<(TakeId, StoryState)>,
+    /// The key of whoever pays for the take that is being made.
+    payer: Option<Hash>,
+    /// The take of which was said last that it waits for frames, and how many heard it.
+    told: (TakeId, usize),
 }
 
 impl Director {
@@ -90,22 +99,26 @@ impl Director {
         id: &str,
         story: Story,
         stream: Stream,
-        pace: Pace,
         live: Arc<Live>,
     ) -> Self {
+        let spans = hub.spans.session(id, hub.recipe().denoising_steps().len());
         Self {
             hub,
             id: id.to_owned(),
             story,
             stream,
-            pace,
+            pace: Pace::Viewer,
+            key: None,
             live,
             engine: None,
             running: None,
-            meter: Arc::default(),
+            meter: Arc::new(spans.meter()),
+            spans,
             strain: Strain::default(),
             contexts: BTreeMap::new(),
             after: None,
+            payer: None,
+            told: (0, 0),
         }
     }
 
@@ -134,9 +147,9 @@ impl Director {
                 self.live.strain.store(0, Ordering::Relaxed);
             }
             let mut letter = letters.recv_timeout(patience);
-            while let Ok((ask, answer)) = letter {
+            while let Ok(Letter { ask, key, answer }) = letter {
                 // Whoever asked may be gone.
-                let _ = answer.send(self.take_ask(&ask));
+                let _ = answer.send(self.take_ask(&ask, key));
                 letter = letters.try_recv().map_err(|_| RecvTimeoutError::Timeout);
             }
             self.watch();
@@ -146,13 +159,36 @@ impl Director {
         }
     }
 
-    /// Begin the next take that waits; whether there was one.
+    /// Begin the next take that waits; whether there was one that may be made.
     fn begin(&mut self) -> bool {
         let Some(take) = self.story.next_to_make().cloned() else { return false };
-        if let Err(error) = self.try_begin(&take) {
+        let begun = match self.may_make(&take) {
+            Ok(false) => return false,
+            Ok(true) => self.try_begin(&take),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = begun {
             self.fail(take.id, error);
         }
         true
+    }
+
+    /// Whether whoever pays for a take has frames left; it waits otherwise, and where nobody watches
+    /// somebody else has the slot.
+    fn may_make(&mut self, take: &Take) -> Result<bool, StoryError> {
+        let asker = self.hub.store.asker(&self.id, take.id)?;
+        self.payer = asker.or(self.key);
+        let Some(why) = quota::why_it_waits(&self.hub, self.payer, take)? else { return Ok(true) };
+        if self.pace == Pace::Free {
+            self.live.stopping.store(true, Ordering::Release);
+        }
+        // Whoever comes later wonders too.
+        let listeners = self.stream.listeners().receiver_count();
+        if self.told.0 != take.id || self.told.1 < listeners {
+            self.stream.say(&Said::Error { event_id: None, error: why.body });
+        }
+        self.told = (take.id, listeners);
+        Ok(false)
     }
 
     fn try_begin(&mut self, take: &Take) -> Result<(), StoryError> {
@@ -307,7 +343,9 @@ impl Director {
         // Said before it is sent: who has seen it may say so at once.
         let end = frame + footage.packets.len() as u64;
         self.live.sent.store(end, Ordering::Release);
-        let shown = self.stream.show(place, &footage.packets)?;
+        let chunk = self.spans.chunk(&self.meter, place);
+        let shown = self.stream.show(place, &footage.packets, chunk.sent())?;
+        chunk.end();
         let save = start.elapsed();
         self.hub.metrics.save(save);
         self.hub.metrics.chunks.inc();
@@ -349,6 +387,7 @@ impl Director {
 
     fn fail(&mut self, take: TakeId, error: StoryError) {
         self.running = None;
+        self.spans.forget();
         // As a request would be told, which does not say where files lie.
         let reason = ApiError::from(error).body.message;
         let record = Record::Failed { take, reason: reason.clone() };
@@ -361,7 +400,13 @@ impl Director {
     }
 
     fn write(&mut self, records: &[Record]) -> Result<(), StoryError> {
-        self.hub.store.write(&self.id, &mut self.story, records)
+        self.write_for(self.payer, records)
+    }
+
+    /// Write what somebody with a key asked for or pays for.
+    fn write_for(&mut self, key: Option<Hash>, records: &[Record]) -> Result<(), StoryError> {
+        let payer = key.map(quota::payer);
+        self.hub.store.write_for(payer, &self.id, &mut self.story, records)
     }
 
     /// Tell everybody how the story stands.

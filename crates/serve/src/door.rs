@@ -13,7 +13,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use shotstream_story::record::Hash;
 
-use crate::callers::Caller;
+use crate::callers::{Caller, Keyed};
 use crate::connections::Peer;
 use crate::error::ApiError;
 use crate::hub::Hub;
@@ -29,14 +29,26 @@ const OPEN: [&str; 7] =
     ["/studio/", "/watch/", "/v1/watch/", "/healthz", "/readyz", "/login", "/openapi.json"];
 
 /// The doorman: every request passes here.
-pub(crate) async fn check(State(hub): State<Arc<Hub>>, request: Request, next: Next) -> Response {
-    match admit(&hub, &request).and_then(|()| hold_back(&hub, &request)) {
-        Ok(()) => next.run(request).await,
+pub(crate) async fn check(
+    State(hub): State<Arc<Hub>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let span = hub.spans.request(&request);
+    let key = key_of(request.headers()).map(|key| Hash::of(key.as_bytes()));
+    let key = key.filter(|&key| is_known(&hub, key));
+    let answer = match admit(&hub, &request, key).and_then(|()| hold_back(&hub, &request, key)) {
+        Ok(()) => {
+            request.extensions_mut().insert(key.map(Keyed));
+            next.run(request).await
+        }
         Err(error) => error.into_response(),
-    }
+    };
+    span.answered(answer.status());
+    answer
 }
 
-fn admit(hub: &Hub, request: &Request) -> Result<(), ApiError> {
+fn admit(hub: &Hub, request: &Request, key: Option<Hash>) -> Result<(), ApiError> {
     let (headers, path) = (request.headers(), request.uri().path());
     if [header::HOST, header::ORIGIN].iter().any(|name| 1 < headers.get_all(name).iter().count()) {
         return Err(ApiError::invalid("a request has one Host and one Origin"));
@@ -58,7 +70,7 @@ fn admit(hub: &Hub, request: &Request) -> Result<(), ApiError> {
         }
     }
     let open = path == "/" || OPEN.iter().any(|open| path.starts_with(open));
-    if open || hub.config.keys.is_empty() || key_of(headers).is_some_and(|key| is_known(hub, key)) {
+    if open || hub.config.keys.is_empty() || key.is_some() {
         return Ok(());
     }
     let message = "a key was expected: Authorization: Bearer KEY";
@@ -66,24 +78,22 @@ fn admit(hub: &Hub, request: &Request) -> Result<(), ApiError> {
 }
 
 /// Refuse a caller who asks too often.
-fn hold_back(hub: &Hub, request: &Request) -> Result<(), ApiError> {
-    let key = key_of(request.headers()).filter(|key| is_known(hub, key));
-    let key = key.map(|key| Caller::Key(Hash::of(key.as_bytes())));
+fn hold_back(hub: &Hub, request: &Request, key: Option<Hash>) -> Result<(), ApiError> {
     let peer = || request.extensions().get::<Peer>().map(|peer| Caller::Address(peer.0.ip()));
-    let Some(caller) = key.or_else(peer) else { return Ok(()) };
+    let Some(caller) = key.map(Caller::Key).or_else(peer) else { return Ok(()) };
     match hub.callers.may_ask(&caller) {
         true => Ok(()),
         false => {
             hub.metrics.held_back.inc();
             let message = "too many requests, ask again in a second";
-            Err(ApiError::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", message))
+            Err(ApiError::too_many("rate_limit_error", message, 1))
         }
     }
 }
 
-/// Whether this is one of the server's keys.
-pub(crate) fn is_known(hub: &Hub, key: &str) -> bool {
-    hub.config.keys.contains(&Hash::of(key.as_bytes()))
+/// Whether this is the hash of one of the server's keys.
+pub(crate) fn is_known(hub: &Hub, key: Hash) -> bool {
+    hub.config.keys.iter().any(|known| known.hash == key)
 }
 
 fn key_of(headers: &HeaderMap) -> Option<&str> {

@@ -9,8 +9,8 @@ use crate::extract::Json;
 use crate::openapi::Refusal;
 use crate::protocol::ErrorBody;
 
-/// Seconds after which it may be worth asking again.
-const RETRY_SECS: u16 = 10;
+/// Seconds after which a slot may be free.
+const SLOT_SECS: u64 = 10;
 
 /// Why the server could not start or go on.
 #[derive(Debug, Error)]
@@ -41,13 +41,16 @@ pub enum ServeError {
 #[derive(Clone, Debug)]
 pub(crate) struct ApiError {
     pub(crate) status: StatusCode,
+    /// Seconds after which it may be worth asking again.
+    wait_secs: Option<u64>,
     pub(crate) body: ErrorBody,
 }
 
 impl ApiError {
     pub(crate) fn new(status: StatusCode, kind: &str, message: impl Into<String>) -> Self {
         let (message, kind) = (message.into(), kind.to_owned());
-        Self { status, body: ErrorBody { message, kind, param: None, code: None } }
+        let body = ErrorBody { message, kind, param: None, code: None };
+        Self { status, wait_secs: None, body }
     }
 
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
@@ -70,7 +73,23 @@ impl ApiError {
     }
 
     pub(crate) fn overloaded(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded_error", message)
+        let error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded_error", message);
+        Self { wait_secs: Some(SLOT_SECS), ..error }
+    }
+
+    /// More was asked for than a key has left; it has all of it again in so many seconds.
+    pub(crate) fn quota(message: impl Into<String>, reset_secs: u64) -> Self {
+        let message = message.into();
+        let message = format!("{message}; the day begins again in {reset_secs} s, at 00:00 UTC");
+        let error = Self::too_many("insufficient_quota", message, reset_secs);
+        let code = Some("insufficient_quota".to_owned());
+        Self { body: ErrorBody { code, ..error.body }, ..error }
+    }
+
+    /// Too much of something for now.
+    pub(crate) fn too_many(kind: &str, message: impl Into<String>, wait_secs: u64) -> Self {
+        let error = Self::new(StatusCode::TOO_MANY_REQUESTS, kind, message);
+        Self { wait_secs: Some(wait_secs), ..error }
     }
 
     pub(crate) fn defect() -> Self {
@@ -98,13 +117,8 @@ impl From<StoryError> for ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let wait = match self.status {
-            StatusCode::SERVICE_UNAVAILABLE => Some(RETRY_SECS),
-            StatusCode::TOO_MANY_REQUESTS => Some(1),
-            _ => None,
-        };
         let mut response = (self.status, Json(Refusal { error: self.body })).into_response();
-        if let Some(seconds) = wait {
+        if let Some(seconds) = self.wait_secs {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response

@@ -16,7 +16,7 @@ use shotstream_story::camera::film_size;
 use shotstream_story::check::check_title;
 use shotstream_story::memory::{Context, context_of};
 use shotstream_story::picture::Developed;
-use shotstream_story::record::{Picture, PictureId, Premise, Record};
+use shotstream_story::record::{Hash, Picture, PictureId, Premise, Record};
 use shotstream_story::store::Store;
 use shotstream_story::teller::Teller;
 use shotstream_story::tree::{Story, Take};
@@ -30,6 +30,8 @@ use crate::films::Films;
 use crate::live::{Live, Pace};
 use crate::metrics::Metrics;
 use crate::protocol::Ask;
+use crate::quota;
+use crate::spans::Spans;
 use crate::view::StreamView;
 
 /// The share of the machine that sessions may plan on using.
@@ -59,6 +61,7 @@ pub(crate) struct Hub {
     pub(crate) store: Store,
     pub(crate) teller: Arc<dyn Teller>,
     pub(crate) metrics: Metrics,
+    pub(crate) spans: Spans,
     pub(crate) films: Films,
     pub(crate) callers: Callers,
     pub(crate) slots: Arc<Semaphore>,
@@ -87,7 +90,11 @@ impl std::fmt::Debug for Hub {
 impl Hub {
     /// Open the stories and try the model: how many sessions it can serve at once is what it does
     /// alone, in frames a second, over what one session shows.
-    pub(crate) fn open(config: Config, teller: Arc<dyn Teller>) -> Result<Self, StoryError> {
+    pub(crate) fn open(
+        config: Config,
+        teller: Arc<dyn Teller>,
+        spans: Spans,
+    ) -> Result<Self, StoryError> {
         let mut store = Store::open(&config.folder)?;
         store.collect_garbage()?;
         let alone = frames_per_second_alone(&*teller)?;
@@ -104,6 +111,7 @@ impl Hub {
             store,
             teller,
             metrics,
+            spans,
             slots: Arc::new(Semaphore::new(num_slots)),
             num_slots,
             strain_alone: (1e3 * shown / alone) as usize,
@@ -190,11 +198,15 @@ impl Hub {
         Err(StoryError::Edit(format!("{reason}, it was made with the model {model}")))
     }
 
-    /// The session of a story, begun if there is none.
+    /// The session of a story, begun for whoever has this key if there is none.
     ///
     /// # Errors
     /// When there is no such story, or no slot is free.
-    pub(crate) fn direct(self: &Arc<Self>, id: &str) -> Result<Arc<Live>, ApiError> {
+    pub(crate) fn direct(
+        self: &Arc<Self>,
+        id: &str,
+        key: Option<Hash>,
+    ) -> Result<Arc<Live>, ApiError> {
         let mut lives = self.lives();
         if self.draining.load(Ordering::Acquire) {
             return Err(ApiError::overloaded("the server is about to stop"));
@@ -221,7 +233,7 @@ impl Hub {
             let all = self.num_slots;
             refuse(format!("{all} stories are being directed, no more keep up"))
         })?;
-        let live = Live::start(self, id, Pace::Viewer, slot)?;
+        let live = Live::start(self, id, Pace::Viewer, slot, key)?;
         live.directors.fetch_add(1, Ordering::AcqRel);
         lives.insert(id.to_owned(), live.clone());
         Ok(live)
@@ -233,19 +245,40 @@ impl Hub {
     }
 
     /// Make everything that waits in a story as soon as a slot is free; videos leave one slot to
-    /// directors where there are several.
+    /// directors where there are several. What a key has no frames left for waits for the next day.
     pub(crate) async fn make(self: Arc<Self>, id: String, waiting: Option<OwnedSemaphorePermit>) {
-        let Ok(video_slot) = self.video_slots.clone().acquire_owned().await else { return };
-        let Ok(slot) = self.slots.clone().acquire_owned().await else { return };
+        let mut waiting = waiting;
+        while let Some(key) = self.who_pays(&id) {
+            quota::wait(&self, key).await;
+            let made = self.make_now(&id, waiting.take()).await;
+            let spent = |key| quota::is_spent(&self, key).unwrap_or_default();
+            if !made || !self.who_pays(&id).is_some_and(spent) {
+                break;
+            }
+        }
+    }
+
+    /// Whoever pays for the next take of a story, if one waits.
+    fn who_pays(&self, id: &str) -> Option<Option<Hash>> {
+        // A story that was removed meanwhile needs nothing any more.
+        let story = self.store.load(id).ok()?;
+        let take = story.next_to_make()?;
+        self.store.asker(id, take.id).ok()
+    }
+
+    /// Make what waits in a story until nothing does or its payer has no frames left; whether it
+    /// came to be made.
+    async fn make_now(self: &Arc<Self>, id: &str, waiting: Option<OwnedSemaphorePermit>) -> bool {
+        let Ok(video_slot) = self.video_slots.clone().acquire_owned().await else { return false };
+        let Ok(slot) = self.slots.clone().acquire_owned().await else { return false };
         let live = {
             let mut lives = self.lives();
             lives.retain(|_, live| !live.is_over());
-            if self.draining.load(Ordering::Acquire) || lives.contains_key(&id) {
-                return;
+            if self.draining.load(Ordering::Acquire) || lives.contains_key(id) {
+                return false;
             }
-            // A story that was removed meanwhile needs nothing any more.
-            let Ok(live) = Live::start(&self, &id, Pace::Free, slot) else { return };
-            lives.insert(id, live.clone());
+            let Ok(live) = Live::start(self, id, Pace::Free, slot, None) else { return false };
+            lives.insert(id.to_owned(), live.clone());
             live
         };
         drop(waiting);
@@ -253,6 +286,7 @@ impl Hub {
             sleep(LOOK).await;
         }
         drop(video_slot);
+        true
     }
 
     /// Add a picture to a story, whether it is directed now or not; its number.
@@ -276,7 +310,7 @@ impl Hub {
             }
         };
         if let Some(live) = asked {
-            live.ask(Ask::Bring { caption, picture }).await?;
+            live.ask(Ask::Bring { caption, picture }, None).await?;
         }
         let story = self.store.load(id)?;
         let brought = story.pictures().iter().rfind(|it| it.memory == picture.memory);

@@ -26,6 +26,8 @@ mod films;
 
 mod hub;
 
+mod idle;
+
 mod director;
 
 mod live;
@@ -38,11 +40,15 @@ mod page;
 
 mod pictures;
 
+mod quota;
+
 mod routes;
 
 mod shapes;
 
 mod socket;
+
+mod spans;
 
 mod stories;
 
@@ -64,13 +70,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use shotstream_story::record::Hash;
 use shotstream_story::teller::Teller;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
 
 pub use crate::error::ServeError;
 use crate::hub::Hub;
+pub use crate::quota::Key;
 
 /// How long a drained server waits for what is being saved and for lines to close.
 const DRAIN: Duration = Duration::from_secs(20);
@@ -82,8 +88,8 @@ pub struct Config {
     pub address: SocketAddr,
     /// Where the stories lie.
     pub folder: PathBuf,
-    /// Hashes of the keys; without any, everybody who reaches the server may use it.
-    pub keys: Vec<Hash>,
+    /// The keys; without any, everybody who reaches the server may use it.
+    pub keys: Vec<Key>,
     /// Pages elsewhere that may talk to the server, as browsers name them.
     pub origins: Vec<String>,
     /// Stories that may be directed at once; as many as the model keeps up with where nothing is
@@ -97,6 +103,11 @@ pub struct Config {
     pub rate: Option<NonZeroU32>,
     /// How long a story without a director keeps its slot.
     pub linger: Duration,
+    /// How long a connection may stay open without a request.
+    pub keep_alive: Duration,
+    /// Where traces are sent, if the environment does not say so.
+    #[cfg(feature = "otlp")]
+    pub otlp: Option<String>,
     /// Where viewers over WebRTC reach the server, if that is not the address they came to.
     #[cfg(feature = "whep")]
     pub whep_address: Option<std::net::IpAddr>,
@@ -121,14 +132,18 @@ pub fn serve(
     up: impl FnOnce(Up),
 ) -> Result<(), ServeError> {
     let system = |task| move |source| ServeError::System { task, source };
-    let hub = Arc::new(Hub::open(config, teller)?);
+    #[cfg(feature = "otlp")]
+    let spans = spans::Spans::open(config.otlp.as_deref())?;
+    #[cfg(not(feature = "otlp"))]
+    let spans = spans::Spans;
+    let hub = Arc::new(Hub::open(config, teller, spans)?);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("serve")
         .enable_all()
         .build();
     let runtime = runtime.map_err(system("start the server's threads"))?;
-    runtime.block_on(async {
+    let served = runtime.block_on(async {
         let address = hub.config.address;
         let refuse = |source| ServeError::Listen { address: address.to_string(), source };
         let listener = TcpListener::bind(address).await.map_err(refuse)?;
@@ -151,7 +166,10 @@ pub fn serve(
         }
         drained(&hub).await;
         Ok(())
-    })
+    });
+    #[cfg(feature = "otlp")]
+    hub.spans.close();
+    served
 }
 
 /// Resolves when the server is to stop, nothing is being saved any more, and every line is closed

@@ -10,6 +10,7 @@ use axum::extract::ws::Utf8Bytes;
 use prometheus_client::metrics::gauge::Gauge;
 use shotstream_engine::error::SessionError;
 use shotstream_story::StoryError;
+use shotstream_story::record::Hash;
 use tokio::sync::{OwnedSemaphorePermit, broadcast, oneshot};
 
 use crate::director::Director;
@@ -22,7 +23,13 @@ use crate::stream::{Cast, Shown, Stream};
 const ASKS: usize = 64;
 
 /// A request and where its answer goes.
-pub(crate) type Letter = (Ask, oneshot::Sender<Result<(), StoryError>>);
+#[derive(Debug)]
+pub(crate) struct Letter {
+    pub(crate) ask: Ask,
+    /// The key of whoever asks.
+    pub(crate) key: Option<Hash>,
+    pub(crate) answer: oneshot::Sender<Result<(), ApiError>>,
+}
 
 /// A story that is being directed, as its directors and viewers hold it.
 #[derive(Debug)]
@@ -66,6 +73,7 @@ impl Live {
         id: &str,
         pace: Pace,
         slot: OwnedSemaphorePermit,
+        key: Option<Hash>,
     ) -> Result<Arc<Self>, StoryError> {
         let story = hub.store.load(id)?;
         hub.check_recipe(&story)?;
@@ -82,7 +90,8 @@ impl Live {
             stopping: AtomicBool::new(false),
             over: AtomicBool::new(false),
         });
-        let mut director = Director::new(hub.clone(), id, story, stream, pace, live.clone());
+        let mut director = Director::new(hub.clone(), id, story, stream, live.clone());
+        (director.pace, director.key) = (pace, key);
         director.publish();
         let ending = Ending { live: live.clone(), active: hub.metrics.sessions_active.clone() };
         let direct = move || {
@@ -94,13 +103,13 @@ impl Live {
         Ok(live)
     }
 
-    /// Ask for something and wait until it is on the disk.
-    pub(crate) async fn ask(&self, ask: Ask) -> Result<(), ApiError> {
+    /// Ask for something, for whoever has this key, and wait until it is on the disk.
+    pub(crate) async fn ask(&self, ask: Ask, key: Option<Hash>) -> Result<(), ApiError> {
         let (answer, answered) = oneshot::channel();
         let busy = |_| ApiError::overloaded("too much was asked at once, ask again later");
-        self.asks.try_send((ask, answer)).map_err(busy)?;
+        self.asks.try_send(Letter { ask, key, answer }).map_err(busy)?;
         let gone = |_| ApiError::overloaded("the session is over, connect again");
-        answered.await.map_err(gone)?.map_err(ApiError::from)
+        answered.await.map_err(gone)?
     }
 
     /// How far a director has seen the stream. Nobody has seen what was not sent.

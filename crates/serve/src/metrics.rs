@@ -5,12 +5,16 @@ use std::time::Duration;
 
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 /// Bounds in seconds.
 const SECONDS: [f64; 9] = [0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 10.0];
+
+/// A key, by the beginning of its hash.
+pub(crate) type KeyLabel = [(&'static str, String); 1];
 
 /// Counters and clocks of one server.
 #[derive(Debug)]
@@ -26,6 +30,10 @@ pub(crate) struct Metrics {
     pub(crate) held_back: Counter<u64, AtomicU64>,
     pub(crate) connections: Gauge<i64, AtomicI64>,
     pub(crate) turned_away: Counter<u64, AtomicU64>,
+    pub(crate) quota_refused: Counter<u64, AtomicU64>,
+    /// By what keys are called.
+    pub(crate) key_frames: Family<KeyLabel, Gauge<i64, AtomicI64>>,
+    pub(crate) key_quota: Family<KeyLabel, Gauge<i64, AtomicI64>>,
     first_frame: Histogram,
     save: Histogram,
 }
@@ -46,6 +54,9 @@ impl Default for Metrics {
             held_back: Counter::default(),
             connections: Gauge::default(),
             turned_away: Counter::default(),
+            quota_refused: Counter::default(),
+            key_frames: Family::default(),
+            key_quota: Family::default(),
             first_frame: clock(),
             save: clock(),
         };
@@ -65,6 +76,12 @@ impl Default for Metrics {
         registry.register("connections", "Open connections", it.connections.clone());
         let what = "Connections beyond the limit";
         registry.register("turned_away", what, it.turned_away.clone());
+        let what = "Requests for more frames than a key has left";
+        registry.register("quota_refused", what, it.quota_refused.clone());
+        let what = "Frames made today for a key, which is named by its hash";
+        registry.register("key_frames_today", what, it.key_frames.clone());
+        let what = "Frames a day a key may have";
+        registry.register("key_frames_a_day", what, it.key_quota.clone());
         let what = "From when a take could begin to its first frames";
         registry.register("ttff_seconds", what, it.first_frame.clone());
         registry.register("save_seconds", "Encoding and saving a chunk", it.save.clone());

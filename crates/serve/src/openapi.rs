@@ -68,7 +68,7 @@ impl IntoResponses for Refusals {
             ("408", "The rest of the request did not come"),
             ("413", "Too much came"),
             ("415", "Another kind of body was expected"),
-            ("429", "Too many requests, see Retry-After"),
+            ("429", "Too many requests, or no frames left today, see Retry-After"),
             ("500", "The server failed"),
             ("503", "No slot is free, see Retry-After"),
         ];

@@ -86,7 +86,7 @@ pub(crate) async fn login(
     State(hub): State<Arc<Hub>>,
     Form(Login { key }): Form<Login>,
 ) -> Result<Response, ApiError> {
-    if !is_known(&hub, &key) {
+    if !is_known(&hub, Hash::of(key.as_bytes())) {
         let message = "this is no key of this server";
         return Err(ApiError::new(StatusCode::UNAUTHORIZED, "authentication_error", message));
     }

@@ -21,6 +21,7 @@ use crate::error::ApiError;
 use crate::extract::Json;
 use crate::hub::Hub;
 use crate::openapi::{Document, Refusals, document_of};
+use crate::quota::payer;
 use crate::{door, exports, film, page, pictures, socket, stories, videos};
 
 /// Bytes of an ordinary request at most.
@@ -114,8 +115,16 @@ async fn ready(State(hub): State<Arc<Hub>>) -> (StatusCode, &'static str) {
         Refusals,
     )
 )]
-async fn metrics(State(hub): State<Arc<Hub>>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, METRICS)], hub.metrics.text())
+async fn metrics(State(hub): State<Arc<Hub>>) -> Result<impl IntoResponse, ApiError> {
+    for key in &hub.config.keys {
+        let label = [("key", key.label())];
+        let frames = hub.store.spent(payer(key.hash))?;
+        hub.metrics.key_frames.get_or_create(&label).set(frames as i64);
+        if let Some(quota) = key.frames_per_day {
+            hub.metrics.key_quota.get_or_create(&label).set(quota as i64);
+        }
+    }
+    Ok(([(header::CONTENT_TYPE, METRICS)], hub.metrics.text()))
 }
 
 /// A model that is served.

@@ -5,14 +5,16 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
-use axum::extract::{State, WebSocketUpgrade};
+use axum::extract::{Extension, State, WebSocketUpgrade};
 use axum::response::Response;
 use futures_util::stream::SplitSink;
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde::Deserialize;
+use shotstream_story::record::Hash;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{interval, timeout};
 
+use crate::callers::Keyed;
 use crate::error::ApiError;
 use crate::extract::{Path, Query};
 use crate::hub::Hub;
@@ -62,16 +64,19 @@ pub(crate) async fn direct(
     State(hub): State<Arc<Hub>>,
     Path(id): Path<String>,
     Query(options): Query<Options>,
+    Extension(key): Extension<Option<Keyed>>,
     upgrade: WebSocketUpgrade,
 ) -> Result<Response, ApiError> {
     open_line(&hub)?;
     hub.store.made(&id)?;
+    let key = key.map(|key| key.0);
     Ok(limited(upgrade).on_upgrade(move |socket| async move {
         let (mut out, input) = socket.split();
-        match hub.direct(&id) {
+        match hub.direct(&id, key) {
             Ok(live) => {
-                let line = Line { hub: &hub, live: &live, format: options.format };
-                line.serve(out, input, true).await;
+                let (format, directs) = (options.format, true);
+                let line = Line { hub: &hub, live: &live, format, directs, key };
+                line.serve(out, input).await;
                 live.directors.fetch_sub(1, Ordering::AcqRel);
             }
             Err(error) => {
@@ -96,8 +101,9 @@ pub(crate) async fn watch(
     let live = hub.live(&id).ok_or_else(|| ApiError::not_found("nobody directs this story now"))?;
     Ok(limited(upgrade).on_upgrade(move |socket| async move {
         let (out, input) = socket.split();
-        let line = Line { hub: &hub, live: &live, format: options.format };
-        line.serve(out, input, false).await;
+        let (format, directs, key) = (options.format, false, None);
+        let line = Line { hub: &hub, live: &live, format, directs, key };
+        line.serve(out, input).await;
     }))
 }
 
@@ -123,6 +129,9 @@ struct Line<'a> {
     hub: &'a Hub,
     live: &'a Live,
     format: Format,
+    directs: bool,
+    /// The key of whoever directs.
+    key: Option<Hash>,
 }
 
 /// The other end is gone.
@@ -130,16 +139,11 @@ struct Gone;
 
 impl Line<'_> {
     /// Serve until either end leaves.
-    async fn serve(
-        &self,
-        mut out: Out,
-        input: futures_util::stream::SplitStream<WebSocket>,
-        directs: bool,
-    ) {
+    async fn serve(&self, mut out: Out, input: futures_util::stream::SplitStream<WebSocket>) {
         self.hub.lines.fetch_add(1, Ordering::AcqRel);
         self.hub.metrics.viewers.inc();
         // The other end may leave at any moment; that is how lines end.
-        let _ = self.talk(&mut out, input, directs).await;
+        let _ = self.talk(&mut out, input).await;
         self.hub.metrics.viewers.dec();
         self.hub.lines.fetch_sub(1, Ordering::AcqRel);
     }
@@ -148,7 +152,6 @@ impl Line<'_> {
         &self,
         out: &mut Out,
         mut input: futures_util::stream::SplitStream<WebSocket>,
-        directs: bool,
     ) -> Result<(), Gone> {
         let (created, newest, mut casts) = self.live.join();
         send(out, Message::Text(created)).await?;
@@ -178,7 +181,7 @@ impl Line<'_> {
                 message = input.next() => {
                     heard = Instant::now();
                     match message {
-                        Some(Ok(Message::Text(asked))) => self.answer(out, &asked, directs).await?,
+                        Some(Ok(Message::Text(asked))) => self.answer(out, &asked).await?,
                         Some(Ok(Message::Binary(_))) => {
                             return close(out, close_code::UNSUPPORTED, "text was expected").await;
                         }
@@ -197,6 +200,8 @@ impl Line<'_> {
     }
 
     async fn show(&self, out: &mut Out, shown: &Shown, headed: &mut bool) -> Result<(), Gone> {
+        let told = self.directs && self.format != Format::None;
+        let _transport = told.then(|| shown.sent.transport());
         match self.format {
             Format::None => {}
             Format::H264 => {
@@ -214,18 +219,18 @@ impl Line<'_> {
         Ok(())
     }
 
-    async fn answer(&self, out: &mut Out, asked: &str, directs: bool) -> Result<(), Gone> {
+    async fn answer(&self, out: &mut Out, asked: &str) -> Result<(), Gone> {
         let said = match Request::parse(asked) {
             Err(reason) => refused(None, ApiError::invalid(format!("not understood: {reason}"))),
             Ok(Request { ask: Ask::Ping, .. }) => Said::Pong,
-            Ok(Request { event_id, .. }) if !directs => {
+            Ok(Request { event_id, .. }) if !self.directs => {
                 refused(event_id, ApiError::invalid("a viewer cannot direct"))
             }
             Ok(Request { ask: Ask::Playback { frame }, .. }) => {
                 self.live.show_up_to(frame);
                 return Ok(());
             }
-            Ok(Request { event_id, ask }) => match self.live.ask(ask).await {
+            Ok(Request { event_id, ask }) => match self.live.ask(ask, self.key).await {
                 Ok(()) => Said::Done { event_id },
                 Err(error) => refused(event_id, error),
             },

@@ -10,10 +10,9 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::StreamExt as _;
 use serde::{Deserialize, Serialize};
-use shotstream_story::StoryError;
 use shotstream_story::record::Hash;
 use shotstream_story::shotstory;
-use shotstream_story::store::fresh_name;
+use shotstream_story::store::{Entry, Listed, fresh_name};
 use utoipa::ToSchema;
 
 use crate::error::ApiError;
@@ -88,28 +87,17 @@ pub(crate) struct WatchLink {
     responses((status = 200, description = "The stories", body = StoryList), Refusals)
 )]
 pub(crate) async fn list(State(hub): State<Arc<Hub>>) -> Result<Json<StoryList>, ApiError> {
-    let listed = tokio::task::spawn_blocking(move || listed(&hub));
-    let data = listed.await.map_err(|_| ApiError::defect())??;
+    let listed = tokio::task::spawn_blocking(move || hub.store.list());
+    let listed = listed.await.map_err(|_| ApiError::defect())??;
+    let data = listed.into_iter().map(ListedStory::from).collect();
     Ok(Json(StoryList { object: "list", data }))
 }
 
-fn listed(hub: &Hub) -> Result<Vec<ListedStory>, StoryError> {
-    let mut data = Vec::new();
-    for listed in hub.store.list()? {
-        let story = hub.store.load(&listed.id)?;
-        let first = story.line().first().and_then(|&take| story.take(take));
-        let picture = first.and_then(|take| take.chunks.first()).map(|chunk| chunk.picture);
-        data.push(ListedStory {
-            id: listed.id,
-            object: "story",
-            shots: story.line().len(),
-            takes: story.takes().len(),
-            title: story.premise.title,
-            created_at: listed.made,
-            picture,
-        });
+impl From<Listed> for ListedStory {
+    fn from(Listed { id, made, entry }: Listed) -> Self {
+        let Entry { title, shots, takes, picture } = entry;
+        Self { id, object: "story", title, created_at: made, shots, takes, picture }
     }
-    Ok(data)
 }
 
 /// Begin a story.

@@ -12,6 +12,7 @@ use shotstream_story::record::TakeId;
 use tokio::sync::broadcast;
 
 use crate::protocol::{Kind, MediaHeader, Said};
+use crate::spans::Sent;
 
 /// Messages a viewer may be behind.
 const BEHIND: usize = 256;
@@ -36,6 +37,8 @@ pub(crate) struct Shown {
     pub(crate) header: Bytes,
     /// A message with the chunk as a fragment.
     pub(crate) fragment: Bytes,
+    /// Where its way is told from.
+    pub(crate) sent: Sent,
 }
 
 /// JSON as it is sent.
@@ -86,6 +89,7 @@ impl Stream {
         &mut self,
         place: Place,
         packets: &[Packet],
+        sent: Sent,
     ) -> Result<std::sync::Arc<Shown>, MediaError> {
         let head = |kind, index: usize| {
             let frame = self.frame + index as u64;
@@ -108,7 +112,7 @@ impl Stream {
         let header = head(Kind::Header, 0).message(&self.muxer.header()?).into();
         let fragment = head(Kind::Fragment, 0).message(&fragment).into();
         self.frame += packets.len() as u64;
-        let shown = std::sync::Arc::new(Shown { units, header, fragment });
+        let shown = std::sync::Arc::new(Shown { units, header, fragment, sent });
         let _ = self.sender.send(Cast::Chunk(shown.clone()));
         Ok(shown)
     }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{FromRequest, Multipart, Request, State};
+use axum::extract::{Extension, FromRequest, Multipart, Request, State};
 use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
 use serde_json::{Map, Value};
@@ -11,11 +11,13 @@ use shotstream_story::edit::{Edit, MAX_SHOTS, Words};
 use shotstream_story::record::Premise;
 use shotstream_story::tree::{Story, TakeState};
 
+use crate::callers::Keyed;
 use crate::error::ApiError;
 use crate::extract::{Json, Path, Query, whole_number};
 use crate::film::{Takes, mp4};
 use crate::hub::{Hub, MOST_WAITING, now};
 use crate::openapi::{File, Refusals};
+use crate::quota;
 use crate::shapes::{
     Form, Listing, NewVideoFormSchema, NewVideoSchema, Order, RemixSchema, Variant, Video,
     VideoError, VideoList,
@@ -45,6 +47,7 @@ const MOST_LISTED: usize = 100;
 )]
 pub(crate) async fn create(
     State(hub): State<Arc<Hub>>,
+    Extension(key): Extension<Option<Keyed>>,
     request: Request,
 ) -> Result<Json<Video>, ApiError> {
     let mut asked = fields(request).await?;
@@ -74,7 +77,7 @@ pub(crate) async fn create(
     // With words of its own for every shot, the prompt is what the whole is called.
     let title = if asked.contains_key("shots") { prompt(&asked)? } else { String::new() };
     let premise = hub.checked_premise(&title, global, seed)?;
-    Ok(Json(begin(&hub, &shots, premise)?))
+    Ok(Json(begin(&hub, &shots, premise, key)?))
 }
 
 /// Ask for a video again, with other words.
@@ -86,6 +89,7 @@ pub(crate) async fn create(
 pub(crate) async fn remix(
     State(hub): State<Arc<Hub>>,
     Path(id): Path<String>,
+    Extension(key): Extension<Option<Keyed>>,
     request: Request,
 ) -> Result<Json<Video>, ApiError> {
     let story = load(&hub, &id)?;
@@ -103,12 +107,17 @@ pub(crate) async fn remix(
         first.caption = prompt(&asked)?;
     }
     let Premise { global, seed, .. } = &story.premise;
-    let mut video = begin(&hub, &shots, hub.premise("", global, *seed))?;
+    let mut video = begin(&hub, &shots, hub.premise("", global, *seed), key)?;
     video.remixed_from_video_id = Some(id);
     Ok(Json(video))
 }
 
-fn begin(hub: &Arc<Hub>, shots: &[Words], premise: Premise) -> Result<Video, ApiError> {
+fn begin(
+    hub: &Arc<Hub>,
+    shots: &[Words],
+    premise: Premise,
+    key: Option<Keyed>,
+) -> Result<Video, ApiError> {
     let waiting =
         hub.waiting.clone().try_acquire_owned().map_err(|_| {
             ApiError::overloaded(format!("{MOST_WAITING} videos are waiting already"))
@@ -122,8 +131,10 @@ fn begin(hub: &Arc<Hub>, shots: &[Words], premise: Premise) -> Result<Video, Api
             records.push(record);
         }
     }
+    let key = key.map(|key| key.0);
+    quota::check(hub, key, quota::frames_asked(&records))?;
     let (id, mut story) = hub.store.begin(KIND, premise, now())?;
-    hub.store.write(&id, &mut story, &records)?;
+    hub.store.write_for(key.map(quota::payer), &id, &mut story, &records)?;
     tokio::spawn(hub.clone().make(id.clone(), Some(waiting)));
     video(hub, &id, &story)
 }

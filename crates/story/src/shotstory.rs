@@ -99,7 +99,7 @@ pub fn import(store: &Store, file: impl Read, now: u64) -> Result<String, StoryE
         StoryError::Blob { reason, hash } => strange(format!("its blob {hash}: {reason}")),
         error => error,
     })?;
-    store.insert("story", &journal, now)
+    store.insert("story", &story, &journal, now)
 }
 
 fn read(entry: &mut impl Read, name: &str, most: u64) -> Result<Vec<u8>, StoryError> {
@@ -112,7 +112,8 @@ fn read(entry: &mut impl Read, name: &str, most: u64) -> Result<Vec<u8>, StoryEr
 }
 
 fn strange(reason: impl Into<String>) -> StoryError {
-    StoryError::NotAStoryFile(reason.into())
+    // Names of the file are repeated in it, with whatever breaks a line.
+    StoryError::NotAStoryFile(reason.into().replace(char::is_control, " "))
 }
 
 fn not_one(error: std::io::Error) -> StoryError {

@@ -3,6 +3,10 @@
 //! A record counts when it is on the disk. Whatever ends the program, what was written stays and
 //! nothing is half written: a story loses at most the chunk that was being made.
 
+mod entry;
+
+mod spending;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,11 +17,16 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use crate::blobs::{Blobs, Collected};
 use crate::error::StoryError;
 use crate::record::{Premise, Record};
+pub use crate::store::entry::Entry;
+use crate::store::entry::enter;
+pub use crate::store::spending::Payer;
+use crate::store::spending::count;
 use crate::tree::Story;
 
-/// What the database is laid out as; another number is refused.
-const VERSION: u32 = 1;
+/// What the database is laid out as; a later number is refused, an earlier one brought up to it.
+const VERSION: u32 = 2;
 
+/// Version 1.
 const LAYOUT: &str = "
     CREATE TABLE story (id TEXT PRIMARY KEY, made INTEGER NOT NULL) STRICT;
     CREATE TABLE record (
@@ -27,6 +36,27 @@ const LAYOUT: &str = "
         PRIMARY KEY (story, number)
     ) STRICT, WITHOUT ROWID;
     CREATE TABLE secret (value TEXT NOT NULL) STRICT;
+";
+
+/// What version 2 has besides: a story's entry in a list, and which key asked for which take and
+/// was given how many frames on which day.
+const SINCE_2: &str = "
+    ALTER TABLE story ADD COLUMN title TEXT NOT NULL DEFAULT '';
+    ALTER TABLE story ADD COLUMN shots INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE story ADD COLUMN takes INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE story ADD COLUMN picture TEXT;
+    CREATE TABLE asker (
+        story TEXT NOT NULL REFERENCES story(id) ON DELETE CASCADE,
+        take INTEGER NOT NULL,
+        key TEXT NOT NULL,
+        PRIMARY KEY (story, take)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE spent (
+        key TEXT NOT NULL,
+        day INTEGER NOT NULL,
+        frames INTEGER NOT NULL,
+        PRIMARY KEY (key, day)
+    ) STRICT, WITHOUT ROWID;
 ";
 
 /// A folder with stories, held by one program at a time.
@@ -44,6 +74,8 @@ pub struct Listed {
     pub id: String,
     /// When it began, in seconds since 1970.
     pub made: u64,
+    /// Its entry.
+    pub entry: Entry,
 }
 
 impl Store {
@@ -65,19 +97,37 @@ impl Store {
             let version: u32 = layout.pragma_query_value(None, "user_version", |row| row.get(0))?;
             if version == 0 {
                 layout.execute_batch(LAYOUT)?;
+            }
+            if version < VERSION {
+                layout.execute_batch(SINCE_2)?;
                 layout.pragma_update(None, "user_version", VERSION)?;
             }
             layout.commit()?;
-            Ok((database, version.max(VERSION)))
+            Ok((database, version))
         };
         let task = "open the stories, does another program use them?";
         let (database, version) = open().map_err(|source| database_error(task, source, folder))?;
-        if version != VERSION {
+        if VERSION < version {
             let reason =
                 format!("version {VERSION} of a store was expected, version {version} came");
             return Err(StoryError::Edit(format!("{reason}: {}", folder.display())));
         }
-        Ok(Self { database: Mutex::new(database), blobs, folder: folder.to_owned() })
+        let store = Self { database: Mutex::new(database), blobs, folder: folder.to_owned() };
+        if version == 1 {
+            store.enter_all()?;
+        }
+        Ok(store)
+    }
+
+    /// Write the entry of every story that can be read.
+    fn enter_all(&self) -> Result<(), StoryError> {
+        for Listed { id, .. } in self.list()? {
+            // One that cannot be read says so when it is asked for.
+            let Ok(story) = self.load(&id) else { continue };
+            let entered = enter(&self.database(), &id, &Entry::of(&story));
+            entered.map_err(self.refuse("list the stories"))?;
+        }
+        Ok(())
     }
 
     /// The blobs that records name.
@@ -111,17 +161,18 @@ impl Store {
         now: u64,
     ) -> Result<(String, Story), StoryError> {
         let story = Story::new(premise.clone());
-        let id = self.insert(kind, &[Record::Began(premise)], now)?;
+        let id = self.insert(kind, &story, &[Record::Began(premise)], now)?;
         Ok((id, story))
     }
 
-    /// Add a whole journal as a new story.
+    /// Add a whole journal as a new story, which it tells.
     ///
     /// # Errors
     /// When the disk refuses.
     pub(crate) fn insert(
         &self,
         kind: &str,
+        story: &Story,
         records: &[Record],
         now: u64,
     ) -> Result<String, StoryError> {
@@ -129,7 +180,9 @@ impl Store {
         let mut database = self.database();
         let mut write = || {
             let writing = database.transaction()?;
-            writing.execute("INSERT INTO story VALUES (?1, ?2)", params![id, now as i64])?;
+            let insert = "INSERT INTO story (id, made) VALUES (?1, ?2)";
+            writing.execute(insert, params![id, now as i64])?;
+            enter(&writing, &id, &Entry::of(story))?;
             append(&writing, &id, 1, records)?;
             writing.commit()
         };
@@ -144,10 +197,18 @@ impl Store {
     pub fn list(&self) -> Result<Vec<Listed>, StoryError> {
         let database = self.database();
         let read = || {
-            let query = "SELECT id, made FROM story ORDER BY made DESC, id";
+            let query = "SELECT id, made, title, shots, takes, picture FROM story
+                ORDER BY made DESC, id";
             let mut query = database.prepare(query)?;
             let row = |row: &rusqlite::Row<'_>| {
-                Ok(Listed { id: row.get(0)?, made: row.get::<_, i64>(1)?.max(0) as u64 })
+                let number = |column| row.get::<_, i64>(column).map(|it| it.max(0) as u64);
+                let entry = Entry {
+                    title: row.get(2)?,
+                    shots: number(3)? as usize,
+                    takes: number(4)? as usize,
+                    picture: row.get::<_, Option<String>>(5)?.and_then(|it| it.parse().ok()),
+                };
+                Ok(Listed { id: row.get(0)?, made: number(1)?, entry })
             };
             query.query_map([], row)?.collect::<Result<Vec<_>, _>>()
         };
@@ -197,6 +258,21 @@ impl Store {
     /// # Errors
     /// When one does not follow, or the disk refuses.
     pub fn write(&self, id: &str, story: &mut Story, records: &[Record]) -> Result<(), StoryError> {
+        self.write_for(None, id, story, records)
+    }
+
+    /// The same, for somebody with a key: takes are noted as theirs, and the frames of chunks are
+    /// counted, in the same breath.
+    ///
+    /// # Errors
+    /// When one does not follow, or the disk refuses.
+    pub fn write_for(
+        &self,
+        payer: Option<Payer>,
+        id: &str,
+        story: &mut Story,
+        records: &[Record],
+    ) -> Result<(), StoryError> {
         let first = story.num_records() + 1;
         let mut after = story.clone();
         for record in records {
@@ -206,6 +282,13 @@ impl Store {
         let mut write = || {
             let writing = database.transaction()?;
             append(&writing, id, first, records)?;
+            if let Some(payer) = payer {
+                count(&writing, payer, id, records)?;
+            }
+            let entry = Entry::of(&after);
+            if entry != Entry::of(story) {
+                enter(&writing, id, &entry)?;
+            }
             writing.commit()
         };
         write().map_err(self.refuse("write a story"))?;
@@ -268,8 +351,11 @@ pub(crate) fn json_of(record: &Record) -> String {
 
 /// The record of a line.
 pub(crate) fn record_of(line: &str, number: usize) -> Result<Record, StoryError> {
-    serde_json::from_str(line)
-        .map_err(|error| StoryError::Record { reason: error.to_string(), record: number })
+    serde_json::from_str(line).map_err(|error: serde_json::Error| {
+        // The reason repeats names of the line, with whatever breaks one.
+        let reason = error.to_string().replace(char::is_control, " ");
+        StoryError::Record { reason, record: number }
+    })
 }
 
 fn database_error(task: &'static str, source: rusqlite::Error, place: &Path) -> StoryError {
@@ -286,4 +372,43 @@ pub fn fresh_name() -> Result<String, StoryError> {
     getrandom::fill(&mut bytes)
         .map_err(|error| StoryError::Failed(format!("the system gives no randomness: {error}")))?;
     Ok(bytes.iter().map(|byte| char::from(LETTERS[usize::from(byte % 32)])).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_of_the_first_version_is_brought_up_to_date() {
+        let home = tempfile::tempdir().unwrap();
+        let premise = Premise {
+            title: "first".to_owned(),
+            global: String::new(),
+            seed: 0,
+            model: String::new(),
+            recipe: String::new(),
+        };
+        let database = Connection::open(home.path().join("stories.sqlite")).unwrap();
+        database.execute_batch(LAYOUT).unwrap();
+        database.execute("INSERT INTO story VALUES ('story_a', 7)", []).unwrap();
+        let began = json_of(&Record::Began(premise));
+        database.execute("INSERT INTO record VALUES ('story_a', 1, ?1)", [began]).unwrap();
+        database.pragma_update(None, "user_version", 1).unwrap();
+        drop(database);
+        let entry = Entry { title: "first".to_owned(), shots: 0, takes: 0, picture: None };
+        let expected = [Listed { id: "story_a".to_owned(), made: 7, entry }];
+        // The second time it is a store of this version.
+        for _ in 0..2 {
+            let store = Store::open(home.path()).unwrap();
+            assert_eq!(store.list().unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_record_is_said_in_one_line() {
+        let wrong = r#"{"did":"pictured","a\nb":1}"#;
+        let error = record_of(wrong, 3).unwrap_err().to_string();
+        assert!(error.ends_with(": record 3"), "{error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+    }
 }

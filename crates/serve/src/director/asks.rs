@@ -3,18 +3,20 @@
 use shotstream_engine::event::Command;
 use shotstream_story::StoryError;
 use shotstream_story::check::check_title;
-use shotstream_story::record::{Record, TakeId};
+use shotstream_story::record::{Hash, Record, TakeId};
 
 use super::Director;
+use crate::error::ApiError;
 use crate::hub::picture_of;
 use crate::protocol::Ask;
+use crate::quota;
 
 impl Director {
-    /// Do what a director asks.
-    pub(super) fn take_ask(&mut self, ask: &Ask) -> Result<(), StoryError> {
+    /// Do what a director with a key asks.
+    pub(super) fn take_ask(&mut self, ask: &Ask, key: Option<Hash>) -> Result<(), ApiError> {
         let records = match ask {
             Ask::Cut => vec![self.story.cut(self.running_take()?)?],
-            Ask::Rewrite { caption } => return self.rewrite(caption.trim()),
+            Ask::Rewrite { caption } => return Ok(self.rewrite(caption.trim())?),
             Ask::Bring { caption, picture } => vec![picture_of(&self.story, caption, *picture)?],
             Ask::Title { title } => {
                 check_title(title)?;
@@ -26,9 +28,10 @@ impl Director {
                 None => return Ok(()),
             },
         };
-        self.write(&records)?;
+        quota::check(&self.hub, key, quota::frames_asked(&records))?;
+        self.write_for(key, &records)?;
         self.update();
-        self.cut_if_unwanted()
+        Ok(self.cut_if_unwanted()?)
     }
 
     /// Give the running take other words.

@@ -62,11 +62,13 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spans::Sent;
 
     /// A chunk of frames that are one byte each, behind their headers.
     fn chunk(frames: std::ops::Range<u8>) -> Shown {
         let unit = |frame| [vec![0; MediaHeader::BYTES], vec![frame]].concat().into();
-        Shown { units: frames.map(unit).collect(), header: Bytes::new(), fragment: Bytes::new() }
+        let (units, sent) = (frames.map(unit).collect(), Sent::default());
+        Shown { units, header: Bytes::new(), fragment: Bytes::new(), sent }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::num::NonZeroU32;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use shotstream_serve::protocol::Said;
@@ -175,6 +175,35 @@ fn beyond_the_connections_there_may_be_one_is_turned_away_and_a_place_comes_back
         std::thread::sleep(Duration::from_millis(20));
         std::panic::catch_unwind(answered).unwrap_or(false)
     }));
+}
+
+#[test]
+fn a_connection_without_a_request_is_closed_and_one_with_a_request_is_not() {
+    let server = Server::with(|config| config.keep_alive = Duration::from_secs(1));
+    let mut line = server.direct("?format=none");
+    let ask = |head: &str| {
+        let mut stream = TcpStream::connect(server.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(40))).unwrap();
+        stream.write_all(format!("{head}host: localhost\r\n\r\n").as_bytes()).unwrap();
+        stream
+    };
+    let till_closed = |mut stream: TcpStream| {
+        let (mut answer, start) = (Vec::new(), Instant::now());
+        // What is not read makes the end come as a reset.
+        let _ = stream.read_to_end(&mut answer);
+        (String::from_utf8_lossy(&answer)[..12].to_owned(), start.elapsed())
+    };
+    let (status, open) = till_closed(ask("GET /healthz HTTP/1.1\r\n"));
+    assert_eq!(status, "HTTP/1.1 200");
+    assert!((1..5).contains(&open.as_secs()), "{open:?}");
+    // The rest of the body is waited for longer than a second.
+    let half = "POST /v1/stories HTTP/1.1\r\ncontent-type: application/json\r\n";
+    let (status, open) = till_closed(ask(&format!("{half}content-length: 9\r\n")));
+    assert_eq!(status, "HTTP/1.1 400");
+    assert!((10..16).contains(&open.as_secs()), "{open:?}");
+    // All the while this line was open.
+    assert!(matches!(line.hear(), Said::Created { .. }));
+    assert_eq!(line.ask(json!({ "type": "title", "title": "open" })), Ok(()));
 }
 
 #[test]

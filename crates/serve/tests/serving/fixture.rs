@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use shotstream_serve::protocol::Said;
-use shotstream_serve::{Config, serve};
+use shotstream_serve::{Config, Key, serve};
 use shotstream_story::record::Hash;
 use tempfile::TempDir;
 use tungstenite::client::IntoClientRequest as _;
@@ -65,6 +65,9 @@ impl Server {
             connections: 256,
             rate: None,
             linger: Duration::from_millis(300),
+            keep_alive: Duration::from_secs(60),
+            #[cfg(feature = "otlp")]
+            otlp: None,
             #[cfg(feature = "whep")]
             whep_address: None,
         };
@@ -78,7 +81,7 @@ impl Server {
     }
 
     pub(crate) fn with_key(key: &str) -> Self {
-        Self::with(|config| config.keys.push(Hash::of(key.as_bytes())))
+        Self::with(|config| config.keys.push(key_of(key, None)))
     }
 
     /// One request with its own connection; `heads` are whole lines.
@@ -130,7 +133,16 @@ impl Server {
     }
 
     pub(crate) fn direct_again(&self, story: &str, options: &str) -> Director {
-        let line = self.line(&format!("/v1/stories/{story}/direct{options}"), &[]).unwrap();
+        self.direct_with(story, options, &[])
+    }
+
+    pub(crate) fn direct_with(
+        &self,
+        story: &str,
+        options: &str,
+        heads: &[(&'static str, &str)],
+    ) -> Director {
+        let line = self.line(&format!("/v1/stories/{story}/direct{options}"), heads).unwrap();
         Director { line, story: story.to_owned(), media: Vec::new() }
     }
 
@@ -152,6 +164,11 @@ impl Server {
             Err(error) => panic!("{error}"),
         }
     }
+}
+
+/// A key and the frames it may have a day.
+pub(crate) fn key_of(key: &str, frames_per_day: Option<u64>) -> Key {
+    Key { hash: Hash::of(key.as_bytes()), frames_per_day }
 }
 
 fn unchunked(mut rest: &[u8]) -> Vec<u8> {

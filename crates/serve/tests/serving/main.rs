@@ -10,6 +10,9 @@ mod fake;
 mod fixture;
 mod pictures;
 mod protocol;
+mod quotas;
+#[cfg(feature = "otlp")]
+mod spans;
 mod videos;
 #[cfg(feature = "whep")]
 mod whep;

@@ -70,6 +70,7 @@ fn every_message_of_both_sides_is_described() {
         "take.failed",
         "done",
         "error",
+        "error",
         "session.draining",
         "pong",
     ];

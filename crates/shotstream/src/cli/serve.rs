@@ -21,7 +21,8 @@ pub(crate) struct ServeArgs {
     /// Where the stories lie.
     #[arg(long, value_name = "DIR", default_value = "stories")]
     pub(crate) stories: PathBuf,
-    /// A file with the keys that let in, one a line.
+    /// A file with the keys that let in, one a line; behind a key may stand how many frames it may
+    /// have made a day.
     #[arg(long, value_name = "FILE")]
     pub(crate) keys: Option<PathBuf>,
     /// Let everybody in who reaches the server.
@@ -46,6 +47,14 @@ pub(crate) struct ServeArgs {
     /// Seconds for which a story keeps its slot when its last director has left.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub(crate) linger: u16,
+    /// Seconds for which a connection may stay open without a request.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) keep_alive: u16,
+    /// Send traces of requests, sessions and chunks to the `OpenTelemetry` collector at this address
+    /// (OTLP over HTTP), as `OTEL_EXPORTER_OTLP_ENDPOINT` in the environment does.
+    #[cfg(feature = "otlp")]
+    #[arg(long, value_name = "URL")]
+    pub(crate) otlp: Option<String>,
     /// Where viewers over WebRTC reach this machine, if that is not the address they came to, as
     /// behind a router; their port is the server's, of UDP.
     #[cfg(feature = "whep")]

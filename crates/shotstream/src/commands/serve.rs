@@ -14,7 +14,7 @@ use shotstream_engine::{
     story::StoryState,
 };
 use shotstream_models::fast::{FastNetworks, Kernels};
-use shotstream_serve::{Config, ServeError, Up, serve};
+use shotstream_serve::{Config, Key, ServeError, Up, serve};
 use shotstream_story::{record::Hash, teller::Teller};
 
 use crate::{
@@ -48,6 +48,9 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<()> {
         connections: args.connections.into(),
         rate: NonZeroU32::new(args.rate),
         linger: Duration::from_secs(args.linger.into()),
+        keep_alive: Duration::from_secs(args.keep_alive.into()),
+        #[cfg(feature = "otlp")]
+        otlp: args.otlp.clone(),
         #[cfg(feature = "whep")]
         whep_address: args.whep_address,
     };
@@ -72,22 +75,29 @@ fn run_on(
     }
 }
 
-/// The keys of a file, hashed.
-fn read_keys(path: &Path) -> anyhow::Result<Vec<Hash>> {
+/// The keys of a file, hashed, and what they may have.
+fn read_keys(path: &Path) -> anyhow::Result<Vec<Key>> {
     let place = path.display();
     let text = fs::read_to_string(path);
     let text = text.map_err(|e| format!("cannot read the keys ({e}): {place}")).wrong_use()?;
-    let keys: Vec<_> = text.lines().map(str::trim).filter(|key| !key.is_empty()).collect();
-    let fits = |key: &&str| {
-        SHORTEST_KEY <= key.len()
-            && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
-    };
-    if keys.is_empty() || !keys.iter().all(fits) {
-        return Err(WrongUse::error(format!(
-            "keys of {SHORTEST_KEY} letters, digits, '-', '_' or '.' or more were expected, one a line: {place}"
-        )));
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    match lines.map(key_of).collect::<Option<Vec<_>>>().filter(|keys| !keys.is_empty()) {
+        Some(keys) => Ok(keys),
+        None => Err(WrongUse::error(format!(
+            "keys of {SHORTEST_KEY} letters, digits, '-', '_' or '.' or more were expected, one a line, frames a day behind it or nothing: {place}"
+        ))),
     }
-    Ok(keys.into_iter().map(|key| Hash::of(key.as_bytes())).collect())
+}
+
+/// The key of a line.
+fn key_of(line: &str) -> Option<Key> {
+    let mut words = line.split_whitespace();
+    let key = words.next()?;
+    let frames_per_day = words.next().map(str::parse).transpose().ok()?;
+    let fits = SHORTEST_KEY <= key.len()
+        && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    (fits && words.next().is_none())
+        .then_some(Key { hash: Hash::of(key.as_bytes()), frames_per_day })
 }
 
 /// The engine with a model's networks.

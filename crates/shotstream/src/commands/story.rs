@@ -14,7 +14,7 @@ use shotstream_story::{
     memory::trace_of,
     replay::{Replayed, replay},
     shotstory::{export, import},
-    store::Store,
+    store::{Entry, Store},
 };
 
 use super::{print, serve::ModelTeller};
@@ -42,9 +42,8 @@ fn list(args: &FolderArgs) -> anyhow::Result<()> {
     let store = Store::open(&args.stories)?;
     let mut text = String::new();
     for listed in store.list()? {
-        let story = store.load(&listed.id)?;
-        let (shots, takes) = (story.line().len(), story.takes().len());
-        let title = story.premise.title.escape_debug().to_string();
+        let Entry { title, shots, takes, .. } = listed.entry;
+        let title = title.escape_debug();
         writeln!(text, "{}  {shots} shots  {takes} takes  {title}", listed.id)?;
     }
     print(&text)

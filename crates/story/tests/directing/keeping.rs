@@ -3,10 +3,11 @@
 use std::io::{Cursor, Read as _};
 
 use shotstream_story::edit::{Edit, Words};
-use shotstream_story::record::{Pin, Record};
+use shotstream_story::record::{Chunk, Hash, Pin, Record};
 use shotstream_story::replay::replay;
 use shotstream_story::shotstory::{export, import};
-use shotstream_story::store::Store;
+use shotstream_story::store::{Payer, Store};
+use shotstream_story::teller::Teller as _;
 
 use crate::fake::Fake;
 use crate::making::{Set, premise};
@@ -43,6 +44,48 @@ fn a_story_killed_after_any_chunk_goes_on_to_the_same_film() {
         assert_eq!(set.film(), whole.film());
         assert_eq!(set.story, whole.story);
     }
+}
+
+#[test]
+fn the_list_says_of_a_story_what_the_story_says_and_keeps_saying_it() {
+    let home = tempfile::tempdir().unwrap();
+    let mut set = Set::new(home.path());
+    direct(&mut set);
+    let mut story = set.story.clone();
+    set.store.write(&set.id, &mut story, &[Record::Titled { title: "new".to_owned() }]).unwrap();
+    let listed = set.store.list().unwrap();
+    let entry = &listed[0].entry;
+    assert_eq!((&*entry.title, entry.shots, entry.takes), ("new", 3, 5));
+    let first = story.take(story.line()[0]).unwrap();
+    assert_eq!(entry.picture, Some(first.chunks[0].picture));
+    assert_eq!(set.reopened(home.path()).store.list().unwrap(), listed);
+}
+
+#[test]
+fn frames_are_counted_for_who_has_the_key_on_the_day_they_are_made_and_stay_counted() {
+    let home = tempfile::tempdir().unwrap();
+    let set = Set::new(home.path());
+    let payer = |name: &str, day| Payer { key: Hash::of(name.as_bytes()), day };
+    let asked = set.story.edit(&Edit::Append(Words::new("one")), &set.teller.settings().recipe);
+    let (one, mut story) = (payer("one", 7), set.story.clone());
+    set.store.write_for(Some(one), &set.id, &mut story, &asked.unwrap()).unwrap();
+    let nothing = Hash::of(b"");
+    let made = |frames| {
+        let chunk = Chunk { frames, rgb: nothing, media: nothing, picture: nothing };
+        [Record::Made { take: 1, chunk }]
+    };
+    for (payer, frames) in
+        [(Some(one), 9), (Some(one), 12), (Some(payer("one", 8)), 12), (None, 12)]
+    {
+        set.store.write_for(payer, &set.id, &mut story, &made(frames)).unwrap();
+    }
+    let set = set.reopened(home.path());
+    let spent = |name, day| set.store.spent(payer(name, day)).unwrap();
+    assert_eq!((spent("one", 7), spent("one", 8), spent("two", 7)), (21, 12, 0));
+    assert_eq!(set.store.asker(&set.id, 1).unwrap(), Some(one.key));
+    set.store.remove(&set.id).unwrap();
+    assert_eq!(set.store.asker(&set.id, 1).unwrap(), None);
+    assert_eq!(set.store.spent(one).unwrap(), 21, "what is removed was made");
 }
 
 #[test]
