@@ -24,11 +24,13 @@ const WITH_SERVING: [&[&str]; 2] = [
     &["test", "--locked", SERVE, SERVING],
 ];
 
-/// Films made on a card, in the one crate that knows how: its programs run on the processor here.
+/// Films made on a card, whose programs run on the processor here.
 const WITH_CUDA: [&[&str]; 2] = [
-    &["clippy", "--locked", RUNTIME, "--all-targets", "--features=cuda", "--", "-D", "warnings"],
+    &["clippy", "--locked", "--workspace", "--all-targets", CUDA, "--", "-D", "warnings"],
     &["test", "--locked", RUNTIME, "--features=cuda", "--test=cuda"],
 ];
+
+const CUDA: &str = "--features=shotstream/cuda";
 
 const RUNTIME: &str = "--package=shotstream-runtime";
 
