@@ -3,6 +3,7 @@
     pip install -r bench/requirements.txt
     python bench/compare.py                                            # tiny and wide
     python bench/compare.py large --networks chunk --precisions bf16   # Wan2.1-1.3B; half an hour
+    python bench/compare.py large --device cuda                        # on a card, in bf16
 
 Every network answers the same question first, and the answers are compared. Then all take turns:
 the runtime and PyTorch, in f32 and bf16, eager and compiled. Columns of PyTorch say how many times
@@ -35,6 +36,8 @@ def timed(run, rounds):
     for _ in range(rounds):
         start = time.perf_counter()
         run()
+        if torch.cuda.is_initialized():
+            torch.cuda.synchronize()
         walls.append(time.perf_counter() - start)
     return statistics.median(walls), (time.process_time() - processor) / rounds
 
@@ -54,30 +57,34 @@ def heading(*cells):
 
 @torch.inference_mode()
 def compare(name, args):
-    if name == "large":
+    if name == "large" and args.device == "cpu":
         return compare_apart(args)
     config = models.configured(name)
     with tempfile.TemporaryDirectory() as folder:
         model = models.TINY if name == "tiny" else pathlib.Path(folder) / "model.safetensors"
         if name != "tiny":
             models.save(config, model)
-        with safe_open(model, "pt") as file:
+        with safe_open(model, "pt", device=args.device) as file:
             weights = {key: file.get_tensor(key) for key in file.keys()}
-        ours = {p: runtime.Runtime(model, args.threads, p) for p in PRECISIONS if p in args.precisions}
-    theirs = {
-        f"PyTorch {p}{', compiled' if c else ''}": networks.Networks(config, weights, PRECISIONS[p], c)
-        for p in ours
-        for c in ([False] if args.eager else [False, True])
-    }
+        start = lambda p: runtime.Runtime(args.program, model, args.threads, "cuda" if args.device == "cuda" else p)
+        ours = {p: start(p) for p in PRECISIONS if p in args.precisions}
+    with torch.device(args.device):
+        theirs = {
+            f"PyTorch {p}{', compiled' if c else ''}": networks.Networks(config, weights, PRECISIONS[p], c)
+            for p in (PRECISIONS if args.device == "cuda" else ours)
+            for c in ([False] if args.eager or p not in ours else [False, True])
+        }
     del weights
     print(f"\n## {name}\n")
     heading("difference from PyTorch f32", *(f"runtime {p}" for p in ours), *theirs)
     for network in [n for n in ("denoise", "decode", "encode") if n in args.networks]:
         answers = [ours[p].answer(network) for p in ours]
-        answers += [getattr(side, network)().float().flatten() for side in theirs.values()]
+        answers += [getattr(side, network)().float().flatten().cpu() for side in theirs.values()]
         wanted = answers[len(ours)]
         row(network, *(f"{((a - wanted).square().mean() / wanted.square().mean()).sqrt():.1e}" for a in answers))
     print()
+    # On a card float32 was only there to compare with.
+    theirs = {name: side for name, side in theirs.items() if any(f" {p}" in name for p in ours)}
     heading("", *(f"runtime {p}" for p in ours), *theirs, "best, wall", "best, processor")
     for network in args.networks:
         runs = {f"runtime {p}": lambda rounds, p=p: ours[p].run(network, rounds) for p in ours}
@@ -112,7 +119,7 @@ def compare_apart(args):
         model = pathlib.Path(folder) / "model.safetensors"
         models.save(config, model)
         for precision in args.precisions:
-            ours = runtime.Runtime(model, args.threads, precision)
+            ours = runtime.Runtime(args.program, model, args.threads, precision)
             cells = [f"{ours.run(network, 1)[0]:.1f} s" for network in args.networks]
             row(f"runtime {precision}", *cells, f"{ours.peak_bytes() / 2**30:.1f} GiB")
             ours.end()
@@ -133,12 +140,18 @@ def main():
     parser.add_argument("--threads", type=int, default=2, help="threads of both (2)")
     parser.add_argument("--turns", type=int, default=7, help="turns of every network (7)")
     parser.add_argument("--precisions", nargs="+", default=list(PRECISIONS), choices=list(PRECISIONS))
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="where both run; on a card in bf16")
+    parser.add_argument("--program", type=pathlib.Path, help="the example `networks`, built before")
     parser.add_argument("--eager", action="store_true", help="without torch.compile")
     parser.add_argument("--networks", nargs="+", default=NETWORKS, choices=NETWORKS)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    runtime.build()
-    print(f"PyTorch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}, {args.threads} threads, {platform.machine()}")
+    args.program = args.program or runtime.build(args.device)
+    where = f"{torch.backends.cpu.get_cpu_capability()}, {args.threads} threads"
+    if args.device == "cuda":
+        where, args.precisions = torch.cuda.get_device_name(), ["bf16"]
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    print(f"PyTorch {torch.__version__}, {where}, {platform.machine()}")
     for name in args.models:
         compare(name, args)
 

@@ -64,7 +64,7 @@ def measured(config, base, args, sessions=1):
     """Times the embedded model's step, which is run in turns: the median, the least, the greatest."""
     with tempfile.NamedTemporaryFile(suffix=".safetensors") as file:
         models.save(config, file.name)
-        processes = [runtime.Runtime(file.name, args.threads, args.precision) for _ in range(sessions)]
+        processes = [runtime.Runtime(args.program, file.name, args.threads, args.precision) for _ in range(sessions)]
     turns = [once(processes) / once([base]) for _ in range(TURNS)]
     for process in processes:
         process.end()
@@ -77,8 +77,8 @@ def main():
     parser.add_argument("--threads", type=int, default=2, help="of every process (2)")
     parser.add_argument("--precision", choices=["f32", "bf16"], default="f32")
     args = parser.parse_args()
-    runtime.build()
-    base, plain = runtime.Runtime(models.TINY, args.threads, args.precision), changed()
+    args.program = runtime.build()
+    base, plain = runtime.Runtime(args.program, models.TINY, args.threads, args.precision), changed()
     curves = {
         title: [(at, flops(config), measured(config, base, args)) for at, config in some]
         for title, some in GROWING.items()

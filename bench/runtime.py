@@ -11,16 +11,17 @@ import torch
 from models import ROOT
 
 
-def build():
+def build(device="cpu"):
+    """Build the example; where it is."""
     command = ["cargo", "build", "--release", "--locked", "-p", "shotstream-runtime", "--example", "networks"]
-    subprocess.run(command, cwd=ROOT, check=True)
+    subprocess.run(command + ["--features", "cuda"] * (device == "cuda"), cwd=ROOT, check=True)
+    return ROOT / "target" / "release" / "examples" / "networks"
 
 
 class Runtime:
     """One process with a model."""
 
-    def __init__(self, model, threads, precision):
-        program = ROOT / "target" / "release" / "examples" / "networks"
+    def __init__(self, program, model, threads, precision):
         self.process = subprocess.Popen(
             [program, model, str(threads), precision], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )

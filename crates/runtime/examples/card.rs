@@ -5,9 +5,8 @@
 //! | command | needs | does |
 //! |---|---|---|
 //! | `programs [sm_90a]` | the compiler | compiles every program of the tiny and the 1.3B model, and says what each takes; a spill is an error |
-//! | `check` | a card | runs every network of the tiny model on the card, by each unit of matrices, against the processor |
+//! | `check` | a card | runs every network of two small models on the card, by each unit of matrices, against the processor |
 //! | `time [tiny\|large]` | a card | the time of every program beside its floor, then chunks one after the other |
-//! | `parts [tiny\|large] [ROUNDS]` | a card | the seconds of every network and of whole chunks, as JSON: what `bench/card.py` compares with |
 //! | `stay [CHUNKS]` | a card | as many chunks of the tiny model as asked for, and the memory that is free |
 
 #![expect(clippy::print_stdout, reason = "an example shows its tables")]
@@ -213,15 +212,13 @@ fn differs(a: &[f32], b: &[f32]) -> f32 {
     (squares(&mut a.iter().zip(b).map(|(a, b)| a - b)) / squares(&mut a.iter().copied())).sqrt()
 }
 
-/// Every network of the tiny model by each unit, against the processor.
+/// Parts that answer; a denoising pass and a picture twice, since what runs again is a graph.
+const CHECKED: [&str; 5] = ["denoise", "decode", "encode", "denoise", "encode"];
+
+/// Every network of small models by each unit, against the processor.
 fn check() -> Outcome<()> {
     const ALLOWED: f32 = 1.0 / 64.0;
-    let answers = |answer: &mut dyn FnMut(&'static str) -> Outcome<Vec<f32>>| {
-        ["denoise", "decode", "encode"].map(answer)
-    };
-    let (tokens, text_dim) = (Model::of("tiny").text, Model::of("tiny").dit.text_dim);
-    let mut own = Networks::open(&Cpu::new().in_precision(Precision::Bf16), Model::of("tiny"))?;
-    let own = answers(&mut |part| own.run(part, tokens, text_dim));
+    let answers = |answer: &mut dyn FnMut(&'static str) -> Outcome<Vec<f32>>| CHECKED.map(answer);
     let card = Arc::new(Driver::open(0)?);
     println!("{}", card.name());
     let units = match card.unit() {
@@ -229,14 +226,21 @@ fn check() -> Outcome<()> {
         Unit::Warp => &[Unit::Warp],
     };
     let mut wrong = 0;
-    for &unit in units {
-        let mut networks = Networks::open(&Cuda::on(card.clone(), unit), Model::of("tiny"))?;
-        let found = answers(&mut |part| networks.run(part, tokens, text_dim));
-        for ((own, found), part) in own.iter().zip(found).zip(["denoise", "decode", "encode"]) {
-            let own = own.as_ref().map_err(|e| e.to_string())?;
-            let off = differs(own, &found?);
-            wrong += usize::from(off.is_nan() || off > ALLOWED);
-            println!("{unit:?} {part}: {off:.2e} of {ALLOWED:.2e}");
+    for name in ["tiny", "broad"] {
+        let (tokens, text_dim) = (Model::of(name).text, Model::of(name).dit.text_dim);
+        let own = Cpu::new().in_precision(Precision::Bf16);
+        let mut own = Networks::open(&own, Model::of(name))?;
+        let own = answers(&mut |part| own.run(part, tokens, text_dim));
+        for &unit in units {
+            let kernels = Cuda::on(card.clone(), unit);
+            let mut networks = Networks::open(&kernels, Model::of(name))?;
+            let found = answers(&mut |part| networks.run(part, tokens, text_dim));
+            for ((own, found), part) in own.iter().zip(found).zip(CHECKED) {
+                let own = own.as_ref().map_err(|e| e.to_string())?;
+                let off = differs(own, &found?);
+                wrong += usize::from(off.is_nan() || off > ALLOWED);
+                println!("{name}, {unit:?}, {part}: {off:.2e} of {ALLOWED:.2e}");
+            }
         }
     }
     if wrong == 0 { Ok(()) } else { Err(format!("{wrong} networks are wrong").into()) }
@@ -263,6 +267,10 @@ impl Card for Timed {
 
     fn beside(&self) -> Result<Self, DeviceError> {
         Ok(self.clone())
+    }
+
+    fn finish(&self) -> Result<(), DeviceError> {
+        self.card.finish()
     }
 
     fn room(&self, bytes: usize) -> Result<u64, DeviceError> {
@@ -383,32 +391,6 @@ fn time(name: &str) -> Outcome<()> {
     Ok(())
 }
 
-/// The seconds of every part, round by round.
-fn parts(name: &str, rounds: usize) -> Outcome<()> {
-    let kernels = Cuda::open(0)?;
-    let (tokens, text_dim) = (Model::of(name).text, Model::of(name).dit.text_dim);
-    let mut networks = Networks::open(&kernels, Model::of(name))?;
-    let mut table = BTreeMap::new();
-    for part in PARTS.into_iter().chain(["chunk"]) {
-        let mut seconds = Vec::new();
-        for round in 0..rounds + 2 {
-            let start = Instant::now();
-            match part {
-                "chunk" => drop(networks.chunk()?),
-                part => drop(networks.run(part, tokens, text_dim)?),
-            }
-            // What is kept on the card is waited for.
-            networks.dit.kernels().card().finish()?;
-            if round >= 2 {
-                seconds.push(start.elapsed().as_secs_f64());
-            }
-        }
-        table.insert(part, seconds);
-    }
-    println!("{}", serde_json::to_string(&table)?);
-    Ok(())
-}
-
 /// Many chunks, and the memory that is free.
 fn stay(chunks: usize) -> Outcome<()> {
     let card = Arc::new(Driver::open(0)?);
@@ -439,15 +421,8 @@ fn main() -> Outcome<()> {
         ["check"] => check(),
         ["time"] => time("large"),
         ["time", name] => time(name),
-        ["parts"] => parts("large", 5),
-        ["parts", name] => parts(name, 5),
-        ["parts", name, rounds] => parts(name, rounds.parse()?),
         ["stay"] => stay(1000),
         ["stay", chunks] => stay(chunks.parse()?),
-        _ => {
-            Err("programs [sm_90a], check, time [tiny|large], parts [tiny|large] [ROUNDS] or stay \
-                  [CHUNKS]"
-                .into())
-        }
+        _ => Err("programs [sm_90a], check, time [tiny|large] or stay [CHUNKS]".into()),
     }
 }

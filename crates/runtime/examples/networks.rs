@@ -1,6 +1,6 @@
 //! The networks of a model file, timed one by one at the word of whoever compares them.
 //!
-//! `cargo run --release -p shotstream-runtime --example networks -- MODEL.safetensors THREADS f32|bf16`
+//! `cargo run --release -p shotstream-runtime --example networks -- MODEL.safetensors THREADS f32|bf16|cuda`
 //!
 //! Every line that comes in is the name of a network and how often it is to run, `denoise 10`; a
 //! line of JSON goes out, with the seconds of every run and the processor seconds of all. With a
@@ -28,7 +28,7 @@ use shotstream_plan::layout::FrameSlot;
 use shotstream_runtime::{
     cpu::Cpu,
     dit::{self, Cache, Dit, Embedding, TextCache},
-    kernels::Precision,
+    kernels::{Kernels, Precision},
     vae,
     weights::{Source, Tensor},
 };
@@ -111,14 +111,14 @@ fn numbers(count: usize, from: usize) -> Vec<f32> {
 }
 
 /// The networks, and what they are asked: the middle chunk of the second shot.
-struct Bench {
-    dit: Dit<Cpu>,
-    decoder: vae::Decoder<Cpu>,
-    encoder: vae::Encoder<Cpu>,
-    decoding: vae::State<Cpu>,
-    captions: [TextCache<Cpu>; 1],
-    context: Cache<Cpu>,
-    local: Cache<Cpu>,
+struct Bench<K: Kernels> {
+    dit: Dit<K>,
+    decoder: vae::Decoder<K>,
+    encoder: vae::Encoder<K>,
+    decoding: vae::State<K>,
+    captions: [TextCache<K>; 1],
+    context: Cache<K>,
+    local: Cache<K>,
     remembered: Latents,
     chunk: Latents,
     picture: Pixels,
@@ -136,8 +136,8 @@ fn slots(first: usize, count: usize, phase: u32) -> Vec<FrameSlot> {
     places.map(|at| FrameSlot { position: at as u32, phase, caption: 0 }).collect()
 }
 
-impl Bench {
-    fn open(path: &Path, precision: Precision) -> Result<Self, Box<dyn Error>> {
+impl<K: Kernels> Bench<K> {
+    fn open(kernels: &K, path: &Path) -> Result<Self, Box<dyn Error>> {
         let bytes = fs::read(path)?;
         let tensors = SafeTensors::deserialize(&bytes)?;
         let (_, header) = SafeTensors::read_metadata(&bytes)?;
@@ -145,10 +145,9 @@ impl Bench {
         let config = Config(serde_json::from_str(config.ok_or("a model file has a config")?)?);
         let source = |prefix| File { tensors: &tensors, prefix };
         let (sizes, vae) = (config.part("dit").dit()?, config.part("vae").vae()?);
-        let cpu = Cpu::new().in_precision(precision);
-        let dit = Dit::new(cpu, sizes.clone(), &source("dit."))?;
-        let decoder = vae::Decoder::new(cpu, vae.clone(), &source("vae."))?;
-        let encoder = vae::Encoder::new(cpu, vae, &source("vae."))?;
+        let dit = Dit::new(kernels.beside()?, sizes.clone(), &source("dit."))?;
+        let decoder = vae::Decoder::new(kernels.beside()?, vae.clone(), &source("vae."))?;
+        let encoder = vae::Encoder::new(kernels.beside()?, vae, &source("vae."))?;
         let recipe = config.part("recipe");
         let [height, width] = recipe.part("geometry").list::<usize>("pixels")?[..] else {
             return Err("pixels are a height and a width".into());
@@ -242,16 +241,22 @@ fn processor_time() -> Duration {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<_> = std::env::args().skip(1).collect();
-    let [model, threads, precision] = &args[..] else {
-        return Err("a model file, threads, and f32 or bf16".into());
-    };
-    let precision = match &precision[..] {
-        "f32" => Precision::F32,
-        "bf16" => Precision::Bf16,
-        other => return Err(format!("f32 or bf16, not {other}").into()),
+    let [model, threads, device] = &args[..] else {
+        return Err("a model file, threads, and f32, bf16 or cuda".into());
     };
     rayon::ThreadPoolBuilder::new().num_threads(threads.parse()?).build_global()?;
-    let mut bench = Bench::open(model.as_ref(), precision)?;
+    match &device[..] {
+        "f32" => answer(&Cpu::new(), model.as_ref()),
+        "bf16" => answer(&Cpu::new().in_precision(Precision::Bf16), model.as_ref()),
+        #[cfg(feature = "cuda")]
+        "cuda" => answer(&shotstream_runtime::cuda::Cuda::open(0)?, model.as_ref()),
+        other => Err(format!("f32, bf16, or cuda in a build for a card, not {other}").into()),
+    }
+}
+
+/// Answer every line.
+fn answer(kernels: &impl Kernels, model: &Path) -> Result<(), Box<dyn Error>> {
+    let mut bench = Bench::open(kernels, model)?;
     println!("{}", json!({ "ready": true }));
     for line in io::stdin().lock().lines() {
         let line = line?;
@@ -264,6 +269,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         for _ in 0..rounds.parse()? {
             let start = Instant::now();
             last = bench.run(network)?;
+            // What is kept on a device is waited for.
+            bench.dit.kernels().finish()?;
             walls.push(start.elapsed().as_secs_f64());
         }
         let cpu = (processor_time() - processor).as_secs_f64();

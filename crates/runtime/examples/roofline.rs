@@ -95,6 +95,10 @@ impl Kernels for Timed {
         Ok(self.clone())
     }
 
+    fn finish(&self) -> Result<(), DeviceError> {
+        Ok(())
+    }
+
     fn matrix(
         &self,
         weight: &[f32],

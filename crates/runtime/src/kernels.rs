@@ -334,6 +334,12 @@ pub trait Kernels: Debug + Send + Sync {
     where
         Self: Sized;
 
+    /// Wait until everything is done that was asked for.
+    ///
+    /// # Errors
+    /// When something failed, or the device is lost.
+    fn finish(&self) -> Result<(), DeviceError>;
+
     /// Pack `weight` `[N, K]`, row by row, and `offset`, `[N]`. A row of weights meets `channels`
     /// values of one position after the other, each of which begins in a place of its own.
     ///

@@ -14,7 +14,8 @@ pub(crate) struct Model {
 }
 
 impl Model {
-    /// `tiny`, `wide` or `large`, which is Wan2.1-1.3B.
+    /// `tiny`, `broad`, which is as small with the heads of the large one, `wide` or `large`, which is
+    /// Wan2.1-1.3B.
     pub(crate) fn of(name: &str) -> Self {
         let dit = |dim, ffn_dim, freq_dim, num_heads, num_layers, text_dim| dit::Sizes {
             dim,
@@ -49,6 +50,13 @@ impl Model {
                 latent: [60, 104],
                 text: 512,
                 rounds: 1,
+            },
+            "broad" => Self {
+                dit: dit(256, 1024, 64, 2, 2, 96),
+                vae: vae(96, &[1, 2, 4], 1, &[true, true], 2),
+                latent,
+                text: 64,
+                rounds: 20,
             },
             "wide" => Self {
                 dit: dit(1280, 5120, 256, 10, 6, 960),

@@ -135,6 +135,10 @@ impl Kernels for Cpu {
         Ok(*self)
     }
 
+    fn finish(&self) -> Result<(), DeviceError> {
+        Ok(())
+    }
+
     fn matrix(
         &self,
         weight: &[f32],

@@ -18,6 +18,12 @@ pub trait Card: Debug + Send + Sync {
     where
         Self: Sized;
 
+    /// Wait until all work is done.
+    ///
+    /// # Errors
+    /// When a program failed, or the card is lost.
+    fn finish(&self) -> Result<(), DeviceError>;
+
     /// Room for so many bytes; where it begins, which is a multiple of 256.
     ///
     /// # Errors

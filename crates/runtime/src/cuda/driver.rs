@@ -164,17 +164,6 @@ impl Driver {
         Ok([free, all])
     }
 
-    /// Wait until all work is done.
-    ///
-    /// # Errors
-    /// When a program failed, or the card is lost.
-    pub fn finish(&self) -> Result<(), DeviceError> {
-        self.shared.enter()?;
-        // SAFETY: the stream lives as long as this.
-        unsafe { result::stream::synchronize(self.stream) }
-            .map_err(|e| self.shared.failed("finish its work", e))
-    }
-
     /// Run a program, and wait for it; the seconds that the card took.
     ///
     /// # Errors
@@ -269,6 +258,13 @@ impl Card for Driver {
 
     fn beside(&self) -> Result<Self, DeviceError> {
         Self::of(self.shared.clone())
+    }
+
+    fn finish(&self) -> Result<(), DeviceError> {
+        self.shared.enter()?;
+        // SAFETY: the stream lives as long as this.
+        unsafe { result::stream::synchronize(self.stream) }
+            .map_err(|e| self.shared.failed("finish its work", e))
     }
 
     fn room(&self, bytes: usize) -> Result<u64, DeviceError> {

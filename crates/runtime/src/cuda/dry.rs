@@ -55,6 +55,10 @@ impl Card for Dry {
         Ok(self.clone())
     }
 
+    fn finish(&self) -> Result<(), DeviceError> {
+        Ok(())
+    }
+
     fn room(&self, bytes: usize) -> Result<u64, DeviceError> {
         let mut book = self.book();
         let start = book.next;

@@ -138,6 +138,10 @@ impl<C: Card> Kernels for Cuda<C> {
         Ok(Self { card: Arc::new(self.card.beside()?), unit: self.unit })
     }
 
+    fn finish(&self) -> Result<(), DeviceError> {
+        self.card.finish()
+    }
+
     fn matrix(
         &self,
         weight: &[f32],

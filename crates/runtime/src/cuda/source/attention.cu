@@ -14,7 +14,7 @@
 #define THREADS (QUERIES * 2)
 
 #if WIDE
-// A stage is read until the products of the next one have begun.
+// The values of a stage are read until the products of the next keys are done.
 #define STAGES 3
 #define LINES(count) ((count) * (ROOM / 64) * LINE)
 #define QUERY_BYTES LINES(QUERIES)
@@ -124,17 +124,21 @@ KERNEL(attention, Attention, THREADS) {
     load(0);
     if (next.more()) next.step();
     for (int stage = 0; now.more(); stage = (stage + 1) % STAGES) {
-#if !WIDE
+#if WIDE
+        wait_groups<0>();
+        show_matrix_unit();
+        barrier();
+        // Everybody has waited for the values that are written over now.
+        load((stage + 1) % STAGES);
+        if (next.more()) next.step();
+#else
         // Everybody has read what is written over now.
         barrier();
-#endif
         load((stage + 1) % STAGES);
         if (next.more()) next.step();
         wait_groups<1>();
-#if WIDE
-        show_matrix_unit();
-#endif
         barrier();
+#endif
         u32 keys = stages + stage * STAGE, values = keys + KEY_BYTES;
 
         float scores[KEYS / 8][4];

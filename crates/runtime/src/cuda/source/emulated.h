@@ -1,6 +1,7 @@
 // The card's programs on a processor: every thread of a block is a fiber, and a fiber runs until it
-// must wait for others. What a card does behind a program's back is done as late as it may be, and
-// fibers take turns in changing order, so that a missing wait shows.
+// must wait for others. What a card does behind a program's back is done as late as it may be, what
+// a copy will overwrite is lost at once, and fibers take turns in changing order: a missing wait
+// shows.
 
 #include <cmath>
 #include <cstdint>
@@ -100,6 +101,9 @@ struct Warp {
     u32 turns[32];
 };
 
+// Threads that multiply together, and how often they run while others wait.
+static const u32 TOGETHER = 128, TURNS = 16;
+
 static void *outside;
 static std::vector<Fiber> fibers;
 static std::vector<Warp> warps;
@@ -165,12 +169,15 @@ template <class Body> static void run(Body body, const u32 *grid, u32 count, u32
                     fiber.top = top;
                 }
                 for (u32 left = count, round = 0; left > 0; ++round)
-                    for (u32 index = 0; index < count; ++index) {
-                        current = round % 2 ? count - 1 - index : index;
-                        if (fibers[current].done) continue;
-                        change_stacks(&outside, fibers[current].top);
-                        left -= fibers[current].done;
-                    }
+                    for (u32 first = 0; first < count; first += TOGETHER)
+                        // Some hurry ahead of the others, as far as these let them.
+                        for (u32 turn = 0; turn < TURNS * TOGETHER; ++turn) {
+                            current = first + turn % TOGETHER;
+                            if (round % 2) current = count - 1 - current;
+                            if (current >= count || fibers[current].done) continue;
+                            change_stacks(&outside, fibers[current].top);
+                            left -= fibers[current].done;
+                        }
             }
 }
 
@@ -231,6 +238,8 @@ DEVICE u32 pack(float first, float second) {
 }
 DEVICE u32 shared_at(const void *place) { return (u32)((const u8 *)place - emulated::shared); }
 template <int BYTES> DEVICE void copy_ahead(u32 to, const void *from, bool there) {
+    // From now on nobody can count on what was there.
+    memset(emulated::shared + to, 0xff, BYTES);
     emulated::fibers[emulated::current].copies.open.push_back({to, BYTES, from, there});
 }
 DEVICE void close_group() { emulated::fibers[emulated::current].copies.close(); }
