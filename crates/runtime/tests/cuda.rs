@@ -6,7 +6,7 @@ use shotstream_engine::network::{
 use shotstream_plan::{geometry::LatentFrames, layout::FrameSlot};
 use shotstream_runtime::{
     cpu::Cpu,
-    cuda::{Cuda, Emulated, Unit},
+    cuda::{Cuda, Dry, Emulated, Unit},
     dit::{self, Dit, Embedding},
     kernels::{Kernels, Precision},
     vae,
@@ -101,6 +101,47 @@ fn a_shot_on_the_card_is_that_of_the_processor() {
             assert!(found < ROUNDED, "{found} for {sizes:?}");
         }
     }
+}
+
+#[test]
+fn what_would_be_launched_is_the_arithmetic_of_a_pass() {
+    let (sizes, card) = (transformer(128, 2), Arc::new(Dry::new()));
+    let kernels = Cuda::on(card.clone(), Unit::Group);
+    let dit = Dit::new(kernels, sizes.clone(), &Invented).expect("what is asked for fits");
+    let values = numbers(5 * sizes.text_dim, 1).into();
+    let text = dit.cache_text(&Embedding { tokens: 5, values }).expect("what is asked for fits");
+    let slot = |f: u32| FrameSlot { position: f, phase: 0, caption: 0 };
+    let (context, slots) = (latents([4, 4, 8, 12], 1), [0, 1, 2, 3].map(slot));
+    let context = dit.encode_context(&context, &slots, std::slice::from_ref(&text));
+    let (context, local) = (context.expect("what is asked for fits"), dit.empty_local());
+    let before = card.bytes();
+    let mut rounds = (0..3).map(|_| {
+        drop(card.launches());
+        let memory = Memory { context: &context, local: &local };
+        let (noisy, slots) = (latents([3, 4, 8, 12], 2), [4, 5, 6].map(slot));
+        dit.velocity(&noisy, 500.0, &slots, &text, memory).expect("what is asked for fits");
+        card.launches()
+    });
+    let first = rounds.next().expect("three rounds");
+    // What is written down once is repeated, launch by launch.
+    assert!(rounds.all(|later| later == first), "a graph is what was launched");
+    let flops: f64 = first.iter().map(|launch| launch.work.flops).sum();
+    let (tokens, keys, dim, ffn_dim) = (3 * 24, 7 * 24, 128, sizes.ffn_dim);
+    let projections = 2 * tokens * (6 * dim * dim + 2 * dim * ffn_dim);
+    let layer = projections + 4 * tokens * (keys + 5) * dim;
+    let ends = 2 * 2 * tokens * 16 * dim;
+    assert_eq!(flops, (2 * layer + ends) as f64);
+    // Memory and pages of a pass are taken once.
+    let [now, most] = card.bytes();
+    assert!(before[0] < now && now == most, "{before:?} before, {now} now, {most} at most");
+}
+
+#[test]
+fn a_card_that_is_not_there_is_one_sentence() {
+    let error = Cuda::open(1000).expect_err("nobody has a thousand cards").to_string();
+    let known = ["there is no driver for NVIDIA cards, ", "there is no card 1000, "];
+    assert!(known.iter().any(|begins| error.starts_with(begins)), "{error}");
+    assert!(!error.contains('\n'), "{error}");
 }
 
 fn vae_sizes(dims: [usize; 2], patch: usize) -> vae::Sizes {

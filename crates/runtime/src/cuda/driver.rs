@@ -125,6 +125,19 @@ impl Driver {
         }
         let specific = if capability == [9, 0] { "a" } else { "" };
         let compiler = Compiler::new(&format!("sm_{major}{minor}{specific}"))?;
+        let mut version = 0;
+        // SAFETY: the number may be written.
+        let known = unsafe { sys::cuDriverGetVersion(&raw mut version) }.result();
+        known.map_err(|e| failed("say its version", e))?;
+        let [driver, of] = [version / 1000, version % 1000 / 10];
+        let [newest, minor_of] = compiler.version();
+        if driver < newest {
+            let reason = format!(
+                "the driver of {name} is for CUDA {driver}.{of}, the compiler of programs for \
+                 {newest}.{minor_of}, expected a driver as new, or libnvrtc.so.{driver}"
+            );
+            return Err(DeviceError(reason));
+        }
         // SAFETY: the device was found above; its context is released when this is dropped.
         let context = unsafe { result::primary_ctx::retain(device) }
             .map_err(|e| failed("open the card", e))?;
