@@ -5,7 +5,7 @@
 //! | command | needs | does |
 //! |---|---|---|
 //! | `programs [sm_90a]` | the compiler | compiles every program of the tiny and the 1.3B model, and says what each takes; a spill is an error |
-//! | `check` | a card | runs every network of two small models on the card, by each unit of matrices, against the processor |
+//! | `check [emulated]` | a card, or a C++ compiler | runs every network of two small models on the card, by each unit of matrices, against the processor |
 //! | `time [tiny\|large]` | a card | the time of every program beside its floor, then chunks one after the other |
 //! | `stay [CHUNKS]` | a card | as many chunks of the tiny model as asked for, and the memory that is free |
 
@@ -26,7 +26,7 @@ use shotstream_engine::network::{
 };
 use shotstream_runtime::{
     cpu::Cpu,
-    cuda::{Card, Compiler, Cuda, Driver, Dry, Launch, Program, Resources, Unit},
+    cuda::{Card, Compiler, Cuda, Driver, Dry, Emulated, Launch, Program, Resources, Unit},
     dit::{Cache, Dit, Embedding, TextCache},
     kernels::{DeviceError, Kernels, Precision},
     vae,
@@ -215,34 +215,42 @@ fn differs(a: &[f32], b: &[f32]) -> f32 {
 /// Parts that answer; a denoising pass and a picture twice, since what runs again is a graph.
 const CHECKED: [&str; 5] = ["denoise", "decode", "encode", "denoise", "encode"];
 
-/// Every network of small models by each unit, against the processor.
-fn check() -> Outcome<()> {
+/// Every network of small models by each unit, against the processor; how many are wrong.
+fn wrong<C: Card>(card: &Arc<C>, units: &[Unit], names: &[&str]) -> Outcome<usize> {
     const ALLOWED: f32 = 1.0 / 64.0;
-    let answers = |answer: &mut dyn FnMut(&'static str) -> Outcome<Vec<f32>>| CHECKED.map(answer);
-    let card = Arc::new(Driver::open(0)?);
-    println!("{}", card.name());
-    let units = match card.unit() {
-        Unit::Group => &[Unit::Warp, Unit::Group][..],
-        Unit::Warp => &[Unit::Warp],
-    };
     let mut wrong = 0;
-    for name in ["tiny", "broad"] {
+    for &name in names {
         let (tokens, text_dim) = (Model::of(name).text, Model::of(name).dit.text_dim);
         let own = Cpu::new().in_precision(Precision::Bf16);
         let mut own = Networks::open(&own, Model::of(name))?;
-        let own = answers(&mut |part| own.run(part, tokens, text_dim));
+        let mut expected = Vec::new();
+        for part in CHECKED {
+            expected.push(own.run(part, tokens, text_dim)?);
+        }
         for &unit in units {
             let kernels = Cuda::on(card.clone(), unit);
             let mut networks = Networks::open(&kernels, Model::of(name))?;
-            let found = answers(&mut |part| networks.run(part, tokens, text_dim));
-            for ((own, found), part) in own.iter().zip(found).zip(CHECKED) {
-                let own = own.as_ref().map_err(|e| e.to_string())?;
-                let off = differs(own, &found?);
+            for (part, expected) in CHECKED.into_iter().zip(&expected) {
+                let off = differs(expected, &networks.run(part, tokens, text_dim)?);
                 wrong += usize::from(off.is_nan() || off > ALLOWED);
                 println!("{name}, {unit:?}, {part}: {off:.2e} of {ALLOWED:.2e}");
             }
         }
     }
+    Ok(wrong)
+}
+
+/// The same on a card, or on one that is emulated, which takes minutes.
+fn check(emulated: bool) -> Outcome<()> {
+    let both = [Unit::Warp, Unit::Group];
+    let wrong = if emulated {
+        wrong(&Arc::new(Emulated::new()), &both, &["tiny"])?
+    } else {
+        let card = Arc::new(Driver::open(0)?);
+        println!("{}", card.name());
+        let units = if card.unit() == Unit::Group { &both[..] } else { &both[..1] };
+        wrong(&card, units, &["tiny", "broad"])?
+    };
     if wrong == 0 { Ok(()) } else { Err(format!("{wrong} networks are wrong").into()) }
 }
 
@@ -418,11 +426,12 @@ fn main() -> Outcome<()> {
     match args[..] {
         ["programs"] => programs("sm_90a"),
         ["programs", architecture] => programs(architecture),
-        ["check"] => check(),
+        ["check"] => check(false),
+        ["check", "emulated"] => check(true),
         ["time"] => time("large"),
         ["time", name] => time(name),
         ["stay"] => stay(1000),
         ["stay", chunks] => stay(chunks.parse()?),
-        _ => Err("programs [sm_90a], check, time [tiny|large] or stay [CHUNKS]".into()),
+        _ => Err("programs [sm_90a], check [emulated], time [tiny|large] or stay [CHUNKS]".into()),
     }
 }
