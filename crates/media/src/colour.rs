@@ -32,14 +32,12 @@ pub fn planes_from_frame(frame: &Frame) -> Planes {
     let y = frame.rgb.chunks_exact(3).map(|p| luma([p[0], p[1], p[2]])).collect();
     let mut u = Vec::with_capacity(width * height / 4);
     let mut v = Vec::with_capacity(width * height / 4);
-    for row in (0..height).step_by(2) {
-        for column in (0..width).step_by(2) {
-            let mut sum = [0i32; 3];
-            for (x, y) in [(0, 0), (1, 0), (0, 1), (1, 1)] {
-                let pixel = frame.pixel(column + x, row + y);
-                sum.iter_mut().zip(pixel).for_each(|(sum, value)| *sum += i32::from(value));
-            }
-            let [blue, red] = chroma_of_four(sum);
+    for rows in frame.rgb.chunks_exact((6 * width).max(1)) {
+        let (above, below) = rows.split_at(3 * width);
+        let (above, below) = (above.as_chunks::<6>().0, below.as_chunks::<6>().0);
+        for (a, b) in above.iter().zip(below) {
+            let sum = |c: usize| [a[c], a[c + 3], b[c], b[c + 3]].map(i32::from).iter().sum();
+            let [blue, red] = chroma_of_four([sum(0), sum(1), sum(2)]);
             u.push(blue);
             v.push(red);
         }

@@ -84,27 +84,41 @@ impl Frame {
             return self.clone();
         }
         let [columns, rows] = [self.width, self.height].map(|side| blend_pairs(side, factor));
-        let full = 4 * factor * factor;
+        let (step, full) = (2 * factor as u32, 4 * (factor * factor) as u32);
         let mut rgb = Vec::with_capacity(self.rgb.len() * factor * factor);
+        // Old rows, already as wide as new ones, in units of `1 / step`.
+        let [mut above, mut below] = [(usize::MAX, Vec::new()), (usize::MAX, Vec::new())];
         for &(top, bottom, down) in &rows {
-            for &(left, right, along) in &columns {
-                let corners = [(left, top), (right, top), (left, bottom), (right, bottom)]
-                    .map(|(x, y)| self.pixel(x, y).map(usize::from));
-                let weights = [
-                    (2 * factor - along) * (2 * factor - down),
-                    along * (2 * factor - down),
-                    (2 * factor - along) * down,
-                    along * down,
-                ];
-                for channel in 0..3 {
-                    let sum: usize =
-                        corners.iter().zip(weights).map(|(corner, w)| corner[channel] * w).sum();
-                    // A weighted mean of bytes is a byte.
-                    rgb.push(((sum + full / 2) / full) as u8);
+            if above.0 != top {
+                std::mem::swap(&mut above, &mut below);
+            }
+            for (row, at) in [(&mut above, top), (&mut below, bottom)] {
+                if row.0 != at {
+                    *row = (at, self.widened(at, &columns, step));
                 }
+            }
+            let down = down as u32;
+            let sums = above.1.iter().zip(&below.1);
+            let sums = sums.map(|(above, below)| above * (step - down) + below * down + full / 2);
+            // A weighted mean of bytes is a byte.
+            if full.is_power_of_two() {
+                rgb.extend(sums.map(|sum| (sum >> full.trailing_zeros()) as u8));
+            } else {
+                rgb.extend(sums.map(|sum| (sum / full) as u8));
             }
         }
         Self { width: self.width * factor, height: self.height * factor, rgb }
+    }
+
+    /// One row with as many pixels as `columns`, each `step` times as bright.
+    fn widened(&self, row: usize, columns: &[(usize, usize, usize)], step: u32) -> Vec<u32> {
+        let (pixels, _) = self.rgb[3 * row * self.width..][..3 * self.width].as_chunks::<3>();
+        let blend = |&(left, right, along): &(usize, usize, usize)| {
+            let (left, right, along) = (pixels[left], pixels[right], along as u32);
+            let mix = |c: usize| u32::from(left[c]) * (step - along) + u32::from(right[c]) * along;
+            [mix(0), mix(1), mix(2)]
+        };
+        columns.iter().flat_map(blend).collect()
     }
 }
 
@@ -143,6 +157,30 @@ mod tests {
         let frame = Frame { width: 2, height: 1, rgb: vec![0, 0, 0, 80, 80, 80] };
         let reds: Vec<u8> = frame.scaled(2).rgb.iter().copied().step_by(3).collect();
         assert_eq!(reds, [0, 20, 60, 80, 0, 20, 60, 80]);
+    }
+
+    #[test]
+    fn every_new_pixel_is_the_rounded_mean_of_the_four_around_it() {
+        let (width, height) = (5, 4);
+        let rgb = (0..3 * width * height).map(|at| (at * 37 % 256) as u8).collect();
+        let frame = Frame { width, height, rgb };
+        for factor in [2, 3, 4, 7] {
+            let large = frame.scaled(factor);
+            let [columns, rows] = [width, height].map(|side| blend_pairs(side, factor));
+            for (y, &(top, bottom, down)) in rows.iter().enumerate() {
+                for (x, &(left, right, along)) in columns.iter().enumerate() {
+                    let step = 2 * factor;
+                    let mean = |c: usize| {
+                        let at = |x, y| usize::from(frame.pixel(x, y)[c]);
+                        let above = at(left, top) * (step - along) + at(right, top) * along;
+                        let below = at(left, bottom) * (step - along) + at(right, bottom) * along;
+                        let sum = above * (step - down) + below * down;
+                        ((sum + step * step / 2) / (step * step)) as u8
+                    };
+                    assert_eq!(large.pixel(x, y), [mean(0), mean(1), mean(2)]);
+                }
+            }
+        }
     }
 
     #[test]
