@@ -184,7 +184,7 @@ def request(target, method, path, body=b"", heads=(), key=True, timeout=PATIENCE
     if isinstance(body, (dict, list)):
         body, heads = json.dumps(body).encode(), ["Content-Type: application/json", *heads]
     lines = [f"{method} {path} HTTP/1.1", f"Host: {target.address}", "Connection: close", f"Content-Length: {len(body)}"]
-    lines += [*target.bearer(), *heads]
+    lines += [*(target.bearer() if key else ()), *heads]
     return raw(target, "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body, timeout)
 
 

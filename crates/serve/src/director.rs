@@ -1,11 +1,14 @@
 //! The thread that directs a story: takes requests, drives the engine, saves every chunk and shows
 //! it.
 //!
-//! What directors ask is answered in `director/asks.rs`. The thread owns the story. Requests come
+//! What directors ask is answered in `director/asks.rs`, who pays is in
+//! `director/paying.rs`. The thread owns the story. Requests come
 //! over a bounded channel, the engine's events over another; everything a viewer sees goes out over
 //! the story's [`Stream`].
 
 mod asks;
+
+mod paying;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,7 +35,6 @@ use crate::error::ApiError;
 use crate::hub::Hub;
 use crate::live::{Letter, Live, Pace};
 use crate::protocol::Said;
-use crate::quota;
 use crate::spans::Session;
 use crate::strain::Strain;
 use crate::stream::{Place, Stream, text};
@@ -171,24 +173,6 @@ impl Director {
             self.fail(take.id, error);
         }
         true
-    }
-
-    /// Whether whoever pays for a take has frames left; it waits otherwise, and where nobody watches
-    /// somebody else has the slot.
-    fn may_make(&mut self, take: &Take) -> Result<bool, StoryError> {
-        let asker = self.hub.store.asker(&self.id, take.id)?;
-        self.payer = asker.or(self.key);
-        let Some(why) = quota::why_it_waits(&self.hub, self.payer, take)? else { return Ok(true) };
-        if self.pace == Pace::Free {
-            self.live.stopping.store(true, Ordering::Release);
-        }
-        // Whoever comes later wonders too.
-        let listeners = self.stream.listeners().receiver_count();
-        if self.told.0 != take.id || self.told.1 < listeners {
-            self.stream.say(&Said::Error { event_id: None, error: why.body });
-        }
-        self.told = (take.id, listeners);
-        Ok(false)
     }
 
     fn try_begin(&mut self, take: &Take) -> Result<(), StoryError> {
@@ -397,16 +381,6 @@ impl Director {
         }
         self.stream.say(&Said::Failed { take, reason });
         self.update();
-    }
-
-    fn write(&mut self, records: &[Record]) -> Result<(), StoryError> {
-        self.write_for(self.payer, records)
-    }
-
-    /// Write what somebody with a key asked for or pays for.
-    fn write_for(&mut self, key: Option<Hash>, records: &[Record]) -> Result<(), StoryError> {
-        let payer = key.map(quota::payer);
-        self.hub.store.write_for(payer, &self.id, &mut self.story, records)
     }
 
     /// Tell everybody how the story stands.

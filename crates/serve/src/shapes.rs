@@ -90,10 +90,10 @@ pub(crate) struct NewVideoFormSchema {
     #[schema(min_length = 1, max_length = 20_000, pattern = r"\S")]
     prompt: String,
     /// Its length, 4 where nothing is said.
-    #[schema(pattern = "^[1-9][0-9]?$")]
+    #[schema(value_type = String, required = false, pattern = "^[1-9][0-9]?$")]
     seconds: Option<String>,
     /// The seed of the noise.
-    #[schema(pattern = "^[0-9]{1,19}$")]
+    #[schema(value_type = String, required = false, pattern = "^[0-9]{1,19}$")]
     seed: Option<String>,
 }
 
@@ -141,6 +141,7 @@ pub(crate) struct NewShotSchema {
 #[expect(dead_code, reason = "describes what forms and JSON are read for")]
 pub(crate) struct RemixSchema {
     /// What its first shot shows now.
+    #[schema(min_length = 1, max_length = 20_000, pattern = r"\S")]
     pub(crate) prompt: String,
 }
 
