@@ -160,7 +160,7 @@ impl Program {
             Source::Product => include_str!("source/product.cu"),
             Source::Attention => include_str!("source/attention.cu"),
         };
-        let common = include_str!("source/common.cuh")
+        let common = include_str!("source/card.cuh")
             .replace("#include \"emulated.h\"", include_str!("source/emulated.h"));
         let mut own = String::new();
         if !emulated {
@@ -172,7 +172,7 @@ impl Program {
                 _ => {}
             }
         }
-        text.push_str(&of.replace("#include \"common.cuh\"", &(common + &own)));
+        text.push_str(&of.replace("#include \"card.cuh\"", &(common + &own)));
         text
     }
 }

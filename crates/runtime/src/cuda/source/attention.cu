@@ -9,7 +9,7 @@
 // Scores are logarithms to base 2: queries were multiplied for it.
 //
 // Method: Milakov and Gimelshein (arXiv 1805.02867), Dao et al. (arXiv 2205.14135).
-#include "common.cuh"
+#include "card.cuh"
 
 #define THREADS (QUERIES * 2)
 

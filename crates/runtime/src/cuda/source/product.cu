@@ -4,7 +4,7 @@
 // COLUMNS is a multiple of 32. PIECE is how many bytes of what positions see lie together for
 // certain. With WIDE the products are those of Hopper's matrix unit, without it those that every
 // card since Ampere has; both read shared memory in one and the same form.
-#include "common.cuh"
+#include "card.cuh"
 
 #define ROWS 128
 #define THREADS 256

@@ -1,6 +1,6 @@
 // What is done to the values of one position at a time, by one warp: norms, rotations, and what is
 // remembered. WIDTH is that of a head, ROOM what it takes in a page.
-#include "common.cuh"
+#include "card.cuh"
 
 #ifndef WIDTH
 #define WIDTH 1
