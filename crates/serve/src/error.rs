@@ -4,6 +4,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use shotstream_story::StoryError;
 use thiserror::Error;
+use tower_http::timeout::TimeoutError;
 
 use crate::extract::Json;
 use crate::openapi::Refusal;
@@ -55,6 +56,25 @@ impl ApiError {
 
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "invalid_request_error", message)
+    }
+
+    /// A request that could not be read, for a reason with a status and a text of its own.
+    pub(crate) fn unread(
+        status: StatusCode,
+        text: String,
+        reason: &(dyn std::error::Error + 'static),
+    ) -> Self {
+        let mut reasons = std::iter::successors(Some(reason), |reason| reason.source());
+        if reasons.any(|reason| reason.is::<TimeoutError>()) {
+            let message = "the rest of the request did not come";
+            return Self::new(StatusCode::REQUEST_TIMEOUT, "invalid_request_error", message);
+        }
+        // A body that is JSON of another shape is as wrong as one that is no JSON.
+        let status = match status {
+            StatusCode::UNPROCESSABLE_ENTITY => StatusCode::BAD_REQUEST,
+            other => other,
+        };
+        Self::new(status, "invalid_request_error", text)
     }
 
     /// The parameter at fault.

@@ -73,12 +73,7 @@ macro_rules! refuse_with_its_text {
     ($($rejection:ty),*) => {$(
         impl From<$rejection> for ApiError {
             fn from(rejection: $rejection) -> Self {
-                // A body that is JSON of another shape is as wrong as one that is no JSON.
-                let status = match rejection.status() {
-                    StatusCode::UNPROCESSABLE_ENTITY => StatusCode::BAD_REQUEST,
-                    other => other,
-                };
-                Self::new(status, "invalid_request_error", rejection.body_text())
+                Self::unread(rejection.status(), rejection.body_text(), &rejection)
             }
         }
     )*};

@@ -300,8 +300,9 @@ fn video(hub: &Hub, id: &str, story: &Story) -> Result<Video, ApiError> {
 async fn fields(request: Request) -> Result<Map<String, Value>, ApiError> {
     let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     if kind.is_some_and(|kind| kind.starts_with("multipart/form-data")) {
-        let unread =
-            |error: axum::extract::multipart::MultipartError| ApiError::invalid(error.to_string());
+        let unread = |error: axum::extract::multipart::MultipartError| {
+            ApiError::unread(error.status(), error.body_text(), &error)
+        };
         let form = Multipart::from_request(request, &()).await;
         let mut form = form.map_err(|error| ApiError::invalid(error.to_string()))?;
         let mut fields = Map::new();

@@ -199,7 +199,7 @@ fn a_connection_without_a_request_is_closed_and_one_with_a_request_is_not() {
     // The rest of the body is waited for longer than a second.
     let half = "POST /v1/stories HTTP/1.1\r\ncontent-type: application/json\r\n";
     let (status, open) = till_closed(ask(&format!("{half}content-length: 9\r\n")));
-    assert_eq!(status, "HTTP/1.1 400");
+    assert_eq!(status, "HTTP/1.1 408");
     assert!((10..16).contains(&open.as_secs()), "{open:?}");
     // All the while this line was open.
     assert!(matches!(line.hear(), Said::Created { .. }));
