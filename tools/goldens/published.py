@@ -12,7 +12,7 @@ networks of the published sizes.
 
     python tools/goldens/published.py --full DIR dit vae text
 
-writes files of the published sizes and what PyTorch answers on them: see `full.py`.
+writes files of the published sizes and what PyTorch answers on them: see `full`.
 """
 
 import argparse
