@@ -75,7 +75,7 @@ impl Export {
     params(("id" = String, Path), ("format" = Export, Path)),
     responses((status = 200, description = "The file", content(
         (String = "text/vtt"), (String = "application/x-subrip"), (String = "text/plain"),
-        (String = "application/xml"), (String = "application/json"),
+        (String = "application/xml"), (serde_json::Value = "application/json"),
         (File = "image/gif"), (File = "image/png"),
     )), Refusals)
 )]

@@ -69,7 +69,7 @@ pub(crate) struct NewVideoSchema {
     /// Width and height.
     size: Option<String>,
     /// The seed of the noise.
-    #[schema(format = "uint64", minimum = 0)]
+    #[schema(format = "uint64", minimum = 0, maximum = 18_446_744_073_709_551_615_u64)]
     seed: Option<u64>,
     /// Several shots in place of one.
     #[schema(min_items = 1, max_items = 1000)]

@@ -36,7 +36,7 @@ pub(crate) struct NewStory {
     global: String,
     /// The seed of every take that is given none.
     #[serde(deserialize_with = "whole")]
-    #[schema(format = "uint64")]
+    #[schema(format = "uint64", minimum = 0, maximum = 18_446_744_073_709_551_615_u64)]
     seed: u64,
 }
 

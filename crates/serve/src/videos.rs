@@ -61,21 +61,17 @@ pub(crate) async fn create(
         asked.insert("shots".to_owned(), listed);
     }
     let shots = shots(&hub, &asked)?;
-    let seed = match asked.get("seed") {
-        None | Some(Value::Null) => 0,
+    let seed = match given(&asked, "seed") {
+        None => 0,
         Some(seed) => whole_number(seed)
             .or_else(|| seed.as_str()?.parse().ok())
             .ok_or_else(|| ApiError::invalid("a whole number was expected").of("seed"))?,
     };
     check_size(&hub, &asked)?;
-    let global = match asked.get("global") {
-        None | Some(Value::Null) => "",
-        Some(global) => {
-            global.as_str().ok_or_else(|| ApiError::invalid("a text was expected").of("global"))?
-        }
-    };
+    text(&asked, "model")?;
+    let global = text(&asked, "global")?.unwrap_or_default();
     // With words of its own for every shot, the prompt is what the whole is called.
-    let title = if asked.contains_key("shots") { prompt(&asked)? } else { String::new() };
+    let title = if given(&asked, "shots").is_some() { prompt(&asked)? } else { String::new() };
     let premise = hub.checked_premise(&title, global, seed)?;
     Ok(Json(begin(&hub, &shots, premise, key)?))
 }
@@ -317,7 +313,7 @@ async fn fields(request: Request) -> Result<Map<String, Value>, ApiError> {
 
 /// The shots a video is asked for: one of the prompt, or those of `shots`.
 fn shots(hub: &Hub, asked: &Map<String, Value>) -> Result<Vec<Words>, ApiError> {
-    let Some(listed) = asked.get("shots") else {
+    let Some(listed) = given(asked, "shots") else {
         return Ok(vec![words(hub, prompt(asked)?, asked.get("seconds"))?]);
     };
     let wrong = || ApiError::invalid("a list of {prompt, seconds} was expected").of("shots");
@@ -356,8 +352,19 @@ fn words(hub: &Hub, caption: String, seconds: Option<&Value>) -> Result<Words, A
     Ok(Words { frames: Some(frames.0), ..Words::new(caption) })
 }
 
+/// What is asked for, unless it is nothing.
+fn given<'a>(asked: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+    asked.get(name).filter(|value| !value.is_null())
+}
+
+/// The text that is asked for, if any is.
+fn text<'a>(asked: &'a Map<String, Value>, name: &str) -> Result<Option<&'a str>, ApiError> {
+    let wrong = || ApiError::invalid("a text was expected").of(name);
+    given(asked, name).map(|value| value.as_str().ok_or_else(wrong)).transpose()
+}
+
 fn check_size(hub: &Hub, asked: &Map<String, Value>) -> Result<(), ApiError> {
-    let Some(size) = asked.get("size").and_then(Value::as_str) else { return Ok(()) };
+    let Some(size) = text(asked, "size")? else { return Ok(()) };
     let [width, height] = shotstream_story::camera::film_size(hub.recipe());
     let own = format!("{width}x{height}");
     if size == own {
