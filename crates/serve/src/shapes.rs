@@ -78,6 +78,7 @@ pub(crate) struct NewVideoSchema {
 
 /// The same in a form, where numbers are texts and `shots`, which may be there too, are JSON.
 #[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 #[schema(as = NewVideoForm)]
 #[expect(dead_code, reason = "describes what forms and JSON are read for")]
 pub(crate) struct NewVideoFormSchema {
