@@ -1,6 +1,7 @@
 //! What goes in and out at `/v1/videos`, in the shape of the `OpenAI` API.
 
 use std::borrow::Cow;
+use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 use utoipa::openapi::RefOr;
@@ -109,11 +110,14 @@ pub(crate) enum SecondsSchema {
     Text(String),
 }
 
+/// Lengths of a shot that may be asked for.
+pub(crate) const SECONDS: RangeInclusive<f64> = 0.1..=200.0;
+
 impl PartialSchema for SecondsSchema {
     fn schema() -> RefOr<Schema> {
         let number = ObjectBuilder::new().schema_type(Type::Number);
         let text = ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[1-9][0-9]?$"));
-        let number = number.minimum(Some(0.1)).maximum(Some(200.0));
+        let number = number.minimum(Some(*SECONDS.start())).maximum(Some(*SECONDS.end()));
         OneOfBuilder::new().item(number).item(text).into()
     }
 }

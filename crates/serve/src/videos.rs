@@ -336,8 +336,8 @@ fn words(hub: &Hub, caption: String, seconds: Option<&Value>) -> Result<Words, A
     let seconds = match seconds {
         None | Some(Value::Null) => SECONDS,
         Some(seconds) => number(seconds)
-            .filter(|seconds| (0.1..=600.0).contains(seconds))
-            .ok_or_else(|| ApiError::invalid("0.1 to 600 seconds were expected").of("seconds"))?,
+            .filter(|seconds| crate::shapes::SECONDS.contains(seconds))
+            .ok_or_else(|| ApiError::invalid("0.1 to 200 seconds were expected").of("seconds"))?,
     };
     let (recipe, geometry) = (hub.recipe(), hub.recipe().geometry());
     let wanted = (seconds * f64::from(recipe.frames_per_second())).ceil() as usize;
