@@ -313,9 +313,8 @@ async fn fields(request: Request) -> Result<Map<String, Value>, ApiError> {
 
 /// The shots a video is asked for: one of the prompt, or those of `shots`.
 fn shots(hub: &Hub, asked: &Map<String, Value>) -> Result<Vec<Words>, ApiError> {
-    let Some(listed) = given(asked, "shots") else {
-        return Ok(vec![words(hub, prompt(asked)?, asked.get("seconds"))?]);
-    };
+    let one = words(hub, prompt(asked)?, asked.get("seconds"))?;
+    let Some(listed) = given(asked, "shots") else { return Ok(vec![one]) };
     let wrong = || ApiError::invalid("a list of {prompt, seconds} was expected").of("shots");
     let listed = listed.as_array().filter(|shots| (1..=MAX_SHOTS).contains(&shots.len()));
     let shot = |shot: &Value| {
