@@ -326,6 +326,7 @@ fn shots(hub: &Hub, asked: &Map<String, Value>) -> Result<Vec<Words>, ApiError> 
 
 fn prompt(asked: &Map<String, Value>) -> Result<String, ApiError> {
     let prompt = asked.get("prompt").and_then(Value::as_str);
+    let prompt = prompt.filter(|prompt| !prompt.trim().is_empty());
     let missing = || ApiError::invalid("a prompt was expected").of("prompt");
     prompt.map(str::to_owned).ok_or_else(missing)
 }

@@ -106,7 +106,7 @@ fn a_video_that_cannot_be_made_says_which_parameter_is_at_fault() {
     assert_eq!(param(json!({ "prompt": "a", "shots": [] })), "shots");
     assert_eq!(param(json!({ "shots": [{ "prompt": "a" }] })), "prompt");
     assert_eq!(param(json!({ "prompt": "a", "shots": "[" })), "shots");
-    assert_eq!(param(json!({ "prompt": " " })), "none");
+    assert_eq!(param(json!({ "prompt": " " })), "prompt");
 }
 
 #[test]
