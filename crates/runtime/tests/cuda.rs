@@ -59,7 +59,14 @@ fn transformer(dim: usize, num_heads: usize) -> dit::Sizes {
 
 /// A shot of two chunks behind a context: every velocity.
 fn shot<K: Kernels>(kernels: K, sizes: &dit::Sizes) -> Vec<f32> {
-    let dit = Dit::new(kernels, sizes.clone(), &Invented).expect("what is asked for fits");
+    shot_of(&dit_of(kernels, sizes), sizes)
+}
+
+fn dit_of<K: Kernels>(kernels: K, sizes: &dit::Sizes) -> Dit<K> {
+    Dit::new(kernels, sizes.clone(), &Invented).expect("what is asked for fits")
+}
+
+fn shot_of<K: Kernels>(dit: &Dit<K>, sizes: &dit::Sizes) -> Vec<f32> {
     let texts = [5, 9].map(|tokens| {
         let values = numbers(tokens * sizes.text_dim, tokens).into();
         dit.cache_text(&Embedding { tokens, values }).expect("what is asked for fits")
@@ -100,6 +107,20 @@ fn a_shot_on_the_card_is_that_of_the_processor() {
             let found = differs(&own, &shot(card, &sizes));
             assert!(found < ROUNDED, "{found} for {sizes:?}");
         }
+    }
+}
+
+#[test]
+fn two_threads_on_one_card_make_what_each_makes_alone() {
+    let sizes = transformer(20, 2);
+    let dit = dit_of(cards()[0].clone(), &sizes);
+    let alone = shot_of(&dit, &sizes);
+    // By now every list is a graph.
+    let both = std::thread::scope(|scope| {
+        [(); 2].map(|()| scope.spawn(|| shot_of(&dit, &sizes))).map(|thread| thread.join())
+    });
+    for made in both {
+        assert!(made.expect("a thread that ends") == alone, "another shot");
     }
 }
 

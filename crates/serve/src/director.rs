@@ -1,14 +1,16 @@
 //! The thread that directs a story: takes requests, drives the engine, saves every chunk and shows
 //! it.
 //!
-//! What directors ask is answered in `director/asks.rs`, who pays is in
-//! `director/paying.rs`. The thread owns the story. Requests come
+//! What directors ask is answered in `director/asks.rs`, who pays is in `director/paying.rs`, and what
+//! everybody is told in `director/telling.rs`. The thread owns the story. Requests come
 //! over a bounded channel, the engine's events over another; everything a viewer sees goes out over
 //! the story's [`Stream`].
 
 mod asks;
 
 mod paying;
+
+mod telling;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -37,8 +39,8 @@ use crate::live::{Letter, Live, Pace};
 use crate::protocol::Said;
 use crate::spans::Session;
 use crate::strain::Strain;
-use crate::stream::{Place, Stream, text};
-use crate::view::{StageView, StoryView, Timings, millis};
+use crate::stream::{Place, Stream};
+use crate::view::{Timings, millis};
 
 /// How often a thread that waits for the engine looks for requests.
 const LOOK: Duration = Duration::from_millis(4);
@@ -75,9 +77,9 @@ pub(crate) struct Director {
     id: String,
     story: Story,
     stream: Stream,
-    pub(crate) pace: Pace,
+    pace: Pace,
     /// The key of whoever began the session, and so pays for takes that nobody else asked for.
-    pub(crate) key: Option<Hash>,
+    key: Option<Hash>,
     live: Arc<Live>,
     engine: Option<Engine>,
     running: Option<Running>,
@@ -102,6 +104,7 @@ impl Director {
         story: Story,
         stream: Stream,
         live: Arc<Live>,
+        (pace, key): (Pace, Option<Hash>),
     ) -> Self {
         let spans = hub.spans.session(id, hub.recipe().denoising_steps().len());
         Self {
@@ -109,8 +112,8 @@ impl Director {
             id: id.to_owned(),
             story,
             stream,
-            pace: Pace::Viewer,
-            key: None,
+            pace,
+            key,
             live,
             engine: None,
             running: None,
@@ -365,10 +368,6 @@ impl Director {
         Ok(())
     }
 
-    fn stages(&self) -> Vec<StageView> {
-        self.meter.stages().into_iter().map(StageView::from).collect()
-    }
-
     fn fail(&mut self, take: TakeId, error: StoryError) {
         self.running = None;
         self.spans.forget();
@@ -381,31 +380,6 @@ impl Director {
         }
         self.stream.say(&Said::Failed { take, reason });
         self.update();
-    }
-
-    /// Tell everybody how the story stands.
-    fn update(&mut self) {
-        let story = self.view();
-        self.stream.say(&Said::Updated { story });
-        self.publish();
-    }
-
-    /// Keep what a viewer who comes now is told first.
-    pub(crate) fn publish(&mut self) {
-        let stream = self.hub.stream_view(self.stream.frame());
-        let created = text(&Said::Created { stream, story: self.view() });
-        self.live.shared().created = created;
-    }
-
-    fn view(&mut self) -> StoryView {
-        for take in self.story.takes().iter().filter(|take| take.is_finished()) {
-            let hub = &self.hub;
-            self.contexts.entry(take.id).or_insert_with(|| hub.context(&self.story, take));
-        }
-        StoryView::new(&self.id, &self.story, |take| {
-            let known = self.contexts.get(&take.id).cloned();
-            known.unwrap_or_else(|| self.hub.context(&self.story, take))
-        })
     }
 }
 

@@ -167,7 +167,6 @@ pub fn serve(
         drained(&hub).await;
         Ok(())
     });
-    #[cfg(feature = "otlp")]
     hub.spans.close();
     served
 }

@@ -90,8 +90,7 @@ impl Live {
             stopping: AtomicBool::new(false),
             over: AtomicBool::new(false),
         });
-        let mut director = Director::new(hub.clone(), id, story, stream, live.clone());
-        (director.pace, director.key) = (pace, key);
+        let mut director = Director::new(hub.clone(), id, story, stream, live.clone(), (pace, key));
         director.publish();
         let ending = Ending { live: live.clone(), active: hub.metrics.sessions_active.clone() };
         let direct = move || {

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use burn::tensor::Device;
 use shotstream_models::{
     bundle::{Bundle, BundleConfig},
-    fast::{FastNetworks, Kernels, Precision},
+    fast::{FastNetworks, Kernels},
     stored::StoredModel,
     taehv::Taehv,
     text::BurnTextEncoder,
@@ -13,7 +13,7 @@ use shotstream_models::{
 use shotstream_plan::recipe::{Recipe, RecipeFile};
 
 use crate::{
-    cli::{DecoderArg, DecoderArgs, ModelArgs},
+    cli::{DecoderArg, DecoderArgs, DeviceName, ModelArgs, PrecisionName},
     device,
     failure::{Blame as _, WrongUse},
     lora::{LoraArg, merged},
@@ -35,7 +35,7 @@ pub(crate) struct ModelFile {
     loras: Vec<LoraArg>,
     /// What the user wants it to follow in place of its own.
     recipe: Option<Recipe>,
-    /// Where films are made.
+    /// Where its networks run.
     pub(crate) device: device::Device,
     pub(crate) stored: StoredModel<'static>,
 }
@@ -99,13 +99,8 @@ impl ModelFile {
     /// Build the networks in the form that is trained and judged, and merge the adapters.
     ///
     /// # Errors
-    /// When the weights are not those the headers promise, an adapter does not fit them, or another
-    /// precision than f32 was asked for.
+    /// When the weights are not those the headers promise, or an adapter does not fit them.
     pub(crate) fn load(&self) -> anyhow::Result<Bundle> {
-        if self.device.precision() != Precision::F32 {
-            let reason = "this command computes in f32 only, expected --precision f32";
-            return Err(WrongUse::error(reason));
-        }
         let mut bundle = self.stored.load(&Device::flex()).wrong_use()?;
         bundle.dit = merged(bundle.dit, &self.loras)?;
         Ok(bundle)
@@ -187,12 +182,31 @@ fn with_decoder<K: Kernels>(
     Ok(networks.with_preview(taehv))
 }
 
-/// The model that flags ask for, with threads set up for it.
+/// The model that flags ask for on the device that they ask for, with threads set up for it.
 ///
 /// # Errors
 /// When this build cannot run as asked, or there is no such model.
 pub(crate) fn open(args: &ModelArgs) -> anyhow::Result<ModelFile> {
-    let device = device::Device::open(args)?;
+    open_on(device::Device::open(args)?, args)
+}
+
+/// As [`open`], for commands that compute as models are trained, on the processor and in f32.
+///
+/// # Errors
+/// As [`open`], or when something else was asked for.
+pub(crate) fn open_to_load(args: &ModelArgs) -> anyhow::Result<ModelFile> {
+    if args.device == DeviceName::Cuda {
+        let reason = "this command computes on the processor only, expected --device cpu";
+        return Err(WrongUse::error(reason));
+    }
+    if !matches!(args.precision, None | Some(PrecisionName::F32)) {
+        let reason = "this command computes in f32 only, expected --precision f32";
+        return Err(WrongUse::error(reason));
+    }
+    open_on(device::Device::processor(), args)
+}
+
+fn open_on(device: device::Device, args: &ModelArgs) -> anyhow::Result<ModelFile> {
     if let Some(threads) = args.threads {
         rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global()?;
     }

@@ -86,13 +86,6 @@ fn round<S: Simd>(simd: S, values: S::f32s) -> S::u32s {
     simd.wrapping_dyn_shr_u32s(rounded, sixteen)
 }
 
-/// The bits of one value rounded to bf16. What is no number does not stay none.
-#[inline(always)]
-pub(super) fn rounded(value: f32) -> u16 {
-    let bits = value.to_bits();
-    (bits.wrapping_add((bits >> 16 & 1) + 0x7fff) >> 16) as u16
-}
-
 /// How places of a row and of columns are multiplied and added to sums.
 pub(super) trait Terms {
     /// A place for every lane, ready to be multiplied.
@@ -185,6 +178,7 @@ mod tests {
 
     use super::*;
     use crate::cpu::Cpu;
+    use crate::kernels::rounded;
 
     struct Fill<'a>(&'a [f32], &'a mut [u16]);
 

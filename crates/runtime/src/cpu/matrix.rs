@@ -1,7 +1,7 @@
 //! A matrix of weights, packed into panels in the order in which tiles read them.
 
-use super::{Vectors, floats::Floats, halves::rounded};
-use crate::kernels::Precision;
+use super::{Vectors, floats::Floats};
+use crate::kernels::{Precision, rounded};
 
 /// Some columns of a matrix.
 #[derive(Clone, Copy, Debug)]

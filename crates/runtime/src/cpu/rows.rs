@@ -4,13 +4,8 @@ use std::f32::consts::LOG2_E;
 
 use pulp::{Simd, bytemuck::cast_slice_mut};
 
-use super::{
-    attention::MOST_WIDTH,
-    halves::{Row, rounded},
-    math,
-    task::Task,
-};
-use crate::kernels::{Grid, Heads, Precision, Step, Turn};
+use super::{attention::MOST_WIDTH, halves::Row, math, task::Task};
+use crate::kernels::{Grid, Heads, Precision, Step, Turn, rounded};
 
 /// The smallest norm divided by, as in `F.normalize`.
 const SMALLEST: f32 = 1e-12;

@@ -7,7 +7,7 @@ use crate::kernels::DeviceError;
 
 /// Memory, programs, and work that is done in the order in which it was asked for.
 pub trait Card: Debug + Send + Sync {
-    /// Launches that were written down, to be repeated at once.
+    /// Launches, to be repeated at once.
     type Graph: Debug + Send;
 
     /// The same card, with an order of work of its own.
@@ -63,16 +63,13 @@ pub trait Card: Debug + Send + Sync {
     /// As of [`Self::beside`], or when the program cannot be compiled.
     fn launch(&self, launch: &Launch) -> Result<(), DeviceError>;
 
-    /// Write down what `launches` launches, without running any of it: programs that ran before.
+    /// Make one thing of launches of programs that ran before, without running any.
     ///
     /// # Errors
     /// As of [`Self::launch`].
-    fn record(
-        &self,
-        launches: impl FnOnce() -> Result<(), DeviceError>,
-    ) -> Result<Self::Graph, DeviceError>;
+    fn record(&self, launches: Vec<Launch>) -> Result<Self::Graph, DeviceError>;
 
-    /// Run what was written down.
+    /// Run what was recorded.
     ///
     /// # Errors
     /// As of [`Self::launch`].

@@ -166,7 +166,7 @@ impl Driver {
         if self.shared.capability == [9, 0] { Unit::Group } else { Unit::Warp }
     }
 
-    /// Bytes that are free, and bytes that there are.
+    /// Bytes that are free, whoever took the others, and bytes that there are.
     ///
     /// # Errors
     /// When the card is lost.
@@ -348,19 +348,16 @@ impl Card for Driver {
         .map_err(|e| self.shared.failed("run a program", e))
     }
 
-    fn record(
-        &self,
-        launches: impl FnOnce() -> Result<(), DeviceError>,
-    ) -> Result<Graph, DeviceError> {
-        self.shared.enter()?;
+    fn record(&self, launches: Vec<Launch>) -> Result<Graph, DeviceError> {
+        // An order of work of its own: other threads may ask something of this one meanwhile.
+        let aside = self.beside()?;
         let failed = |e| self.shared.failed("write down its work", e);
-        // What other threads ask of the card meanwhile is theirs alone.
         let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
-        // SAFETY: the stream lives as long as this, and the capture ends below in any case.
-        unsafe { result::stream::begin_capture(self.stream, mode) }.map_err(failed)?;
-        let outcome = launches();
+        // SAFETY: the stream lives as long as `aside`, and the capture ends below in any case.
+        unsafe { result::stream::begin_capture(aside.stream, mode) }.map_err(failed)?;
+        let outcome = launches.iter().try_for_each(|launch| aside.launch(launch));
         // SAFETY: a capture was begun above.
-        let graph = unsafe { result::stream::end_capture(self.stream) };
+        let graph = unsafe { result::stream::end_capture(aside.stream) };
         outcome?;
         let graph = graph.map_err(failed)?;
         // SAFETY: the graph was made above, and what was made of it stays when it goes.

@@ -36,8 +36,6 @@ pub struct Emulated {
 struct State {
     rooms: HashMap<u64, usize>,
     programs: HashMap<Program, Library>,
-    /// While launches are written down: those so far.
-    recorded: Option<Vec<Launch>>,
 }
 
 impl Emulated {
@@ -154,10 +152,6 @@ impl Card for Emulated {
 
     fn launch(&self, launch: &Launch) -> Result<(), DeviceError> {
         let (mut state, program) = (self.state(), launch.program);
-        if let Some(recorded) = &mut state.recorded {
-            recorded.push(launch.clone());
-            return Ok(());
-        }
         let library = match state.programs.entry(program) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => new.insert(library(&program)?),
@@ -172,14 +166,8 @@ impl Card for Emulated {
         Ok(())
     }
 
-    fn record(
-        &self,
-        launches: impl FnOnce() -> Result<(), DeviceError>,
-    ) -> Result<Vec<Launch>, DeviceError> {
-        self.state().recorded = Some(Vec::new());
-        let outcome = launches();
-        let recorded = self.state().recorded.take().unwrap_or_default();
-        outcome.map(|()| recorded)
+    fn record(&self, launches: Vec<Launch>) -> Result<Vec<Launch>, DeviceError> {
+        Ok(launches)
     }
 
     fn repeat(&self, graph: &Vec<Launch>) -> Result<(), DeviceError> {

@@ -23,7 +23,7 @@ use self::{
     card::Room,
     plan::Sources,
 };
-use crate::kernels::{DeviceError, Kernels, PageShape, Precision, Section, Sight};
+use crate::kernels::{DeviceError, Kernels, PageShape, Precision, Section, Sight, rounded};
 
 pub use self::{
     card::Card,
@@ -229,40 +229,39 @@ impl<C: Card> Kernels for Cuda<C> {
         let start = memory.values.start();
         let sources = Sources { memory: start, table, frames, keys, unit: self.unit };
         let key = (list.as_ptr() as usize, table);
+        let launches = || self.launches(&sources, list, matrices);
         let Some(known) = memory.lists.iter_mut().find(|known| known.key == key) else {
             memory.lists.push(List { key, graph: None });
-            return self.launch(&sources, list, matrices);
+            return launches()?.iter().try_for_each(|launch| self.card.launch(launch));
         };
         if known.graph.is_none() {
-            known.graph = Some(self.card.record(|| self.launch(&sources, list, matrices))?);
+            known.graph = Some(self.card.record(launches()?)?);
         }
         known.graph.iter().try_for_each(|graph| self.card.repeat(graph))
     }
 }
 
 impl<C: Card> Cuda<C> {
-    /// Launch every step of a list.
-    fn launch(
+    /// What every step of a list launches.
+    fn launches(
         &self,
         sources: &Sources,
         list: &[Section],
         matrices: &[Matrix<C>],
-    ) -> Result<(), DeviceError> {
-        for section in list {
-            for step in &section.steps {
-                let launch = sources.launch(section.size, step, |index| {
-                    let Matrix { weights, offset, columns, terms } = &matrices[index];
-                    plan::Weights {
-                        weights: weights.start(),
-                        offset: offset.start(),
-                        columns: *columns,
-                        terms: *terms,
-                    }
-                })?;
-                self.card.launch(&launch)?;
+    ) -> Result<Vec<Launch>, DeviceError> {
+        let weights = |index: usize| {
+            let Matrix { weights, offset, columns, terms } = &matrices[index];
+            plan::Weights {
+                weights: weights.start(),
+                offset: offset.start(),
+                columns: *columns,
+                terms: *terms,
             }
-        }
-        Ok(())
+        };
+        let steps = list.iter().flat_map(|section| {
+            section.steps.iter().map(|step| sources.launch(section.size, step, weights))
+        });
+        steps.collect()
     }
 }
 
@@ -306,12 +305,6 @@ impl<C: Card> Table<C> {
         }
         Ok(room.start())
     }
-}
-
-/// To the nearest bf16, and to the even one of two that are as near.
-fn rounded(value: f32) -> u16 {
-    let bits = value.to_bits();
-    if value.is_nan() { 0x7fc0 } else { ((bits + 0x7fff + (bits >> 16 & 1)) >> 16) as u16 }
 }
 
 /// What can be read byte by byte.

@@ -1,7 +1,7 @@
 //! What is launched for a step, and with what.
 
 use super::{
-    argument::{Argument, Attention, Entry, MOST_TAPS, Product, Range, Rows, Turned},
+    argument::{Argument, Attention, MOST_TAPS, Product, Range, Rows, Turned},
     program::{self, Program, Unit},
 };
 use crate::kernels::{self, DeviceError, Grid, Heads, Over, Precision, Step, Then};
@@ -140,8 +140,8 @@ impl Sources {
         }
         let depth = terms / count;
         let (then, onto, gate) = match product.then {
-            Then::Plain => (0, Grid { start: 0, ..product.y }, 0),
-            Then::Gelu => (1, Grid { start: 0, ..product.y }, 0),
+            Then::Plain => (0, product.y, 0),
+            Then::Gelu => (1, product.y, 0),
             Then::Add(onto) => (2, onto, 0),
             Then::Gated { onto, gate } => (3, onto, gate),
         };
@@ -167,8 +167,9 @@ impl Sources {
         let [across, ..] = blocks(positions, ROWS);
         let grid = [across, columns.div_ceil(of_block) as u32, 1];
         let program = Program::Product { unit: self.unit, columns: of_block, piece };
-        // What is seen several times is counted once.
-        let seen = positions * if count > 1 { terms / 9 } else { terms };
+        // What several positions see is counted once: their neighbours begin where they end.
+        let far = size.iter().zip(product.x.strides).rfind(|&(&count, _)| count > 1);
+        let seen = positions * far.map_or(terms, |(_, places)| terms.min(2 * places));
         let made = positions * columns * if then >= 2 { 8 } else { 4 };
         let bytes = 2 * (seen + columns * terms) + made;
         let flops = 2 * positions * columns * terms;
@@ -255,9 +256,8 @@ impl Sources {
             Over::OwnFrame => 1,
             Over::Caption => 1 + self.frames,
         };
-        let (range, _) = (size_of::<Range>(), size_of::<Entry>());
-        let first = self.table + (before * range) as u64;
-        Groups { first, entries: self.table + ((1 + 2 * self.frames) * range) as u64 }
+        let at = |groups: usize| self.table + (groups * size_of::<Range>()) as u64;
+        Groups { first: at(before), entries: at(1 + 2 * self.frames) }
     }
 }
 

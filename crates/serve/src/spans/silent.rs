@@ -22,6 +22,8 @@ pub(crate) struct Chunk;
 pub(crate) struct Sent;
 
 impl Spans {
+    pub(crate) const fn close(&self) {}
+
     pub(crate) const fn request(&self, _: &Request) -> Asked {
         Asked
     }

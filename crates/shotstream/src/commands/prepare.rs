@@ -26,7 +26,7 @@ use crate::{
 
 /// Prepare what was asked for.
 pub(crate) fn run(args: &PrepareArgs) -> anyhow::Result<()> {
-    let model = model::open(&args.model)?;
+    let model = model::open_to_load(&args.model)?;
     let recipe = model.recipe(None)?;
     if recipe.context_frames() == 0 {
         let reason = "stories are prepared for context frames, the model's recipe has none";

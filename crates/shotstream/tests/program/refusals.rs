@@ -87,6 +87,16 @@ fn what_this_build_cannot_do_is_said_plainly() {
         "error: width of 100 pixels is not a positive multiple of 16"
     );
     assert!(refused(&["--scale", "40"]).contains("a film of 5120x3200 is not possible"));
+    // The judge looks at networks as they are trained.
+    let judge = |flags: &[&str]| home.refused(2, &[&["world", "judge"], flags].concat());
+    assert_eq!(
+        judge(&["--precision", "bf16"]),
+        "error: this command computes in f32 only, expected --precision f32"
+    );
+    assert_eq!(
+        judge(&["--device", "cuda"]),
+        "error: this command computes on the processor only, expected --device cpu"
+    );
     home.done(&["generate", "story.toml", "--device", "cpu", "--precision", "f32"]);
 }
 

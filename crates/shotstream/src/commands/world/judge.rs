@@ -30,7 +30,7 @@ const LONG: u16 = 50;
 
 /// Judge and print.
 pub(crate) fn run(args: &JudgeArgs) -> anyhow::Result<()> {
-    let file = model::open(&args.model)?;
+    let file = model::open_to_load(&args.model)?;
     let bundle = file.load()?;
     let (columns, films) = hear_all(args, &bundle, file.recipe(None)?)?;
     let verdict = Verdict {

@@ -12,124 +12,26 @@
 #![expect(clippy::print_stdout, reason = "an example shows its tables")]
 
 #[expect(dead_code, reason = "another example uses the rest")]
+#[path = "../sizes/mod.rs"]
 mod sizes;
 
-use std::{
-    collections::BTreeMap,
-    error::Error,
-    sync::{Arc, Mutex},
-    time::Instant,
-};
+mod networks;
 
-use shotstream_engine::network::{
-    Decoder as _, Denoiser as _, FrameEncoder as _, Memory, Pixels, StoryDenoiser as _,
-};
+mod timed;
+
+use std::{collections::BTreeMap, error::Error, sync::Arc, time::Instant};
+
 use shotstream_runtime::{
     cpu::Cpu,
     cuda::{Card, Compiler, Cuda, Driver, Dry, Emulated, Launch, Program, Resources, Unit},
-    dit::{Cache, Dit, Embedding, TextCache},
-    kernels::{DeviceError, Kernels, Precision},
-    vae,
-    weights::Invented,
+    kernels::Precision,
 };
-use sizes::{Model, latents, numbers, slots};
+
+use networks::{Networks, PARTS};
+use sizes::Model;
+use timed::Timed;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
-
-/// Networks, and what they are asked: the fourth chunk of a shot behind a full context.
-struct Networks<K: Kernels> {
-    dit: Dit<K>,
-    decoder: vae::Decoder<K>,
-    encoder: vae::Encoder<K>,
-    decoding: vae::State<K>,
-    caption: TextCache<K>,
-    context: Cache<K>,
-    local: Cache<K>,
-    size: [usize; 2],
-}
-
-/// Latent frames of a chunk, of the context, and of the shot before the chunk.
-const CHUNK: usize = 3;
-const CONTEXT: usize = 6;
-const BEFORE: usize = 9;
-
-/// Timesteps of a chunk.
-const STEPS: [f32; 4] = [1000.0, 937.5, 833.25, 625.0];
-
-/// The parts of a chunk, and what belongs to a shot once.
-const PARTS: [&str; 6] = ["caption", "context", "denoise", "commit", "decode", "encode"];
-
-impl<K: Kernels> Networks<K> {
-    fn open(kernels: &K, model: Model) -> Outcome<Self> {
-        let Model { dit: sizes, vae, latent: size, text: tokens, .. } = model;
-        let values = numbers(tokens * sizes.text_dim).into();
-        let dit = Dit::new(kernels.beside()?, sizes, &Invented)?;
-        let decoder = vae::Decoder::new(kernels.beside()?, vae.clone(), &Invented)?;
-        let encoder = vae::Encoder::new(kernels.beside()?, vae, &Invented)?;
-        let mut decoding = decoder.start();
-        decoder.decode(&mut decoding, &latents(1, size))?;
-        let caption = dit.cache_text(&Embedding { tokens, values })?;
-        let texts = [caption.clone()];
-        let context = dit.encode_context(&latents(CONTEXT, size), &slots(0, CONTEXT), &texts)?;
-        let mut local = dit.empty_local();
-        for at in (0..BEFORE).step_by(CHUNK) {
-            let slots = slots(CONTEXT + at, CHUNK);
-            dit.commit(&latents(CHUNK, size), &slots, &caption, &context, &mut local)?;
-        }
-        Ok(Self { dit, decoder, encoder, decoding, caption, context, local, size })
-    }
-
-    /// Run one part; what it answered.
-    fn run(&mut self, part: &str, tokens: usize, text_dim: usize) -> Outcome<Vec<f32>> {
-        let (clean, places) = (latents(CHUNK, self.size), slots(CONTEXT + BEFORE, CHUNK));
-        Ok(match part {
-            "caption" => {
-                let values = numbers(tokens * text_dim).into();
-                self.dit.cache_text(&Embedding { tokens, values })?;
-                Vec::new()
-            }
-            "context" => {
-                let texts = [self.caption.clone()];
-                let clean = latents(CONTEXT, self.size);
-                self.dit.encode_context(&clean, &slots(0, CONTEXT), &texts)?;
-                Vec::new()
-            }
-            "denoise" => {
-                let memory = Memory { context: &self.context, local: &self.local };
-                self.dit.velocity(&clean, 737.5, &places, &self.caption, memory)?.data
-            }
-            "commit" => {
-                let mut local = self.local.clone();
-                self.dit.commit(&clean, &places, &self.caption, &self.context, &mut local)?;
-                Vec::new()
-            }
-            "decode" => self.decoder.decode(&mut self.decoding, &clean)?.data,
-            "encode" => {
-                let [rows, columns] = self.size;
-                let shape = [1, 3, 8 * rows, 8 * columns];
-                let data = numbers(shape.iter().product());
-                self.encoder.encode(&Pixels { shape, data })?.data
-            }
-            _ => return Err(format!("there is no part {part}").into()),
-        })
-    }
-
-    /// Four denoising steps, the commit and the frames of one chunk; the frames.
-    fn chunk(&mut self) -> Outcome<usize> {
-        let mut chunk = latents(CHUNK, self.size);
-        let places = slots(CONTEXT + BEFORE, CHUNK);
-        let memory = Memory { context: &self.context, local: &self.local };
-        for step in STEPS {
-            let velocity = self.dit.velocity(&chunk, step, &places, &self.caption, memory)?;
-            for (value, velocity) in chunk.data.iter_mut().zip(velocity.data) {
-                *value -= 0.25 * velocity;
-            }
-        }
-        let mut local = self.local.clone();
-        self.dit.commit(&chunk, &places, &self.caption, &self.context, &mut local)?;
-        Ok(self.decoder.decode(&mut self.decoding, &chunk)?.shape[0])
-    }
-}
 
 /// What every part launches, and the most bytes that are taken, without a card.
 struct Planned {
@@ -140,13 +42,12 @@ struct Planned {
 impl Planned {
     fn of(name: &str, unit: Unit) -> Outcome<Self> {
         let model = Model::of(name);
-        let (tokens, text_dim) = (model.text, model.dit.text_dim);
         let card = Arc::new(Dry::new());
         let mut networks = Networks::open(&Cuda::on(card.clone(), unit), model)?;
         let mut parts = Vec::new();
         for part in PARTS {
             drop(card.launches());
-            networks.run(part, tokens, text_dim)?;
+            networks.run(part)?;
             parts.push((part, card.launches()));
         }
         let [_, most] = card.bytes();
@@ -220,18 +121,17 @@ fn wrong<C: Card>(card: &Arc<C>, units: &[Unit], names: &[&str]) -> Outcome<usiz
     const ALLOWED: f32 = 1.0 / 64.0;
     let mut wrong = 0;
     for &name in names {
-        let (tokens, text_dim) = (Model::of(name).text, Model::of(name).dit.text_dim);
         let own = Cpu::new().in_precision(Precision::Bf16);
         let mut own = Networks::open(&own, Model::of(name))?;
         let mut expected = Vec::new();
         for part in CHECKED {
-            expected.push(own.run(part, tokens, text_dim)?);
+            expected.push(own.run(part)?);
         }
         for &unit in units {
             let kernels = Cuda::on(card.clone(), unit);
             let mut networks = Networks::open(&kernels, Model::of(name))?;
             for (part, expected) in CHECKED.into_iter().zip(&expected) {
-                let off = differs(expected, &networks.run(part, tokens, text_dim)?);
+                let off = differs(expected, &networks.run(part)?);
                 wrong += usize::from(off.is_nan() || off > ALLOWED);
                 println!("{name}, {unit:?}, {part}: {off:.2e} of {ALLOWED:.2e}");
             }
@@ -254,88 +154,6 @@ fn check(emulated: bool) -> Outcome<()> {
     if wrong == 0 { Ok(()) } else { Err(format!("{wrong} networks are wrong").into()) }
 }
 
-/// A card that takes the time of every launch.
-#[derive(Clone, Debug)]
-struct Timed {
-    card: Arc<Driver>,
-    spent: Arc<Mutex<BTreeMap<String, Spent>>>,
-    recording: Arc<Mutex<Option<Vec<Launch>>>>,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Spent {
-    calls: usize,
-    seconds: f64,
-    flops: f64,
-    bytes: f64,
-}
-
-impl Card for Timed {
-    type Graph = Vec<Launch>;
-
-    fn beside(&self) -> Result<Self, DeviceError> {
-        Ok(self.clone())
-    }
-
-    fn finish(&self) -> Result<(), DeviceError> {
-        self.card.finish()
-    }
-
-    fn room(&self, bytes: usize) -> Result<u64, DeviceError> {
-        self.card.room(bytes)
-    }
-
-    fn free(&self, start: u64) {
-        self.card.free(start);
-    }
-
-    fn write(&self, to: u64, bytes: &[u8]) -> Result<(), DeviceError> {
-        self.card.write(to, bytes)
-    }
-
-    fn read(&self, from: u64, bytes: &mut [u8]) -> Result<(), DeviceError> {
-        self.card.read(from, bytes)
-    }
-
-    fn copy(&self, from: u64, to: u64, bytes: usize) -> Result<(), DeviceError> {
-        self.card.copy(from, to, bytes)
-    }
-
-    fn zero(&self, start: u64, bytes: usize) -> Result<(), DeviceError> {
-        self.card.zero(start, bytes)
-    }
-
-    fn launch(&self, launch: &Launch) -> Result<(), DeviceError> {
-        if let Some(recording) = &mut *self.recording.lock().expect("nobody panicked") {
-            recording.push(launch.clone());
-            return Ok(());
-        }
-        let seconds = self.card.seconds(launch)?;
-        let ([positions, made], terms) = (launch.work.size, launch.work.terms);
-        let name = format!("{} {positions} × {made} × {terms}", launch.program.entry());
-        let mut spent = self.spent.lock().expect("nobody panicked");
-        let spent = spent.entry(name).or_default();
-        spent.calls += 1;
-        spent.seconds += seconds;
-        spent.flops += launch.work.flops;
-        spent.bytes += launch.work.bytes;
-        Ok(())
-    }
-
-    fn record(
-        &self,
-        launches: impl FnOnce() -> Result<(), DeviceError>,
-    ) -> Result<Vec<Launch>, DeviceError> {
-        self.recording.lock().expect("nobody panicked").replace(Vec::new());
-        launches()?;
-        Ok(self.recording.lock().expect("nobody panicked").take().unwrap_or_default())
-    }
-
-    fn repeat(&self, graph: &Vec<Launch>) -> Result<(), DeviceError> {
-        graph.iter().try_for_each(|launch| self.launch(launch))
-    }
-}
-
 /// What a card of this kind does at best, as it was measured there: operations of bf16 products, and
 /// bytes of memory, a second.
 fn limits(name: &str) -> [f64; 2] {
@@ -348,16 +166,14 @@ fn time(name: &str) -> Outcome<()> {
     let card = Arc::new(Driver::open(0)?);
     let [flops, bytes] = limits(card.name());
     println!("{name} on {}", card.name());
-    let (tokens, text_dim) = (Model::of(name).text, Model::of(name).dit.text_dim);
-    let (spent, recording) = (Arc::default(), Arc::default());
-    let timed = Timed { card: card.clone(), spent, recording };
+    let timed = Timed { card: card.clone(), spent: Arc::default() };
     let spent = timed.spent.clone();
     let mut networks = Networks::open(&Cuda::on(Arc::new(timed), card.unit()), Model::of(name))?;
     for part in PARTS {
-        networks.run(part, tokens, text_dim)?;
+        networks.run(part)?;
         spent.lock().expect("nobody panicked").clear();
         let start = Instant::now();
-        networks.run(part, tokens, text_dim)?;
+        networks.run(part)?;
         let wall = start.elapsed().as_secs_f64();
         let table = spent.lock().expect("nobody panicked");
         let all: f64 = table.values().map(|spent| spent.seconds).sum();
