@@ -1,3 +1,5 @@
+//! The store, kept in a folder of its own and in a file of an older version.
+
 use super::*;
 
 #[test]
