@@ -56,6 +56,9 @@ fn latents(shape: [usize; 4], seed: usize) -> Latents {
 /// and of ones two wide, where a single rounding weighs most. What stands in a wrong place is off by
 /// more than one.
 const ROUNDED: f32 = 1.0 / 64.0;
+/// The same where convolutions make results in squares: what is rounded there are sums of four
+/// values and of weights, so each result is 1.6 times as far off as a plain sum of its products.
+const ROUNDED_SQUARES: f32 = 1.0 / 40.0;
 const ROUNDED_AT_MOST: f32 = 1.0 / 8.0;
 
 /// In f32 no number differs by more than 1e-4 of the largest, in bf16 all together by no more than
@@ -206,8 +209,8 @@ fn shots_of_the_usual_sizes_agree() {
 
 #[test]
 fn pictures_and_streams_of_the_usual_sizes_agree() {
-    compare_vaes(&vae_config(16, 1, 2, [true, true]), &[3, 3, 1, 2], ROUNDED);
-    compare_vaes(&vae_config(24, 2, 1, [false, true]), &[1, 3, 3], ROUNDED);
+    compare_vaes(&vae_config(16, 1, 2, [true, true]), &[3, 3, 1, 2], ROUNDED_SQUARES);
+    compare_vaes(&vae_config(24, 2, 1, [false, true]), &[1, 3, 3], ROUNDED_SQUARES);
 }
 
 proptest! {

@@ -19,9 +19,9 @@ use shotstream_engine::network::{
     Decoder as _, Denoiser as _, FrameEncoder as _, Memory, Pixels, StoryDenoiser as _,
 };
 use shotstream_runtime::{
-    cpu::{Cpu, Floats, Matrix, Page},
+    cpu::{self, Cpu, Matrix, Page},
     dit::{self, Embedding},
-    kernels::{DeviceError, Kernels, Over, PageShape, Precision, Section, Sight, Step},
+    kernels::{DeviceError, Kernels, Meets, Over, PageShape, Precision, Section, Sight, Step},
     vae,
     weights::Invented,
 };
@@ -80,7 +80,7 @@ fn name(
 
 impl Kernels for Timed {
     type Matrix = Matrix;
-    type Memory = Floats;
+    type Memory = cpu::Memory;
     type Page = Page;
 
     fn precision(&self) -> Precision {
@@ -99,37 +99,42 @@ impl Kernels for Timed {
         Ok(())
     }
 
-    fn matrix(
-        &self,
-        weight: &[f32],
-        offset: &[f32],
-        channels: usize,
-    ) -> Result<Matrix, DeviceError> {
-        self.cpu.matrix(weight, offset, channels)
+    fn matrix(&self, weight: &[f32], offset: &[f32], meets: Meets) -> Result<Matrix, DeviceError> {
+        self.cpu.matrix(weight, offset, meets)
     }
 
-    fn memory(&self, len: usize) -> Result<Floats, DeviceError> {
+    fn memory(&self, len: usize) -> Result<cpu::Memory, DeviceError> {
         self.cpu.memory(len)
     }
 
-    fn upload(&self, memory: &mut Floats, start: usize, values: &[f32]) -> Result<(), DeviceError> {
+    fn upload(
+        &self,
+        memory: &mut cpu::Memory,
+        start: usize,
+        values: &[f32],
+    ) -> Result<(), DeviceError> {
         self.cpu.upload(memory, start, values)
     }
 
     fn download(
         &self,
-        memory: &Floats,
+        memory: &cpu::Memory,
         range: Range<usize>,
         to: &mut [f32],
     ) -> Result<(), DeviceError> {
         self.cpu.download(memory, range, to)
     }
 
-    fn shift(&self, memory: &mut Floats, from: Range<usize>, to: usize) -> Result<(), DeviceError> {
+    fn shift(
+        &self,
+        memory: &mut cpu::Memory,
+        from: Range<usize>,
+        to: usize,
+    ) -> Result<(), DeviceError> {
         self.cpu.shift(memory, from, to)
     }
 
-    fn clear(&self, memory: &mut Floats, range: Range<usize>) -> Result<(), DeviceError> {
+    fn clear(&self, memory: &mut cpu::Memory, range: Range<usize>) -> Result<(), DeviceError> {
         self.cpu.clear(memory, range)
     }
 
@@ -141,7 +146,7 @@ impl Kernels for Timed {
         &self,
         list: &[Section],
         matrices: &[Matrix],
-        memory: &mut Floats,
+        memory: &mut cpu::Memory,
         sight: Sight<'_, Page>,
     ) -> Result<(), DeviceError> {
         for section in list {

@@ -112,6 +112,26 @@ pub enum Then {
     },
 }
 
+/// What a row of weights meets: values of positions, each of which begins in a place of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Meets {
+    /// So many values of one position after the other.
+    Positions(usize),
+    /// So many values of every position of a square of 3 × 3 around the result's own, in one frame
+    /// after the other: a device may take fewer multiplications for it.
+    Squares(usize),
+}
+
+impl Meets {
+    /// Values of a position.
+    #[must_use]
+    pub fn channels(self) -> usize {
+        match self {
+            Self::Positions(channels) | Self::Squares(channels) => channels,
+        }
+    }
+}
+
 /// A product of what positions see with one matrix, and an offset: a projection or a convolution.
 #[derive(Clone, Debug)]
 pub struct Product {

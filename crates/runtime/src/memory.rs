@@ -20,8 +20,8 @@ pub(crate) struct Plan {
     free: Vec<[usize; 2]>,
 }
 
-/// Values between two places: whole cache lines.
-const LINE: usize = 16;
+/// Values of a cache line, on which everything begins, and of the widest vector.
+pub(crate) const LINE: usize = 16;
 
 impl Plan {
     /// Of nothing so far.

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::kernels::{DeviceError, Kernels};
+use crate::kernels::{DeviceError, Kernels, Meets};
 
 /// A tensor's shape, and its values row by row.
 pub type Tensor = (Vec<usize>, Vec<f32>);
@@ -150,17 +150,18 @@ impl<K: Kernels> Matrices<K> {
 
     /// Pack the matrix of a projection; its index.
     pub(crate) fn add(&mut self, kernels: &K, linear: &Linear) -> Result<usize, DeviceError> {
-        self.add_taps(kernels, linear, linear.weight.len() / linear.offset.len())
+        let terms = linear.weight.len() / linear.offset.len();
+        self.add_taps(kernels, linear, Meets::Positions(terms))
     }
 
-    /// Pack the matrix of a convolution of so many channels; its index.
+    /// Pack the matrix of a convolution; its index.
     pub(crate) fn add_taps(
         &mut self,
         kernels: &K,
         linear: &Linear,
-        channels: usize,
+        meets: Meets,
     ) -> Result<usize, DeviceError> {
-        self.packed.push(kernels.matrix(&linear.weight, &linear.offset, channels)?);
+        self.packed.push(kernels.matrix(&linear.weight, &linear.offset, meets)?);
         Ok(self.packed.len() - 1)
     }
 }

@@ -8,7 +8,7 @@ use shotstream_plan::{geometry::LatentFrames, layout::FrameSlot};
 use shotstream_runtime::{
     cpu::Cpu,
     dit::{self, Dit, Embedding},
-    kernels::Precision,
+    kernels::{Grid, Kernels as _, Meets, Precision, Product, Section, Sight, Step, Then},
     vae,
     weights::Invented,
 };
@@ -125,6 +125,77 @@ fn pictures_agree_on_every_kind_of_vectors() {
         for size in [[1, 1], [3, 5]] {
             agree(Precision::F32, 1e-4, |cpu| pictures(cpu, &sizes, size));
             agree(Precision::Bf16, 0.1, |cpu| pictures(cpu, &sizes, size));
+        }
+    }
+}
+
+/// The results of a causal convolution of 3 × 3 positions in `time` frames with made-up values, whose
+/// matrix meets `meets`.
+fn convolution(
+    cpu: Cpu,
+    meets: Meets,
+    [frames, rows, columns, time, outputs]: [usize; 5],
+) -> Vec<f32> {
+    let (channels, precision) = (meets.channels(), Precision::F32);
+    let width = cpu.precision().places(channels);
+    let seen = [rows + 2, columns + 2];
+    let x = Grid::packed(0, seen, channels, cpu.precision());
+    let [frame, row, column] = x.strides;
+    let values = frame * (frames + time - 1);
+    // Behind what is seen there is a vector's room, as in the networks.
+    let copied = Grid::packed(values + 16, seen, channels, precision);
+    let start = copied.start + copied.strides[0] * (frames + time - 1);
+    let y = Grid::packed(start, [rows, columns], outputs, precision);
+    let len = start + y.strides[0] * frames;
+    let scale = ((9 * time * channels) as f32).sqrt().recip();
+    let weight: Vec<_> = numbers(outputs * time * 9 * channels).iter().map(|w| w * scale).collect();
+    let matrix = cpu.matrix(&weight, &numbers(outputs), meets).expect("room");
+    let taps = (0..3 * time).map(|tap| tap / 3 * frame + tap % 3 * row).collect();
+    let product = Product { x, taps, matrix: 0, y, then: Then::Gelu };
+    assert_eq!(column, width);
+    let list = [
+        Section {
+            size: [frames + time - 1, seen[0], seen[1]],
+            steps: vec![Step::Copy { x: copied, y: x, width: channels }],
+        },
+        Section { size: [frames, rows, columns], steps: vec![Step::Product(product)] },
+    ];
+    let mut memory = cpu.memory(len).expect("room");
+    let noise: Vec<_> = (copied.start..start).map(|at| ((at * at) as f32 * 0.61).sin()).collect();
+    cpu.upload(&mut memory, copied.start, &noise).expect("a memory");
+    cpu.run(&list, &[matrix], &mut memory, Sight::nothing()).expect("a run");
+    let mut made = vec![0.0; len - start];
+    cpu.download(&memory, start..len, &mut made).expect("a memory");
+    made
+}
+
+#[test]
+fn results_in_squares_are_the_sums_themselves() {
+    let sizes = [
+        [1, 1, 2, 1, 10],
+        [6, 2, 3, 3, 17],
+        [3, 5, 7, 3, 24],
+        [9, 4, 6, 3, 50],
+        [2, 7, 130, 1, 12],
+    ];
+    for (size, channels) in
+        sizes.into_iter().flat_map(|size| [8, 21, 48].map(|channels| (size, channels)))
+    {
+        for precision in [Precision::F32, Precision::Bf16] {
+            for cpu in Cpu::all().into_iter().map(|cpu| cpu.in_precision(precision)) {
+                let plain = convolution(cpu, Meets::Positions(channels), size);
+                let squares = convolution(cpu, Meets::Squares(channels), size);
+                let [differ, all] =
+                    [|a: f32, b: f32| (a - b).powi(2), |a: f32, _: f32| a * a].map(|of| {
+                        plain.iter().zip(&squares).map(|(&a, &b)| of(a, b)).sum::<f32>().sqrt()
+                    });
+                let allowed = if precision == Precision::F32 { 1e-6 } else { 3e-2 };
+                assert!(
+                    all > 0.0 && differ <= allowed * all,
+                    "{cpu:?} {size:?} {channels}: {differ} of {all}"
+                );
+                assert!(plain != squares, "{cpu:?}: both were made in the same way");
+            }
         }
     }
 }

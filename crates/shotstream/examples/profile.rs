@@ -7,7 +7,7 @@
 //! ```
 //!
 //! A line of JSON for every turn: milliseconds of all threads for each stage of a shot of 33 frames.
-//! The pictures that are enlarged and encoded are those of the film. `bench/profile.py` draws it.
+//! The pictures that are enlarged and encoded are those of the film. `bench/film.py` draws it.
 
 #![expect(clippy::print_stdout, reason = "the numbers are what this program is for")]
 

@@ -11,7 +11,7 @@
 //!
 //! Method: Milakov and Gimelshein (arXiv 1805.02867), Dao et al. (arXiv 2205.14135).
 
-use pulp::{Simd, bytemuck::cast_slice_mut};
+use pulp::{Simd, WithSimd, bytemuck::cast_slice_mut};
 
 use super::{
     floats::Cells,
@@ -63,9 +63,18 @@ struct At {
     head: usize,
 }
 
-impl Task<'_> {
+/// A step of the kind, on the positions of a task.
+pub(super) struct Attention<'a> {
+    pub(super) task: &'a Task<'a>,
+    pub(super) step: &'a Step,
+}
+
+impl WithSimd for Attention<'_> {
+    type Output = ();
+
     #[inline(always)]
-    pub(super) fn attention<S: Simd>(&self, simd: S, step: &Step) {
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { task, step } = self;
         let &Step::Attention { q, y, heads, layer, over } = step else { return };
         let mut seen = Seen {
             scores: [0.0; MOST_ROWS * PITCH],
@@ -74,20 +83,20 @@ impl Task<'_> {
             total: [0.0; MOST_ROWS],
         };
         for head in 0..heads.count {
-            let mut positions = self.positions();
-            while let Some(group) = self.group(&mut positions, tile::rows::<S>(), over) {
+            let mut positions = task.positions();
+            while let Some(group) = task.group(&mut positions, tile::rows::<S>(), over) {
                 let mut rows = [0; MOST_ROWS];
                 for (row, position) in rows.iter_mut().zip(group.positions) {
                     *row = q.at(position) + head * heads.width;
                 }
-                let at = At { multiply: self.multiply, rows, layer, head };
-                seen.look(simd, self.cells, at, self.pages(over, group.positions[0]));
+                let at = At { multiply: task.multiply, rows, layer, head };
+                seen.look(simd, task.cells, at, task.pages(over, group.positions[0]));
                 for (row, &position) in group.positions[..group.count].iter().enumerate() {
                     let by = seen.total[row].recip();
                     let sums = &seen.sums[row * MOST_WIDTH..][..heads.width];
                     let columns = [head * heads.width, heads.width];
                     let factor = simd.splat_f32s(by);
-                    self.columns(y, position, columns).fill(
+                    task.columns(y, position, columns).fill(
                         simd,
                         sums,
                         #[inline(always)]
@@ -97,7 +106,9 @@ impl Task<'_> {
             }
         }
     }
+}
 
+impl Task<'_> {
     /// Some positions that see the same pages.
     #[inline(always)]
     fn group(&self, positions: &mut Positions, most: usize, over: Over) -> Option<Group> {

@@ -12,7 +12,7 @@ const ALIGNMENT: usize = 64;
 
 /// A fixed number of values that begin on a cache line.
 #[derive(Debug)]
-pub struct Floats {
+pub(crate) struct Floats {
     start: NonNull<f32>,
     len: usize,
 }

@@ -1,8 +1,8 @@
 //! Values of 16 bits: how they are written, and how pairs of them are multiplied.
 
-use std::slice;
+use std::{marker::PhantomData, mem::transmute_copy, slice};
 
-use pulp::{Simd, bytemuck::cast_slice};
+use pulp::{Simd, WithSimd, bytemuck::cast_slice};
 
 use crate::kernels::Precision;
 
@@ -23,6 +23,39 @@ impl Multiply {
     #[inline(always)]
     pub(super) fn precision(self) -> Precision {
         if self == Self::Singles { Precision::F32 } else { Precision::Bf16 }
+    }
+
+    /// Do something with places in this way.
+    #[inline(always)]
+    pub(super) fn dispatch<S: Simd>(self, simd: S, work: impl OnPlaces) {
+        match self {
+            Self::Singles => simd.vectorize(With::<Singles, _>(work, PhantomData)),
+            Self::Widened => simd.vectorize(With::<Widened, _>(work, PhantomData)),
+            #[cfg(target_arch = "x86_64")]
+            Self::Pairs => {
+                #[expect(unsafe_code, reason = "an instruction that pulp does not know")]
+                // SAFETY: a processor multiplies pairs only where it has the instruction.
+                unsafe {
+                    pairs::with(simd, work);
+                }
+            }
+        }
+    }
+}
+
+/// Something that is done with places of a row.
+pub(super) trait OnPlaces {
+    fn run<S: Simd, T: Terms>(self, simd: S);
+}
+
+struct With<T, W>(W, PhantomData<T>);
+
+impl<T: Terms, W: OnPlaces> WithSimd for With<T, W> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        self.0.run::<S, T>(simd);
     }
 }
 
@@ -45,14 +78,7 @@ impl Row<'_> {
                 ([], rest) => simd.partial_store_f32s(rest, values),
             },
             Self::Halves(row) => {
-                let rounded = round(simd, values);
-                let bits: &[u32] = cast_slice(slice::from_ref(&rounded));
-                let row = &mut row[at..];
-                // The same twice, but of a fixed length it is one instruction.
-                match row.get_mut(..S::F32_LANES) {
-                    Some(row) => row.iter_mut().zip(bits).for_each(|(to, &bits)| *to = bits as u16),
-                    None => row.iter_mut().zip(bits).for_each(|(to, &bits)| *to = bits as u16),
-                }
+                narrow(simd, round(simd, values), &mut row[at..]);
             }
         }
     }
@@ -76,6 +102,25 @@ impl Row<'_> {
     }
 }
 
+/// The lower halves of bits, or as many of them as there is room for.
+#[inline(always)]
+fn narrow<S: Simd>(_: S, bits: S::u32s, to: &mut [u16]) {
+    #[cfg(target_arch = "x86_64")]
+    if size_of::<S::u32s>() == 64 {
+        use std::arch::x86_64::{__m512i, _mm512_mask_cvtepi32_storeu_epi16};
+        let mask = u16::MAX >> (16 - to.len().min(16));
+        #[expect(unsafe_code, reason = "an instruction that pulp does not know")]
+        // SAFETY: whoever has vectors of 512 bits has the instruction; the mask ends with the row.
+        unsafe {
+            let bits: __m512i = transmute_copy(&bits);
+            _mm512_mask_cvtepi32_storeu_epi16(to.as_mut_ptr().cast(), mask, bits);
+        }
+        return;
+    }
+    let bits: &[u32] = cast_slice(slice::from_ref(&bits));
+    to.iter_mut().zip(bits).for_each(|(to, &bits)| *to = bits as u16);
+}
+
 /// The bits of values rounded to bf16, to the nearest and then to the even one.
 #[inline(always)]
 fn round<S: Simd>(simd: S, values: S::f32s) -> S::u32s {
@@ -91,6 +136,14 @@ pub(super) trait Terms {
     /// A place for every lane, ready to be multiplied.
     type Places<S: Simd>: Copy;
 
+    /// Values in a place.
+    const VALUES: usize;
+
+    /// The first and, if there is one, the second value of every place.
+    fn values<S: Simd>(simd: S, places: S::f32s) -> [S::f32s; 2];
+    /// The places of these values, rounded.
+    fn together<S: Simd>(simd: S, values: [S::f32s; 2]) -> S::f32s;
+
     fn places<S: Simd>(simd: S, places: S::f32s) -> Self::Places<S>;
     fn add<S: Simd>(simd: S, a: Self::Places<S>, b: Self::Places<S>, sum: S::f32s) -> S::f32s;
 }
@@ -100,6 +153,18 @@ pub(super) struct Singles;
 
 impl Terms for Singles {
     type Places<S: Simd> = S::f32s;
+
+    const VALUES: usize = 1;
+
+    #[inline(always)]
+    fn values<S: Simd>(_: S, places: S::f32s) -> [S::f32s; 2] {
+        [places; 2]
+    }
+
+    #[inline(always)]
+    fn together<S: Simd>(_: S, [value, _]: [S::f32s; 2]) -> S::f32s {
+        value
+    }
 
     #[inline(always)]
     fn places<S: Simd>(_: S, places: S::f32s) -> S::f32s {
@@ -119,12 +184,26 @@ impl Terms for Widened {
     /// The first and the second value of every place.
     type Places<S: Simd> = [S::f32s; 2];
 
+    const VALUES: usize = 2;
+
     #[inline(always)]
-    fn places<S: Simd>(simd: S, places: S::f32s) -> [S::f32s; 2] {
+    fn values<S: Simd>(simd: S, places: S::f32s) -> [S::f32s; 2] {
         let bits = simd.transmute_u32s_f32s(places);
         let first = simd.wrapping_dyn_shl_u32s(bits, simd.splat_u32s(16));
         let second = simd.and_u32s(bits, simd.splat_u32s(0xffff_0000));
         [simd.transmute_f32s_u32s(first), simd.transmute_f32s_u32s(second)]
+    }
+
+    #[inline(always)]
+    fn together<S: Simd>(simd: S, values: [S::f32s; 2]) -> S::f32s {
+        let [first, second] = values.map(|values| round(simd, values));
+        let second = simd.wrapping_dyn_shl_u32s(second, simd.splat_u32s(16));
+        simd.transmute_f32s_u32s(simd.or_u32s(first, second))
+    }
+
+    #[inline(always)]
+    fn places<S: Simd>(simd: S, places: S::f32s) -> [S::f32s; 2] {
+        Self::values(simd, places)
     }
 
     #[inline(always)]
@@ -134,25 +213,65 @@ impl Terms for Widened {
 }
 
 #[cfg(target_arch = "x86_64")]
-pub(super) use pairs::Pairs;
-
-#[cfg(target_arch = "x86_64")]
 mod pairs {
     use std::{
-        arch::x86_64::{__m512, __m512bh, _mm512_dpbf16_ps},
+        arch::x86_64::{
+            __m512, __m512bh, __m512i, _mm512_cvtne2ps_pbh, _mm512_dpbf16_ps,
+            _mm512_permutexvar_epi16,
+        },
+        marker::PhantomData,
         mem::transmute_copy,
     };
 
-    use pulp::Simd;
+    use pulp::{Simd, WithSimd};
 
-    use super::Terms;
+    use super::{OnPlaces, Terms, Widened, With};
+
+    /// Do something with the instructions for pairs.
+    ///
+    /// # Safety
+    /// The processor has them, and its vectors are `S`.
+    #[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512bf16,avx2,fma")]
+    #[expect(unsafe_code, reason = "an instruction that pulp does not know")]
+    pub(super) unsafe fn with<S: Simd>(simd: S, work: impl OnPlaces) {
+        With::<Pairs, _>(work, PhantomData).with_simd(simd);
+    }
 
     /// See [`super::Multiply::Pairs`]; only inside functions with AVX512-BF16, and for vectors of 16.
-    pub(in crate::cpu) struct Pairs;
+    struct Pairs;
+
+    /// From all first values, then all second ones, to pairs.
+    const INTERLEAVED: [u16; 32] = {
+        let mut order = [0; 32];
+        let mut at = 0;
+        while at < 32 {
+            order[at] = (at / 2 + at % 2 * 16) as u16;
+            at += 1;
+        }
+        order
+    };
 
     #[expect(unsafe_code, reason = "an instruction that pulp does not know")]
     impl Terms for Pairs {
         type Places<S: Simd> = __m512bh;
+
+        const VALUES: usize = 2;
+
+        #[inline(always)]
+        fn values<S: Simd>(simd: S, places: S::f32s) -> [S::f32s; 2] {
+            Widened::values(simd, places)
+        }
+
+        #[inline(always)]
+        fn together<S: Simd>(_: S, values: [S::f32s; 2]) -> S::f32s {
+            // SAFETY: all are 512 bits of anything, and who calls has the instructions.
+            unsafe {
+                let [first, second]: [__m512; 2] = transmute_copy(&values);
+                let rounded: __m512i = transmute_copy(&_mm512_cvtne2ps_pbh(second, first));
+                let order: __m512i = transmute_copy(&INTERLEAVED);
+                transmute_copy(&_mm512_permutexvar_epi16(order, rounded))
+            }
+        }
 
         #[inline(always)]
         fn places<S: Simd>(_: S, places: S::f32s) -> __m512bh {

@@ -1,7 +1,9 @@
 //! A matrix of weights, packed into panels in the order in which tiles read them.
 
-use super::{Vectors, floats::Floats};
-use crate::kernels::{Precision, rounded};
+use std::borrow::Cow;
+
+use super::{Vectors, floats::Floats, winograd};
+use crate::kernels::{Meets, Precision, rounded};
 
 /// Some columns of a matrix.
 #[derive(Clone, Copy, Debug)]
@@ -20,9 +22,11 @@ fn pair(values: [f32; 2]) -> f32 {
     f32::from_ne_bytes([a, b, c, d])
 }
 
-/// `[N, K]` in panels of columns of its transpose.
+/// `[N, K]` in panels of columns of its transpose: as it is, or in the parts that squares of results
+/// are made from.
 #[derive(Debug)]
 pub struct Matrix {
+    /// Of every part.
     pub(super) panels: Vec<Panel>,
     pub(super) values: Floats,
     /// Zeros behind the last.
@@ -30,9 +34,14 @@ pub struct Matrix {
     pub(super) outputs: usize,
     /// `K`.
     terms: usize,
-    /// Places of a row.
+    /// Places of a row of a part.
     pub(super) places: usize,
+    /// Values of a part; there are several where results are made in squares.
+    pub(super) part: usize,
 }
+
+/// Fewest channels that are worth the way to squares and back.
+const FEWEST: usize = 8;
 
 impl Matrix {
     /// Rows `N` and columns `K`.
@@ -41,52 +50,88 @@ impl Matrix {
         [self.outputs, self.terms]
     }
 
+    /// Whether results are made in squares.
+    pub(super) fn squares(&self) -> bool {
+        self.part < self.values.as_slice().len()
+    }
+
     /// Pack `[N, K]` for these vectors.
     pub(super) fn new(
         weight: &[f32],
         offset: &[f32],
-        channels: usize,
+        meets: Meets,
         precision: Precision,
         vectors: Vectors,
     ) -> Self {
         let outputs = offset.len();
         let terms = weight.len() / outputs.max(1);
         assert_eq!(weight.len(), outputs * terms, "a row of weights for every offset");
-        let each = precision.places(channels);
-        let places = terms / channels.max(1) * each;
-        let Vectors { lanes, most, .. } = vectors;
-        let all = outputs.div_ceil(lanes);
-        let count = all.div_ceil(most);
-        let mut panels = Vec::with_capacity(count);
-        let (mut left, mut column) = (all, 0);
-        for index in 0..count {
-            let vectors = left.div_ceil(count - index);
-            panels.push(Panel { column, vectors, start: column * places });
-            left -= vectors;
-            column += vectors * lanes;
-        }
-        let mut values = Floats::zeros(column * places);
-        for panel in &panels {
-            let width = panel.vectors * lanes;
-            let rows =
-                values.as_mut_slice()[panel.start..][..places * width].chunks_exact_mut(width);
-            for (place, row) in rows.enumerate() {
-                let columns = panel.column..outputs.min(panel.column + width);
-                let (group, at) = (place / each * channels, place % each);
-                for (value, column) in row.iter_mut().zip(columns) {
-                    let weights = &weight[column * terms + group..][..channels];
-                    *value = match precision {
-                        Precision::F32 => weights[at],
-                        Precision::Bf16 => {
-                            let second = weights.get(2 * at + 1).copied().unwrap_or(0.0);
-                            pair([weights[2 * at], second])
-                        }
-                    };
-                }
+        let parts = match meets {
+            Meets::Squares(channels) if FEWEST <= channels => {
+                Cow::Owned(winograd::weights(weight, channels))
+            }
+            _ => Cow::Borrowed(weight),
+        };
+        let count = if matches!(parts, Cow::Owned(_)) { winograd::PARTS } else { 1 };
+        let channels = meets.channels().max(1);
+        let of_part = parts.len() / count / outputs.max(1);
+        let places = of_part / channels * precision.places(channels);
+        let (panels, width) = panels(outputs, places, vectors);
+        let part = width * places;
+        let mut values = Floats::zeros(count * part);
+        let each = (outputs * of_part).max(1);
+        let weights = parts.chunks_exact(each);
+        for (weight, to) in weights.zip(values.as_mut_slice().chunks_exact_mut(part.max(1))) {
+            for panel in &panels {
+                let to = &mut to[panel.start..][..places * panel.vectors * vectors.lanes];
+                pack(weight, [outputs, channels], precision, panel.column, to);
             }
         }
-        let mut padded = Floats::zeros(column);
+        let mut padded = Floats::zeros(width);
         padded.as_mut_slice()[..outputs].copy_from_slice(offset);
-        Self { panels, values, offset: padded, outputs, terms, places }
+        Self { panels, values, offset: padded, outputs, terms, places, part }
+    }
+}
+
+/// The panels of so many columns, each `places` long; and their columns with what fills up the last.
+fn panels(outputs: usize, places: usize, vectors: Vectors) -> (Vec<Panel>, usize) {
+    let Vectors { lanes, most, .. } = vectors;
+    let all = outputs.div_ceil(lanes);
+    let count = all.div_ceil(most);
+    let mut panels = Vec::with_capacity(count);
+    let (mut left, mut column) = (all, 0);
+    for index in 0..count {
+        let vectors = left.div_ceil(count - index);
+        panels.push(Panel { column, vectors, start: column * places });
+        left -= vectors;
+        column += vectors * lanes;
+    }
+    (panels, column)
+}
+
+/// The columns of one panel of `[outputs, K]`, from the `first` on, place by place.
+fn pack(
+    weight: &[f32],
+    [outputs, channels]: [usize; 2],
+    precision: Precision,
+    first: usize,
+    to: &mut [f32],
+) {
+    let each = precision.places(channels);
+    let terms = weight.len() / outputs;
+    let width = to.len() / (terms / channels * each);
+    for (place, row) in to.chunks_exact_mut(width).enumerate() {
+        let columns = first..outputs.min(first + width);
+        let (group, at) = (place / each * channels, place % each);
+        for (value, column) in row.iter_mut().zip(columns) {
+            let weights = &weight[column * terms + group..][..channels];
+            *value = match precision {
+                Precision::F32 => weights[at],
+                Precision::Bf16 => {
+                    let second = weights.get(2 * at + 1).copied().unwrap_or(0.0);
+                    pair([weights[2 * at], second])
+                }
+            };
+        }
     }
 }

@@ -10,16 +10,17 @@ mod product;
 mod rows;
 mod task;
 mod tile;
+mod winograd;
 
 use std::ops::Range;
 
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use self::{halves::Multiply, task::Task};
-use crate::kernels::{DeviceError, Kernels, PageShape, Precision, Section, Sight};
+use self::{floats::Floats, halves::Multiply, task::Task};
+use crate::kernels::{DeviceError, Kernels, Meets, PageShape, Precision, Section, Sight, Step};
 
-pub use self::{floats::Floats, matrix::Matrix, page::Page};
+pub use self::{matrix::Matrix, page::Page};
 
 /// The vectors of a processor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,19 +109,43 @@ const MOST_TOKENS: usize = 192;
 const TASKS: usize = 4;
 
 /// Lines (rows of columns) of a task: as many as the threads call for, whatever comes out being
-/// the same.
-fn lines(section: &Section, threads: usize, rows_of_tile: usize) -> usize {
+/// the same, and a multiple of `together`.
+fn lines(section: &Section, together: usize, threads: usize, rows_of_tile: usize) -> usize {
     let [frames, rows, columns] = section.size;
     let all = frames * rows;
     if columns > 1 {
-        return all.div_ceil(threads * TASKS).max(1);
+        return all.div_ceil(threads * TASKS).next_multiple_of(together).max(1);
     }
     all.div_ceil(threads).next_multiple_of(rows_of_tile).min(MOST_TOKENS)
 }
 
+/// The memory of a pass.
+#[derive(Debug)]
+pub struct Memory {
+    values: Floats,
+    /// What threads need while they work.
+    scratch: Floats,
+}
+
+impl Memory {
+    /// Room for each of the threads to run a list in; the first run makes it. Its places for one.
+    fn make_scratch(&mut self, list: &[Section], matrices: &[Matrix], threads: usize) -> usize {
+        let steps = list.iter().flat_map(|section| &section.steps);
+        let places = steps.filter_map(|step| match step {
+            Step::Product(product) => Some(winograd::scratch(&matrices[product.matrix])),
+            _ => None,
+        });
+        let most = places.max().unwrap_or(0);
+        if self.scratch.as_slice().len() < threads * most {
+            self.scratch = Floats::zeros(threads * most);
+        }
+        most
+    }
+}
+
 impl Kernels for Cpu {
     type Matrix = Matrix;
-    type Memory = Floats;
+    type Memory = Memory;
     type Page = Page;
 
     fn precision(&self) -> Precision {
@@ -139,41 +164,36 @@ impl Kernels for Cpu {
         Ok(())
     }
 
-    fn matrix(
-        &self,
-        weight: &[f32],
-        offset: &[f32],
-        channels: usize,
-    ) -> Result<Matrix, DeviceError> {
-        Ok(Matrix::new(weight, offset, channels, self.precision(), self.vectors))
+    fn matrix(&self, weight: &[f32], offset: &[f32], meets: Meets) -> Result<Matrix, DeviceError> {
+        Ok(Matrix::new(weight, offset, meets, self.precision(), self.vectors))
     }
 
-    fn memory(&self, len: usize) -> Result<Floats, DeviceError> {
-        Ok(Floats::zeros(len))
+    fn memory(&self, len: usize) -> Result<Memory, DeviceError> {
+        Ok(Memory { values: Floats::zeros(len), scratch: Floats::zeros(0) })
     }
 
-    fn upload(&self, memory: &mut Floats, start: usize, values: &[f32]) -> Result<(), DeviceError> {
-        memory.as_mut_slice()[start..][..values.len()].copy_from_slice(values);
+    fn upload(&self, memory: &mut Memory, start: usize, values: &[f32]) -> Result<(), DeviceError> {
+        memory.values.as_mut_slice()[start..][..values.len()].copy_from_slice(values);
         Ok(())
     }
 
     fn download(
         &self,
-        memory: &Floats,
+        memory: &Memory,
         range: Range<usize>,
         to: &mut [f32],
     ) -> Result<(), DeviceError> {
-        to.copy_from_slice(&memory.as_slice()[range]);
+        to.copy_from_slice(&memory.values.as_slice()[range]);
         Ok(())
     }
 
-    fn shift(&self, memory: &mut Floats, from: Range<usize>, to: usize) -> Result<(), DeviceError> {
-        memory.as_mut_slice().copy_within(from, to);
+    fn shift(&self, memory: &mut Memory, from: Range<usize>, to: usize) -> Result<(), DeviceError> {
+        memory.values.as_mut_slice().copy_within(from, to);
         Ok(())
     }
 
-    fn clear(&self, memory: &mut Floats, range: Range<usize>) -> Result<(), DeviceError> {
-        memory.as_mut_slice()[range].fill(0.0);
+    fn clear(&self, memory: &mut Memory, range: Range<usize>) -> Result<(), DeviceError> {
+        memory.values.as_mut_slice()[range].fill(0.0);
         Ok(())
     }
 
@@ -185,18 +205,28 @@ impl Kernels for Cpu {
         &self,
         list: &[Section],
         matrices: &[Matrix],
-        memory: &mut Floats,
+        memory: &mut Memory,
         sight: Sight<'_, Page>,
     ) -> Result<(), DeviceError> {
-        let (sight, cells) = (&sight, memory.cells());
         let threads = rayon::current_num_threads();
+        let places = memory.make_scratch(list, matrices, threads);
+        let (sight, cells, scratch) = (&sight, memory.values.cells(), memory.scratch.cells());
         for section in list {
             let [frames, rows, _] = section.size;
-            let (all, each) = (frames * rows, lines(section, threads, self.vectors.rows));
+            let squares = section.steps.iter().any(
+                |step| matches!(step, Step::Product(product) if matrices[product.matrix].squares()),
+            );
+            let [strip, together] = if squares { [2, 2] } else { [rows, 1] };
+            let all = frames * rows;
+            let each = lines(section, together, threads, self.vectors.rows);
             let task = |index: usize| {
                 let lines = index * each..all.min((index + 1) * each);
                 let multiply = self.multiply;
-                self.arch.dispatch(Task { section, matrices, cells, sight, lines, multiply });
+                // A thread runs one task of this list at a time.
+                let scratch = scratch.from(places * rayon::current_thread_index().unwrap_or(0));
+                let task =
+                    Task { section, matrices, cells, scratch, sight, strip, lines, multiply };
+                self.arch.dispatch(task);
             };
             match all.div_ceil(each) {
                 1 => task(0),

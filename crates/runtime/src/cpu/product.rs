@@ -1,6 +1,6 @@
 //! Products with a matrix: projections and convolutions, and what follows them.
 
-use pulp::Simd;
+use pulp::{Simd, WithSimd};
 
 use super::{
     math,
@@ -13,13 +13,23 @@ use crate::kernels::{Grid, Product, Then};
 #[repr(C, align(64))]
 struct Sums([f32; MOST_ROWS * MOST_COLUMNS]);
 
-impl Task<'_> {
+/// A step of the kind, on the positions of a task. Every kind is a function of its own: one of them
+/// all would be too long for the compiler to do well.
+pub(super) struct Products<'a> {
+    pub(super) task: &'a Task<'a>,
+    pub(super) product: &'a Product,
+}
+
+impl WithSimd for Products<'_> {
+    type Output = ();
+
     #[inline(always)]
-    pub(super) fn product<S: Simd>(&self, simd: S, product: &Product) {
-        let matrix = &self.matrices[product.matrix];
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { task, product } = self;
+        let matrix = &task.matrices[product.matrix];
         let taps = &product.taps;
         let depth = matrix.places / taps.len();
-        debug_assert_eq!(product.x.precision, self.multiply.precision(), "what is read");
+        debug_assert_eq!(product.x.precision, task.multiply.precision(), "what is read");
         let mut sums = Sums([0.0; MOST_ROWS * MOST_COLUMNS]);
         let values = matrix.values.cells();
         for (index, panel) in matrix.panels.iter().enumerate() {
@@ -27,7 +37,7 @@ impl Task<'_> {
             let kept = columns.min(matrix.outputs - panel.column);
             let offset = &matrix.offset.as_slice()[panel.column..][..columns];
             let next = matrix.panels.get(index + 1).unwrap_or(panel).start;
-            let mut positions = self.positions();
+            let mut positions = task.positions();
             let mut number = 0;
             while let Some(group) = positions.group(tile::rows::<S>()) {
                 let mut rows = [0; MOST_ROWS];
@@ -37,7 +47,7 @@ impl Task<'_> {
                 let part = number % panel.vectors * matrix.places;
                 number += 1;
                 let tile = Tile {
-                    x: self.cells,
+                    x: task.cells,
                     rows,
                     taps,
                     depth,
@@ -45,7 +55,7 @@ impl Task<'_> {
                     stride: columns,
                     vectors: panel.vectors,
                     ahead: values.as_ptr().wrapping_add(next + part * S::F32_LANES),
-                    multiply: self.multiply,
+                    multiply: task.multiply,
                     out: Out { values: &mut sums.0, pitch: MOST_COLUMNS, add: false },
                 };
                 #[expect(unsafe_code, reason = "tasks write disjoint places of one buffer")]
@@ -56,7 +66,7 @@ impl Task<'_> {
                 }
                 let rows = sums.0.chunks_exact(MOST_COLUMNS);
                 for (sums, &position) in rows.zip(&group.positions[..group.count]) {
-                    let ending = Ending { task: self, column: panel.column, kept };
+                    let ending = Ending { task, column: panel.column, kept };
                     ending.finish(simd, product, position, [&sums[..columns], offset]);
                 }
             }
@@ -65,17 +75,17 @@ impl Task<'_> {
 }
 
 /// Columns that a row of a tile goes to.
-struct Ending<'a> {
-    task: &'a Task<'a>,
-    column: usize,
+pub(super) struct Ending<'a> {
+    pub(super) task: &'a Task<'a>,
+    pub(super) column: usize,
     /// Columns that are not padding.
-    kept: usize,
+    pub(super) kept: usize,
 }
 
 impl Ending<'_> {
     /// Add the offset, do what follows, and write.
     #[inline(always)]
-    fn finish<S: Simd>(
+    pub(super) fn finish<S: Simd>(
         &self,
         simd: S,
         product: &Product,

@@ -4,7 +4,10 @@ use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
 
-use super::{floats::Cells, halves::Multiply, matrix::Matrix, page::Page, tile::MOST_ROWS};
+use super::{
+    attention::Attention, floats::Cells, halves::Multiply, matrix::Matrix, page::Page,
+    product::Products, rows::Rows, tile::MOST_ROWS, winograd::Squares,
+};
 use crate::kernels::{Section, Sight, Step};
 
 /// Some lines of a section.
@@ -12,7 +15,13 @@ pub(super) struct Task<'a> {
     pub(super) section: &'a Section,
     pub(super) matrices: &'a [Matrix],
     pub(super) cells: Cells<'a>,
+    /// Places that this thread alone has.
+    pub(super) scratch: Cells<'a>,
     pub(super) sight: &'a Sight<'a, Page>,
+    /// Rows of a frame that lie together in the order of positions: all of them, or two where
+    /// results are made in squares, so that a task has the same squares of many frames.
+    pub(super) strip: usize,
+    /// In that order.
     pub(super) lines: Range<usize>,
     pub(super) multiply: Multiply,
 }
@@ -23,14 +32,14 @@ impl WithSimd for Task<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         for step in &self.section.steps {
+            let task = &self;
             match step {
-                Step::Product(product) => self.product(simd, product),
-                Step::LayerNorm { .. } => self.layer_norm(simd, step),
-                Step::ChannelNorm { .. } => self.channel_norm(simd, step),
-                Step::Copy { x, y, width } => self.copy(simd, *x, *y, *width),
-                Step::Query { .. } => self.query(simd, step),
-                Step::Remember { .. } => self.remember(simd, step),
-                Step::Attention { .. } => self.attention(simd, step),
+                Step::Product(product) if self.matrices[product.matrix].squares() => {
+                    simd.vectorize(Squares { task, product });
+                }
+                Step::Product(product) => simd.vectorize(Products { task, product }),
+                Step::Attention { .. } => simd.vectorize(Attention { task, step }),
+                _ => simd.vectorize(Rows { task, step }),
             }
         }
     }
@@ -49,19 +58,23 @@ impl Task<'_> {
     /// The positions of the task, in order.
     #[inline(always)]
     pub(super) fn positions(&self) -> Positions {
-        let [_, rows, columns] = self.section.size;
+        let size @ [frames, rows, columns] = self.section.size;
         let Range { start, end } = self.lines;
-        let next = [start / rows, start % rows, 0];
-        Positions { next, rows, columns, left: (end - start) * columns }
+        let strip = self.strip;
+        let first = start / (frames * strip) * strip;
+        let (line, each) = (start - first * frames, strip.min(rows - first));
+        let next = [line / each, first + line % each, 0];
+        Positions { next, size, rows: [first, first + each], left: (end - start) * columns }
     }
 }
 
-/// Positions in the order of their lines.
+/// Positions in their order: strip by strip, frame by frame in a strip, row by row in a frame.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Positions {
     next: [usize; 3],
-    rows: usize,
-    columns: usize,
+    size: [usize; 3],
+    /// The first row of the strip, and the one behind it.
+    rows: [usize; 2],
     left: usize,
 }
 
@@ -83,8 +96,30 @@ impl Positions {
     #[inline(always)]
     pub(super) fn group_of_frame(&mut self, most: usize) -> Option<Group> {
         let [_, row, column] = self.next;
-        let in_frame = (self.rows - row) * self.columns - column;
+        let in_frame = (self.rows[1] - row) * self.size[2] - column;
         self.group(most.min(in_frame))
+    }
+
+    /// What is left of the strip: frames, and rows of each of them. Nothing of a frame was taken
+    /// one by one.
+    #[inline(always)]
+    pub(super) fn strip(&mut self) -> Option<[Range<usize>; 2]> {
+        let (frame, [first, end]) = (self.next[0], self.rows);
+        let each = (end - first) * self.size[2];
+        let frames = frame..self.size[0].min(frame + self.left / each.max(1));
+        self.left -= frames.len() * each;
+        self.next[0] = frames.end;
+        if frames.end == self.size[0] {
+            self.next_strip();
+        }
+        (!frames.is_empty()).then_some([frames, first..end])
+    }
+
+    #[inline(always)]
+    fn next_strip(&mut self) {
+        let [first, end] = self.rows;
+        self.rows = [end, self.size[1].min(2 * end - first)];
+        self.next = [0, end, 0];
     }
 }
 
@@ -97,12 +132,15 @@ impl Iterator for Positions {
         let position = self.next;
         let [frame, row, column] = &mut self.next;
         *column += 1;
-        if *column == self.columns {
+        if *column == self.size[2] {
             *column = 0;
             *row += 1;
-            if *row == self.rows {
-                *row = 0;
+            if *row == self.rows[1] {
+                *row = self.rows[0];
                 *frame += 1;
+                if *frame == self.size[0] {
+                    self.next_strip();
+                }
             }
         }
         Some(position)

@@ -12,13 +12,11 @@
 //! every element of its kernel. The panel lies in the order in which it is read. Every element is
 //! the sum of the same terms in the same order, whatever stands beside it in the tile.
 
-use std::marker::PhantomData;
-
-use pulp::{Simd, WithSimd};
+use pulp::Simd;
 
 use super::{
     floats::Cells,
-    halves::{Multiply, Singles, Terms, Widened},
+    halves::{Multiply, OnPlaces, Terms},
 };
 
 /// Most rows of a tile on any processor.
@@ -78,27 +76,11 @@ impl Tile<'_> {
     #[expect(unsafe_code, reason = "tasks write disjoint places of one buffer")]
     pub(super) unsafe fn run<S: Simd>(self, simd: S) {
         match (rows::<S>(), self.vectors) {
-            (8, 1) => self.multiply::<S, 8, 1>(simd),
-            (8, 2) => self.multiply::<S, 8, 2>(simd),
-            (8, _) => self.multiply::<S, 8, 3>(simd),
-            (_, 1) => self.multiply::<S, 6, 1>(simd),
-            (_, _) => self.multiply::<S, 6, 2>(simd),
-        }
-    }
-
-    #[inline(always)]
-    fn multiply<S: Simd, const R: usize, const V: usize>(self, simd: S) {
-        match self.multiply {
-            Multiply::Singles => simd.vectorize(Sized::<Singles, R, V>(self, PhantomData)),
-            Multiply::Widened => simd.vectorize(Sized::<Widened, R, V>(self, PhantomData)),
-            #[cfg(target_arch = "x86_64")]
-            Multiply::Pairs => {
-                #[expect(unsafe_code, reason = "an instruction that pulp does not know")]
-                // SAFETY: a processor multiplies pairs only where it has the instruction.
-                unsafe {
-                    pairs::<S, R, V>(simd, self);
-                }
-            }
+            (8, 1) => self.multiply.dispatch(simd, Sized::<8, 1>(self)),
+            (8, 2) => self.multiply.dispatch(simd, Sized::<8, 2>(self)),
+            (8, _) => self.multiply.dispatch(simd, Sized::<8, 3>(self)),
+            (_, 1) => self.multiply.dispatch(simd, Sized::<6, 1>(self)),
+            (_, _) => self.multiply.dispatch(simd, Sized::<6, 2>(self)),
         }
     }
 
@@ -116,25 +98,12 @@ impl Tile<'_> {
     }
 }
 
-struct Sized<'a, T, const R: usize, const V: usize>(Tile<'a>, PhantomData<T>);
+struct Sized<'a, const R: usize, const V: usize>(Tile<'a>);
 
-/// A tile of pairs, with the instruction for them.
-///
-/// # Safety
-/// The processor has it, and its vectors are `S`.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512bf16,avx2,fma")]
-#[expect(unsafe_code, reason = "an instruction that pulp does not know")]
-unsafe fn pairs<S: Simd, const R: usize, const V: usize>(simd: S, tile: Tile<'_>) {
-    Sized::<super::halves::Pairs, R, V>(tile, PhantomData).with_simd(simd);
-}
-
-impl<T: Terms, const R: usize, const V: usize> WithSimd for Sized<'_, T, R, V> {
-    type Output = ();
-
+impl<const R: usize, const V: usize> OnPlaces for Sized<'_, R, V> {
     #[inline(always)]
     #[expect(clippy::needless_range_loop, reason = "loops of fixed length stay in registers")]
-    fn with_simd<S: Simd>(self, simd: S) {
+    fn run<S: Simd, T: Terms>(self, simd: S) {
         let lanes = S::F32_LANES;
         self.0.check(R, V * lanes);
         let Tile { x, rows, taps, depth, panel, stride, ahead, out, .. } = self.0;

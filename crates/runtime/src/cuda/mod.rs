@@ -23,7 +23,7 @@ use self::{
     card::Room,
     plan::Sources,
 };
-use crate::kernels::{DeviceError, Kernels, PageShape, Precision, Section, Sight, rounded};
+use crate::kernels::{DeviceError, Kernels, Meets, PageShape, Precision, Section, Sight, rounded};
 
 pub use self::{
     card::Card,
@@ -146,9 +146,9 @@ impl<C: Card> Kernels for Cuda<C> {
         &self,
         weight: &[f32],
         offset: &[f32],
-        channels: usize,
+        meets: Meets,
     ) -> Result<Matrix<C>, DeviceError> {
-        let (columns, channels) = (offset.len(), channels.max(1));
+        let (columns, channels) = (offset.len(), meets.channels().max(1));
         let of_row = weight.len() / columns.max(1);
         let terms = of_row / channels * 2 * Precision::Bf16.places(channels);
         let pitch = terms.next_multiple_of(program::TERMS);

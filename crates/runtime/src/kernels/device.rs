@@ -5,7 +5,7 @@ use std::{fmt::Debug, ops::Range};
 use shotstream_engine::network::NetworkError;
 use thiserror::Error;
 
-use super::{PageShape, Precision, Section, Sight};
+use super::{Meets, PageShape, Precision, Section, Sight};
 use crate::weights::WeightsError;
 
 /// A device that cannot do what it is asked for: one sentence that says why.
@@ -57,8 +57,8 @@ pub trait Kernels: Debug + Send + Sync {
     /// When something failed, or the device is lost.
     fn finish(&self) -> Result<(), DeviceError>;
 
-    /// Pack `weight` `[N, K]`, row by row, and `offset`, `[N]`. A row of weights meets `channels`
-    /// values of one position after the other, each of which begins in a place of its own.
+    /// Pack `weight` `[N, K]`, row by row, and `offset`, `[N]`. Of squares, products are made with
+    /// three taps for every frame, one for a row of three positions.
     ///
     /// # Errors
     /// As of everything below: when the device has no room left, or is lost.
@@ -66,7 +66,7 @@ pub trait Kernels: Debug + Send + Sync {
         &self,
         weight: &[f32],
         offset: &[f32],
-        channels: usize,
+        meets: Meets,
     ) -> Result<Self::Matrix, DeviceError>;
 
     /// Memory of `len` places of zeros.

@@ -1,7 +1,7 @@
 //! Weights of the VAE's parts, on their way into a device.
 
 use crate::{
-    kernels::{DeviceError, Kernels},
+    kernels::{DeviceError, Kernels, Meets},
     memory::Plan,
     weights::{Linear, Matrices, Names, WeightsError},
 };
@@ -44,9 +44,9 @@ impl<K: Kernels> Weights<'_, K> {
         &mut self,
         weight: Vec<f32>,
         offset: Vec<f32>,
-        channels: usize,
+        meets: Meets,
     ) -> Result<usize, DeviceError> {
-        self.matrices.add_taps(self.kernels, &Linear { weight, offset }, channels)
+        self.matrices.add_taps(self.kernels, &Linear { weight, offset }, meets)
     }
 
     /// A causal convolution of `[time, side]` taps.
@@ -61,7 +61,8 @@ impl<K: Kernels> Weights<'_, K> {
         let weight = names.tensor("weight", &shape)?;
         let offset = names.tensor("bias", &[to])?;
         let seen = time.min(self.time);
-        let matrix = self.add(by_taps(&weight, shape, time - seen), offset, from)?;
+        let meets = if side == 3 { Meets::Squares(from) } else { Meets::Positions(from) };
+        let matrix = self.add(by_taps(&weight, shape, time - seen), offset, meets)?;
         Ok(Conv { matrix, time: seen, channels, margin: side / 2 })
     }
 
@@ -73,7 +74,7 @@ impl<K: Kernels> Weights<'_, K> {
     ) -> Result<usize, WeightsError> {
         let weight = names.tensor("weight", &[to, from, 1, 1])?;
         let offset = names.tensor("bias", &[to])?;
-        Ok(self.add(weight, offset, from)?)
+        Ok(self.add(weight, offset, Meets::Positions(from))?)
     }
 
     /// A convolution of 3 x 3 that halves the picture.
@@ -84,7 +85,8 @@ impl<K: Kernels> Weights<'_, K> {
     ) -> Result<usize, WeightsError> {
         let weight = names.tensor("weight", &[channels, channels, 3, 3])?;
         let offset = names.tensor("bias", &[channels])?;
-        Ok(self.add(by_taps(&weight, [channels, channels, 1, 3, 3], 0), offset, channels)?)
+        let taps = by_taps(&weight, [channels, channels, 1, 3, 3], 0);
+        Ok(self.add(taps, offset, Meets::Positions(channels))?)
     }
 
     /// A convolution of 3 x 3 over a doubled picture: one of 2 x 2 for every parity, whose weights
@@ -119,7 +121,7 @@ impl<K: Kernels> Weights<'_, K> {
                     }
                 }
             }
-            self.add(sums, offset.clone(), channels)
+            self.add(sums, offset.clone(), Meets::Positions(channels))
         };
         let [a, b, c, d] = PARITIES.map(&mut parity);
         Ok([a?, b?, c?, d?])
@@ -136,9 +138,9 @@ impl<K: Kernels> Weights<'_, K> {
         let offset = names.tensor("bias", &[2 * channels])?;
         let (first, second) = weight.split_at(weight.len() / 2);
         let (before, after) = offset.split_at(channels);
-        let halves = [(first, before), (second, after)];
-        let [first, second] =
-            halves.map(|(weight, offset)| self.add(weight.to_vec(), offset.to_vec(), channels));
+        let [first, second] = [(first, before), (second, after)].map(|(weight, offset)| {
+            self.add(weight.to_vec(), offset.to_vec(), Meets::Positions(channels))
+        });
         Ok([first?, second?])
     }
 

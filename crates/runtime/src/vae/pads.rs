@@ -2,7 +2,10 @@
 
 use std::ops::Range;
 
-use crate::kernels::{Grid, Precision, Product, Then};
+use crate::{
+    kernels::{Grid, Precision, Product, Then},
+    memory::LINE,
+};
 
 /// Positions of a list at a moment: `T` frames of `H` by `W`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,8 +60,9 @@ impl Pad {
         (rows + 2 * self.margin) * (columns + 2 * self.margin) * self.width
     }
 
+    /// Places of all, and of a vector behind the last, which may be read with it.
     pub(super) fn len(&self) -> usize {
-        (self.past + self.size.frames) * self.frame()
+        (self.past + self.size.frames) * self.frame() + LINE
     }
 
     /// The same at another place.

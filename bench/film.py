@@ -1,7 +1,7 @@
 """Where the processor time of a film goes, before and after the runtime, as a table and a picture.
 
     pip install -r bench/requirements.txt
-    python bench/profile.py docs/bench/profile.svg
+    python bench/film.py docs/bench/profile.svg
 
 Every stage of a shot of the embedded model runs alone, on the same pictures, in turns: the networks
 in Burn, and in the runtime in f32 and bf16. What is counted is processor time of all threads, which
