@@ -68,14 +68,15 @@ impl StoredModel<'_> {
         let captions = context as u64 + MORE_CAPTIONS;
         let [height, width] = geometry.latent_size();
         let weights = self.networks().map(|stored| {
-            let part = match stored.network() {
-                Network::Dit => "transformer",
-                Network::Vae => "VAE",
+            let parameters = stored.parameters();
+            let kept = parameters * factor(precision);
+            let (part, bytes, why) = match stored.network() {
+                Network::Dit => ("transformer", kept, ""),
+                // What squares of results are made with, as the processor does it.
+                Network::Vae => ("VAE", kept * 16 / 9, ", kernels of 3x3 as 4x4"),
                 Network::Umt5 => return self.text_memory(stored),
             };
-            let parameters = stored.parameters();
-            let (bytes, why) = (parameters * factor(precision), format!("{parameters} parameters"));
-            MemoryUse { part, bytes, why }
+            MemoryUse { part, bytes, why: format!("{parameters} parameters{why}") }
         });
         let rest = [
             MemoryUse {

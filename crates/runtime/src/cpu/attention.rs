@@ -84,7 +84,7 @@ impl WithSimd for Attention<'_> {
         };
         for head in 0..heads.count {
             let mut positions = task.positions();
-            while let Some(group) = task.group(&mut positions, tile::rows::<S>(), over) {
+            while let Some(group) = task.group(&mut positions, tile::rows::<S>(1), over) {
                 let mut rows = [0; MOST_ROWS];
                 for (row, position) in rows.iter_mut().zip(group.positions) {
                     *row = q.at(position) + head * heads.width;
@@ -208,14 +208,14 @@ impl Seen {
     fn weigh<S: Simd>(&mut self, simd: S, at: At, pieces: &[Option<Piece<'_>>], used: usize) {
         let Some(Some(Piece { page, .. })) = pieces.first() else { return };
         let (stride, precision) = (page.stride(), at.multiply.precision());
-        for row in 0..tile::rows::<S>() {
+        for row in 0..tile::rows::<S>(1) {
             self.soften(simd, row, used, stride);
             if precision == Precision::Bf16 {
                 self.round(simd, row, used);
             }
         }
         let vectors = stride / S::F32_LANES;
-        let most = tile::vectors::<S>();
+        let most = tile::vectors_of_tall::<S>();
         let mut rows = [0; MOST_ROWS];
         for left in (0..vectors).step_by(most) {
             let vectors = most.min(vectors - left);

@@ -76,7 +76,9 @@ impl Matrix {
         let channels = meets.channels().max(1);
         let of_part = parts.len() / count / outputs.max(1);
         let places = of_part / channels * precision.places(channels);
-        let (panels, width) = panels(outputs, places, vectors);
+        // Squares come in blocks that fill tiles of any height, tokens by the dozen.
+        let most = if count > 1 { vectors.most_of_tall } else { vectors.most };
+        let (panels, width) = panels(outputs, places, [vectors.lanes, most]);
         let part = width * places;
         let mut values = Floats::zeros(count * part);
         let each = (outputs * of_part).max(1);
@@ -93,9 +95,9 @@ impl Matrix {
     }
 }
 
-/// The panels of so many columns, each `places` long; and their columns with what fills up the last.
-fn panels(outputs: usize, places: usize, vectors: Vectors) -> (Vec<Panel>, usize) {
-    let Vectors { lanes, most, .. } = vectors;
+/// The panels of so many columns, `most` vectors of them in each and `places` below each other; and
+/// their columns with what fills up the last.
+fn panels(outputs: usize, places: usize, [lanes, most]: [usize; 2]) -> (Vec<Panel>, usize) {
     let all = outputs.div_ceil(lanes);
     let count = all.div_ceil(most);
     let mut panels = Vec::with_capacity(count);

@@ -29,8 +29,8 @@ struct Vectors {
     lanes: usize,
     /// Most of them in a panel.
     most: usize,
-    /// Rows of a tile.
-    rows: usize,
+    /// Most of them in a panel for the tallest tiles.
+    most_of_tall: usize,
 }
 
 /// The processor this runs on.
@@ -89,7 +89,11 @@ impl Cpu {
             type Output = Vectors;
             #[inline(always)]
             fn with_simd<S: Simd>(self, _: S) -> Vectors {
-                Vectors { lanes: S::F32_LANES, most: tile::vectors::<S>(), rows: tile::rows::<S>() }
+                Vectors {
+                    lanes: S::F32_LANES,
+                    most: tile::vectors::<S>(),
+                    most_of_tall: tile::vectors_of_tall::<S>(),
+                }
             }
         }
         Self { arch, vectors: arch.dispatch(Find), multiply: Multiply::Singles }
@@ -110,13 +114,13 @@ const TASKS: usize = 4;
 
 /// Lines (rows of columns) of a task: as many as the threads call for, whatever comes out being
 /// the same, and a multiple of `together`.
-fn lines(section: &Section, together: usize, threads: usize, rows_of_tile: usize) -> usize {
+fn lines(section: &Section, together: usize, threads: usize) -> usize {
     let [frames, rows, columns] = section.size;
     let all = frames * rows;
     if columns > 1 {
         return all.div_ceil(threads * TASKS).next_multiple_of(together).max(1);
     }
-    all.div_ceil(threads).next_multiple_of(rows_of_tile).min(MOST_TOKENS)
+    all.div_ceil(threads).next_multiple_of(together).min(MOST_TOKENS)
 }
 
 /// The memory of a pass.
@@ -218,7 +222,7 @@ impl Kernels for Cpu {
             );
             let [strip, together] = if squares { [2, 2] } else { [rows, 1] };
             let all = frames * rows;
-            let each = lines(section, together, threads, self.vectors.rows);
+            let each = lines(section, together, threads);
             let task = |index: usize| {
                 let lines = index * each..all.min((index + 1) * each);
                 let multiply = self.multiply;

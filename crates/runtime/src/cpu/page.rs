@@ -52,7 +52,7 @@ impl Page {
 
     /// Most tokens of a panel of keys.
     pub(super) fn panel(&self) -> usize {
-        self.vectors.lanes * self.vectors.most
+        self.vectors.lanes * self.vectors.most_of_tall
     }
 
     /// Where the keys of a head begin; the panel of a token begins as many times the depth further
@@ -71,7 +71,7 @@ impl Page {
     /// Vectors of the panel that begins with a token.
     #[inline(always)]
     pub(super) fn panel_vectors(&self, first: usize) -> usize {
-        ((self.room() - first) / self.vectors.lanes).min(self.vectors.most)
+        ((self.room() - first) / self.vectors.lanes).min(self.vectors.most_of_tall)
     }
 
     /// Where the first place of the key of a token stands in the keys of a head, and how far the

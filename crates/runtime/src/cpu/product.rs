@@ -39,7 +39,7 @@ impl WithSimd for Products<'_> {
             let next = matrix.panels.get(index + 1).unwrap_or(panel).start;
             let mut positions = task.positions();
             let mut number = 0;
-            while let Some(group) = positions.group(tile::rows::<S>()) {
+            while let Some(group) = positions.group(tile::rows::<S>(panel.vectors)) {
                 let mut rows = [0; MOST_ROWS];
                 for (row, position) in rows.iter_mut().zip(group.positions) {
                     *row = product.x.at(position);

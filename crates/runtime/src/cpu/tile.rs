@@ -2,9 +2,9 @@
 //!
 //! | letter | means | AVX-512 | AVX2 |
 //! |---|---|---|---|
-//! | `R` | rows of a tile | 8 | 6 |
-//! | `V` | vectors of a panel | 1 to 3 | 1 or 2 |
-//! | `W` | columns of a panel, `V` vectors | 16 to 48 | 8 or 16 |
+//! | `R` | rows of a tile | 8, or 6 of 4 vectors | 6 |
+//! | `V` | vectors of a panel | 1 to 4 | 1 or 2 |
+//! | `W` | columns of a panel, `V` vectors | 16 to 64 | 8 or 16 |
 //! | `K` | places of a sum, tap by tap: one term in each, or two | | |
 //!
 //! A row is read where it lies: what it is multiplied with are the places at `row + tap + k`, for
@@ -23,17 +23,23 @@ use super::{
 pub(super) const MOST_ROWS: usize = 8;
 
 /// Most columns of a panel on any processor.
-pub(super) const MOST_COLUMNS: usize = 48;
+pub(super) const MOST_COLUMNS: usize = 64;
 
-/// Rows of a tile where there are these vectors.
+/// Rows of a tile of so many vectors.
 #[inline(always)]
-pub(super) const fn rows<S: Simd>() -> usize {
-    if S::REGISTER_COUNT >= 32 { 8 } else { 6 }
+pub(super) const fn rows<S: Simd>(vectors: usize) -> usize {
+    if S::REGISTER_COUNT >= 32 && vectors < 4 { 8 } else { 6 }
 }
 
 /// Most vectors of a panel where there are these vectors.
 #[inline(always)]
 pub(super) const fn vectors<S: Simd>() -> usize {
+    if S::REGISTER_COUNT >= 32 { 4 } else { 2 }
+}
+
+/// The same for the tallest tiles.
+#[inline(always)]
+pub(super) const fn vectors_of_tall<S: Simd>() -> usize {
     if S::REGISTER_COUNT >= 32 { 3 } else { 2 }
 }
 
@@ -75,12 +81,13 @@ impl Tile<'_> {
     #[inline(always)]
     #[expect(unsafe_code, reason = "tasks write disjoint places of one buffer")]
     pub(super) unsafe fn run<S: Simd>(self, simd: S) {
-        match (rows::<S>(), self.vectors) {
+        match (rows::<S>(self.vectors), self.vectors) {
             (8, 1) => self.multiply.dispatch(simd, Sized::<8, 1>(self)),
             (8, 2) => self.multiply.dispatch(simd, Sized::<8, 2>(self)),
             (8, _) => self.multiply.dispatch(simd, Sized::<8, 3>(self)),
             (_, 1) => self.multiply.dispatch(simd, Sized::<6, 1>(self)),
-            (_, _) => self.multiply.dispatch(simd, Sized::<6, 2>(self)),
+            (_, 2) => self.multiply.dispatch(simd, Sized::<6, 2>(self)),
+            (_, _) => self.multiply.dispatch(simd, Sized::<6, 4>(self)),
         }
     }
 

@@ -68,9 +68,10 @@ pub(super) fn weights(weight: &[f32], channels: usize) -> Vec<f32> {
             let g = |row: usize, column: usize| {
                 f64::from(weight[(3 * row + column) * channels + channel])
             };
-            let rows = [0, 1, 2].map(|row| spread([0, 1, 2].map(|column| g(row, column))));
-            for column in 0..4 {
-                let values = spread([0, 1, 2].map(|row: usize| rows[row][column]));
+            let [top, middle, bottom] =
+                [0, 1, 2].map(|row| spread([0, 1, 2].map(|column| g(row, column))));
+            for (column, &a) in top.iter().enumerate() {
+                let values = spread([a, middle[column], bottom[column]]);
                 for (row, value) in values.into_iter().enumerate() {
                     let at = (4 * row + column) * part + frame * channels + channel;
                     parts[at] = value as f32;
@@ -92,8 +93,10 @@ fn seen(matrix: &Matrix) -> usize {
 }
 
 /// Squares of results that are made together: the same of some frames.
-#[derive(Clone, Debug)]
-struct Block {
+struct Block<'a> {
+    task: &'a Task<'a>,
+    product: &'a Product,
+    matrix: &'a Matrix,
     frames: Range<usize>,
     rows: Range<usize>,
     /// The first column of the first square.
@@ -104,7 +107,7 @@ struct Block {
     time: usize,
 }
 
-impl Block {
+impl Block<'_> {
     /// Frames that all of its results see.
     fn seen(&self) -> usize {
         self.frames.len() + self.time - 1
@@ -114,6 +117,96 @@ impl Block {
     /// room for a vector that is not full.
     fn part(&self, places: usize) -> usize {
         self.squares * self.seen() * places + LINE
+    }
+
+    #[inline(always)]
+    fn run<S: Simd>(&self, simd: S) {
+        let scratch = self.task.scratch;
+        let sums = scratch.from(seen(self.matrix));
+        self.task.multiply.dispatch(simd, Apart { block: self, to: scratch });
+        for panel in &self.matrix.panels {
+            self.parts(simd, panel, [scratch, sums]);
+            self.results(simd, panel, sums);
+        }
+    }
+
+    /// The products of every part with one panel.
+    #[inline(always)]
+    fn parts<S: Simd>(&self, simd: S, panel: &Panel, [seen, sums]: [Cells<'_>; 2]) {
+        let columns = panel.vectors * S::F32_LANES;
+        let matrix = self.matrix;
+        let (frames, depth) = (self.frames.len(), matrix.places / self.time);
+        let of_square = self.seen() * depth;
+        let of_part = self.part(depth);
+        let values = matrix.values.cells();
+        let count = frames * self.squares;
+        let mut starts = [0; ROOM];
+        for (result, start) in starts[..count].iter_mut().enumerate() {
+            *start = result / frames * of_square + result % frames * depth;
+        }
+        for part in 0..PARTS {
+            let start = part * matrix.part + panel.start;
+            let next = if part + 1 < PARTS { start + matrix.part } else { start };
+            for first in (0..count).step_by(tile::rows::<S>(panel.vectors)) {
+                let mut rows = [0; MOST_ROWS];
+                for (row, start) in rows.iter_mut().zip(&starts[first..]) {
+                    *row = part * of_part + start;
+                }
+                let ahead = first / tile::rows::<S>(panel.vectors) % panel.vectors * matrix.places;
+                #[expect(unsafe_code, reason = "tasks write disjoint places of one buffer")]
+                // SAFETY: scratch belongs to this thread, and what is written lies behind what is
+                // read; weights are never written.
+                unsafe {
+                    let len = MOST_ROWS * columns;
+                    let values_out = sums.write((part * ROOM + first) * columns, len);
+                    let tile = Tile {
+                        x: seen,
+                        rows,
+                        taps: &[0],
+                        depth: matrix.places,
+                        panel: values.from(start),
+                        stride: columns,
+                        vectors: panel.vectors,
+                        ahead: values.as_ptr().wrapping_add(next + ahead * S::F32_LANES),
+                        multiply: self.task.multiply,
+                        out: Out { values: values_out, pitch: columns, add: false },
+                    };
+                    tile.run(simd);
+                }
+            }
+        }
+    }
+
+    /// Sums of the parts become results.
+    #[inline(always)]
+    fn results<S: Simd>(&self, simd: S, panel: &Panel, sums: Cells<'_>) {
+        let columns = panel.vectors * S::F32_LANES;
+        let matrix = self.matrix;
+        let offset = &matrix.offset.as_slice()[panel.column..][..columns];
+        let kept = columns.min(matrix.outputs - panel.column);
+        let ending = Ending { task: self.task, column: panel.column, kept };
+        let frames = self.frames.len();
+        let mut four = Sums([[0.0; MOST_COLUMNS]; 4]);
+        for result in 0..frames * self.squares {
+            #[expect(unsafe_code, reason = "bounds checks would cost half of the time")]
+            // SAFETY: scratch belongs to this thread, which writes none of it meanwhile, and a row
+            // of sums has room for the columns of a panel.
+            unsafe {
+                let len = (PARTS - 1) * ROOM * columns + columns;
+                let parts = sums.read(result * columns, len).as_ptr();
+                for at in (0..columns).step_by(S::F32_LANES) {
+                    put_together(simd, parts.add(at), ROOM * columns, &mut four, at);
+                }
+            }
+            let frame = self.frames.start + result % frames;
+            let first = self.column + 2 * (result / frames);
+            for row in self.rows.clone() {
+                for column in first..self.task.section.size[2].min(first + 2) {
+                    let sums = &four.0[2 * (row - self.rows.start) + column - first][..columns];
+                    ending.finish(simd, self.product, [frame, row, column], [sums, offset]);
+                }
+            }
+        }
     }
 }
 
@@ -146,113 +239,7 @@ impl WithSimd for Squares<'_> {
                 for column in (0..columns).step_by(2 * most) {
                     let squares = most.min((columns - column).div_ceil(2));
                     let (frames, rows) = (frames.clone(), rows.clone());
-                    let block = Block { frames, rows, column, squares, time };
-                    task.block(simd, product, matrix, &block);
-                }
-            }
-        }
-    }
-}
-
-impl Task<'_> {
-    #[inline(always)]
-    fn block<S: Simd>(&self, simd: S, product: &Product, matrix: &Matrix, block: &Block) {
-        let (to, sums) = (self.scratch, self.scratch.from(seen(matrix)));
-        let apart = Apart { task: self, product, block, to };
-        self.multiply.dispatch(simd, apart);
-        for panel in &matrix.panels {
-            self.parts(simd, matrix, block, panel, [to, sums]);
-            self.results(simd, product, matrix, block, panel, sums);
-        }
-    }
-
-    /// The products of every part with one panel.
-    #[inline(always)]
-    fn parts<S: Simd>(
-        &self,
-        simd: S,
-        matrix: &Matrix,
-        block: &Block,
-        panel: &Panel,
-        [seen, sums]: [Cells<'_>; 2],
-    ) {
-        let columns = panel.vectors * S::F32_LANES;
-        let (frames, depth) = (block.frames.len(), matrix.places / block.time);
-        let of_square = block.seen() * depth;
-        let of_part = block.part(depth);
-        let values = matrix.values.cells();
-        let count = frames * block.squares;
-        let mut starts = [0; ROOM];
-        for (result, start) in starts[..count].iter_mut().enumerate() {
-            *start = result / frames * of_square + result % frames * depth;
-        }
-        for part in 0..PARTS {
-            let start = part * matrix.part + panel.start;
-            let next = if part + 1 < PARTS { start + matrix.part } else { start };
-            for first in (0..count).step_by(tile::rows::<S>()) {
-                let mut rows = [0; MOST_ROWS];
-                for (row, start) in rows.iter_mut().zip(&starts[first..]) {
-                    *row = part * of_part + start;
-                }
-                let ahead = first / tile::rows::<S>() % panel.vectors * matrix.places;
-                #[expect(unsafe_code, reason = "tasks write disjoint places of one buffer")]
-                // SAFETY: scratch belongs to this thread, and what is written lies behind what is
-                // read; weights are never written.
-                unsafe {
-                    let len = MOST_ROWS * columns;
-                    let values_out = sums.write((part * ROOM + first) * columns, len);
-                    let tile = Tile {
-                        x: seen,
-                        rows,
-                        taps: &[0],
-                        depth: matrix.places,
-                        panel: values.from(start),
-                        stride: columns,
-                        vectors: panel.vectors,
-                        ahead: values.as_ptr().wrapping_add(next + ahead * S::F32_LANES),
-                        multiply: self.multiply,
-                        out: Out { values: values_out, pitch: columns, add: false },
-                    };
-                    tile.run(simd);
-                }
-            }
-        }
-    }
-
-    /// Sums of the parts become results.
-    #[inline(always)]
-    fn results<S: Simd>(
-        &self,
-        simd: S,
-        product: &Product,
-        matrix: &Matrix,
-        block: &Block,
-        panel: &Panel,
-        sums: Cells<'_>,
-    ) {
-        let columns = panel.vectors * S::F32_LANES;
-        let offset = &matrix.offset.as_slice()[panel.column..][..columns];
-        let kept = columns.min(matrix.outputs - panel.column);
-        let ending = Ending { task: self, column: panel.column, kept };
-        let frames = block.frames.len();
-        let mut four = Sums([[0.0; MOST_COLUMNS]; 4]);
-        for result in 0..frames * block.squares {
-            #[expect(unsafe_code, reason = "bounds checks would cost half of the time")]
-            // SAFETY: scratch belongs to this thread, which writes none of it meanwhile, and a row
-            // of sums has room for the columns of a panel.
-            unsafe {
-                let len = (PARTS - 1) * ROOM * columns + columns;
-                let parts = sums.read(result * columns, len).as_ptr();
-                for at in (0..columns).step_by(S::F32_LANES) {
-                    put_together(simd, parts.add(at), ROOM * columns, &mut four, at);
-                }
-            }
-            let frame = block.frames.start + result % frames;
-            let first = block.column + 2 * (result / frames);
-            for row in block.rows.clone() {
-                for column in first..self.section.size[2].min(first + 2) {
-                    let sums = &four.0[2 * (row - block.rows.start) + column - first][..columns];
-                    ending.finish(simd, product, [frame, row, column], [sums, offset]);
+                    Block { task, product, matrix, frames, rows, column, squares, time }.run(simd);
                 }
             }
         }
@@ -300,19 +287,18 @@ unsafe fn put_together<S: Simd>(
 
 /// What the squares of a block see, taken apart: `[16, squares, frames, places]`.
 struct Apart<'a> {
-    task: &'a Task<'a>,
-    product: &'a Product,
-    block: &'a Block,
+    block: &'a Block<'a>,
     to: Cells<'a>,
 }
 
 impl OnPlaces for Apart<'_> {
     #[inline(always)]
     fn run<S: Simd, T: Terms>(self, simd: S) {
-        let Self { task, product, block, to } = self;
+        let Self { block, to } = self;
+        let Block { task, product, matrix, .. } = block;
         let Grid { strides: [_, to_row, to_column], .. } = product.x;
         let [_, rows, columns] = task.section.size;
-        let places = task.matrices[product.matrix].places / block.time;
+        let places = matrix.places / block.time;
         let each = block.part(places);
         for square in 0..block.squares {
             let column = block.column + 2 * square;
