@@ -14,14 +14,18 @@
 use pulp::{Simd, WithSimd, bytemuck::cast_slice_mut};
 
 use super::{
+    MOST_TOKENS,
     floats::Cells,
-    halves::{Multiply, Row},
+    halves::Row,
     math,
     page::Page,
     task::{Group, Positions, Task},
     tile::{self, MOST_COLUMNS, MOST_ROWS, Out, Tile},
 };
-use crate::kernels::{Over, Precision, Step};
+use crate::{
+    kernels::{Over, Precision, Step},
+    memory::LINE,
+};
 
 /// Most keys of a block.
 const BLOCK: usize = 512;
@@ -43,30 +47,51 @@ struct Piece<'a> {
     count: usize,
 }
 
-/// What the queries of a tile have seen so far.
-#[repr(C, align(64))]
-struct Seen {
-    scores: [f32; MOST_ROWS * PITCH],
-    /// Sums of values under their weights, `[R, H]`.
-    sums: [f32; MOST_ROWS * MOST_WIDTH],
+/// Most tiles of queries that look at a block of keys one after the other.
+const TILES: usize = MOST_TOKENS / 6 + 1;
+
+/// The queries of a tile.
+#[derive(Clone, Copy)]
+struct Queries {
+    group: Group,
+    /// Where they begin.
+    rows: [usize; MOST_ROWS],
     largest: [f32; MOST_ROWS],
     total: [f32; MOST_ROWS],
 }
 
-/// The tile and head at hand.
-#[derive(Clone, Copy)]
-struct At {
-    multiply: Multiply,
-    /// Where the queries begin.
-    rows: [usize; MOST_ROWS],
+/// Scores of a tile and a block, then weights.
+#[repr(C, align(64))]
+struct Scores([f32; MOST_ROWS * PITCH]);
+
+/// Pages in the order in which they are seen, up to the block's end.
+struct Block<'a> {
+    pieces: [Option<Piece<'a>>; PIECES],
+    number: usize,
+    /// Columns of scores.
+    used: usize,
+}
+
+/// A layer and a head of some queries.
+struct Look<'a> {
+    task: &'a Task<'a>,
     layer: usize,
     head: usize,
+    /// Values of a head, in whole vectors.
+    width: usize,
+    /// What the queries have seen so far: sums of values under their weights, `[tiles, R, width]`.
+    sums: Cells<'a>,
 }
 
 /// A step of the kind, on the positions of a task.
 pub(super) struct Attention<'a> {
     pub(super) task: &'a Task<'a>,
     pub(super) step: &'a Step,
+}
+
+/// Places that a thread needs for heads of this width.
+pub(super) fn scratch(width: usize) -> usize {
+    TILES * MOST_ROWS * width.next_multiple_of(LINE)
 }
 
 impl WithSimd for Attention<'_> {
@@ -76,32 +101,42 @@ impl WithSimd for Attention<'_> {
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { task, step } = self;
         let &Step::Attention { q, y, heads, layer, over } = step else { return };
-        let mut seen = Seen {
-            scores: [0.0; MOST_ROWS * PITCH],
-            sums: [0.0; MOST_ROWS * MOST_WIDTH],
-            largest: [0.0; MOST_ROWS],
-            total: [0.0; MOST_ROWS],
-        };
+        let mut scores = Scores([0.0; MOST_ROWS * PITCH]);
+        let width = heads.width.next_multiple_of(S::F32_LANES);
+        let (most, sums) = (tile::rows::<S>(1), task.scratch);
         for head in 0..heads.count {
+            let look = Look { task, layer, head, width, sums };
             let mut positions = task.positions();
-            while let Some(group) = task.group(&mut positions, tile::rows::<S>(1), over) {
-                let mut rows = [0; MOST_ROWS];
-                for (row, position) in rows.iter_mut().zip(group.positions) {
-                    *row = q.at(position) + head * heads.width;
+            let mut next = task.group(&mut positions, most, over);
+            while let Some(first) = next {
+                let mut tiles = [Queries::of(first); TILES];
+                let mut count = 0;
+                // Those that see the same pages.
+                while let Some(group) = next
+                    && count < TILES
+                    && (over == Over::All || group.positions[0][0] == first.positions[0][0])
+                {
+                    tiles[count] = Queries::of(group);
+                    for (row, position) in tiles[count].rows.iter_mut().zip(group.positions) {
+                        *row = q.at(position) + head * heads.width;
+                    }
+                    count += 1;
+                    next = task.group(&mut positions, most, over);
                 }
-                let at = At { multiply: task.multiply, rows, layer, head };
-                seen.look(simd, task.cells, at, task.pages(over, group.positions[0]));
-                for (row, &position) in group.positions[..group.count].iter().enumerate() {
-                    let by = seen.total[row].recip();
-                    let sums = &seen.sums[row * MOST_WIDTH..][..heads.width];
-                    let columns = [head * heads.width, heads.width];
-                    let factor = simd.splat_f32s(by);
-                    task.columns(y, position, columns).fill(
-                        simd,
-                        sums,
-                        #[inline(always)]
-                        |sum| simd.mul_f32s(sum, factor),
-                    );
+                look.over(simd, &mut scores, &mut tiles[..count], first.positions[0], over);
+                for (tile, queries) in tiles[..count].iter().enumerate() {
+                    let group = &queries.group;
+                    for (row, &position) in group.positions[..group.count].iter().enumerate() {
+                        let factor = simd.splat_f32s(queries.total[row].recip());
+                        let columns = [head * heads.width, heads.width];
+                        let sums = &look.sums(tile)[row * width..][..heads.width];
+                        task.columns(y, position, columns).fill(
+                            simd,
+                            sums,
+                            #[inline(always)]
+                            |sum| simd.mul_f32s(sum, factor),
+                        );
+                    }
                 }
             }
         }
@@ -134,67 +169,137 @@ impl Task<'_> {
     }
 }
 
-impl Seen {
-    /// Queries see pages, from nothing on.
+impl Queries {
+    /// Which have seen nothing yet.
     #[inline(always)]
-    fn look<'a, S: Simd>(
-        &mut self,
+    fn of(group: Group) -> Self {
+        let (largest, total) = ([f32::NEG_INFINITY; MOST_ROWS], [0.0; MOST_ROWS]);
+        Self { group, rows: [0; MOST_ROWS], largest, total }
+    }
+}
+
+impl<'a> Block<'a> {
+    fn new() -> Self {
+        Self { pieces: [None; PIECES], number: 0, used: 0 }
+    }
+
+    /// Whether so many keys more have no room.
+    #[inline(always)]
+    fn is_full(&self, count: usize) -> bool {
+        self.used + count > BLOCK || self.number == PIECES
+    }
+
+    /// A panel of keys more.
+    #[inline(always)]
+    fn add(&mut self, piece: Piece<'a>, precision: Precision) {
+        self.used += columns(piece.count, precision);
+        match self.number.checked_sub(1).and_then(|last| self.pieces[last].as_mut()) {
+            // The same page goes on.
+            Some(last) if piece.first > 0 => last.count += piece.count,
+            _ => {
+                self.pieces[self.number] = Some(piece);
+                self.number += 1;
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn pieces(&self) -> impl Iterator<Item = Piece<'a>> {
+        self.pieces[..self.number].iter().flatten().copied()
+    }
+}
+
+/// Columns of so many scores. In bf16 values of two tokens lie together, and the second of the last
+/// two may be none.
+#[inline(always)]
+fn columns(count: usize, precision: Precision) -> usize {
+    if precision == Precision::Bf16 { count.next_multiple_of(2) } else { count }
+}
+
+impl Look<'_> {
+    #[inline(always)]
+    #[expect(clippy::mut_from_ref, reason = "scratch belongs to this thread")]
+    fn sums(&self, tile: usize) -> &mut [f32] {
+        #[expect(unsafe_code, reason = "tasks write disjoint places of one buffer")]
+        // SAFETY: scratch belongs to this thread, and no caller holds another reference to it.
+        unsafe {
+            self.sums.write(tile * MOST_ROWS * self.width, MOST_ROWS * self.width)
+        }
+    }
+
+    /// Queries see the pages of a position. Each block of keys is seen by all of them before the
+    /// next one is fetched.
+    #[inline(always)]
+    fn over<S: Simd>(
+        &self,
         simd: S,
-        cells: Cells<'_>,
-        at: At,
-        pages: impl Iterator<Item = &'a Page>,
+        scores: &mut Scores,
+        tiles: &mut [Queries],
+        position: [usize; 3],
+        over: Over,
     ) {
-        self.sums.fill(0.0);
-        self.largest = [f32::NEG_INFINITY; MOST_ROWS];
-        self.total = [0.0; MOST_ROWS];
-        let (mut pieces, mut number, mut used): ([Option<Piece<'_>>; PIECES], _, _) =
-            ([None; PIECES], 0, 0);
-        for page in pages {
+        (0..tiles.len()).for_each(|tile| self.sums(tile).fill(0.0));
+        let precision = self.task.multiply.precision();
+        let mut block = Block::new();
+        for page in self.task.pages(over, position) {
             let tokens = page.shape.tokens;
             for first in (0..tokens).step_by(page.panel()) {
                 let count = page.panel().min(tokens - first);
-                if used + count > BLOCK || number == PIECES {
-                    self.weigh(simd, at, &pieces[..number], used);
-                    (number, used) = (0, 0);
+                if block.is_full(count) {
+                    self.see(simd, scores, tiles, &block);
+                    block = Block::new();
                 }
-                self.score(simd, cells, at, Piece { page, first, count }, used);
-                used += count;
-                if at.multiply.precision() == Precision::Bf16 && !used.is_multiple_of(2) {
-                    // Values of two tokens lie together; the second of these is none.
-                    (0..MOST_ROWS)
-                        .for_each(|row| self.scores[row * PITCH + used] = f32::NEG_INFINITY);
-                    used += 1;
-                }
-                match number.checked_sub(1).and_then(|last| pieces[last].as_mut()) {
-                    // The same page goes on.
-                    Some(piece) if first > 0 => piece.count += count,
-                    _ => {
-                        pieces[number] = Some(Piece { page, first, count });
-                        number += 1;
-                    }
-                }
+                block.add(Piece { page, first, count }, precision);
             }
         }
-        self.weigh(simd, at, &pieces[..number], used);
+        self.see(simd, scores, tiles, &block);
     }
 
-    /// The scores of one panel of keys, from column `used` on.
+    /// All queries see one block.
     #[inline(always)]
-    fn score<S: Simd>(&mut self, simd: S, cells: Cells<'_>, at: At, piece: Piece<'_>, used: usize) {
-        let Piece { page, first, .. } = piece;
+    fn see<S: Simd>(&self, simd: S, scores: &mut Scores, tiles: &mut [Queries], block: &Block<'_>) {
+        let precision = self.task.multiply.precision();
+        for (tile, queries) in tiles.iter_mut().enumerate() {
+            let mut used = 0;
+            for Piece { page, first, count } in block.pieces() {
+                for first in (first..first + count).step_by(page.panel()) {
+                    let count = page.panel().min(page.shape.tokens - first);
+                    self.score(simd, scores, queries, [used, first], page);
+                    let next = used + columns(count, precision);
+                    for column in used + count..next {
+                        (0..MOST_ROWS)
+                            .for_each(|row| scores.0[row * PITCH + column] = f32::NEG_INFINITY);
+                    }
+                    used = next;
+                }
+            }
+            self.weigh(simd, scores, queries, tile, block);
+        }
+    }
+
+    /// The scores of the panel of keys that begins with token `first`, from column `used` on.
+    #[inline(always)]
+    fn score<S: Simd>(
+        &self,
+        simd: S,
+        scores: &mut Scores,
+        queries: &Queries,
+        [used, first]: [usize; 2],
+        page: &Page,
+    ) {
         let vectors = page.panel_vectors(first);
-        let start = page.keys(at.layer, at.head) + first * page.depth();
+        let start = page.keys(self.layer, self.head) + first * page.depth();
         let tile = Tile {
-            x: cells,
-            rows: at.rows,
+            x: self.task.cells,
+            rows: queries.rows,
             taps: &[0],
             depth: page.depth(),
             panel: page.values.cells().from(start),
             stride: vectors * S::F32_LANES,
             vectors,
             ahead: std::ptr::null(),
-            multiply: at.multiply,
-            out: Out { values: &mut self.scores[used..], pitch: PITCH, add: false },
+            multiply: self.task.multiply,
+            out: Out { values: &mut scores.0[used..], pitch: PITCH, add: false },
         };
         #[expect(unsafe_code, reason = "tasks write disjoint places of one buffer")]
         // SAFETY: queries belong to this task, keys were written by an earlier section.
@@ -205,30 +310,39 @@ impl Seen {
 
     /// Scores become weights, and values are summed under them.
     #[inline(always)]
-    fn weigh<S: Simd>(&mut self, simd: S, at: At, pieces: &[Option<Piece<'_>>], used: usize) {
-        let Some(Some(Piece { page, .. })) = pieces.first() else { return };
-        let (stride, precision) = (page.stride(), at.multiply.precision());
-        for row in 0..tile::rows::<S>(1) {
-            self.soften(simd, row, used, stride);
+    fn weigh<S: Simd>(
+        &self,
+        simd: S,
+        scores: &mut Scores,
+        queries: &mut Queries,
+        tile: usize,
+        block: &Block<'_>,
+    ) {
+        let (precision, sums) = (self.task.multiply.precision(), self.sums(tile));
+        for (row, sums) in sums.chunks_exact_mut(self.width).enumerate().take(tile::rows::<S>(1)) {
+            let scores = &mut scores.0[row * PITCH..][..block.used.next_multiple_of(S::F32_LANES)];
+            scores[block.used..].fill(f32::NEG_INFINITY);
+            queries.soften(simd, scores, sums, row);
             if precision == Precision::Bf16 {
-                self.round(simd, row, used);
+                round(simd, scores);
             }
         }
-        let vectors = stride / S::F32_LANES;
+        let vectors = self.width / S::F32_LANES;
         let most = tile::vectors_of_tall::<S>();
         let mut rows = [0; MOST_ROWS];
         for left in (0..vectors).step_by(most) {
             let vectors = most.min(vectors - left);
             let column = left * S::F32_LANES;
             let mut score = 0;
-            for &Piece { page, first, count } in pieces.iter().flatten() {
+            for Piece { page, first, count } in block.pieces() {
                 for (row, start) in rows.iter_mut().enumerate() {
                     *start = row * PITCH + score;
                 }
                 let first = precision.places(first);
-                let start = page.rows(at.layer, at.head) + first * stride + column;
+                let stride = page.stride();
+                let start = page.rows(self.layer, self.head) + first * stride + column;
                 let tile = Tile {
-                    x: Cells::new(&mut self.scores),
+                    x: Cells::new(&mut scores.0),
                     rows,
                     taps: &[0],
                     depth: precision.places(count),
@@ -236,8 +350,8 @@ impl Seen {
                     stride,
                     vectors,
                     ahead: std::ptr::null(),
-                    multiply: at.multiply,
-                    out: Out { values: &mut self.sums[column..], pitch: MOST_WIDTH, add: true },
+                    multiply: self.task.multiply,
+                    out: Out { values: &mut sums[column..], pitch: self.width, add: true },
                 };
                 #[expect(unsafe_code, reason = "tasks write disjoint places of one buffer")]
                 // SAFETY: scores are this task's, values were written by an earlier section.
@@ -248,30 +362,38 @@ impl Seen {
             }
         }
     }
+}
 
-    /// The weights of a row are rounded where they stand.
-    #[inline(always)]
-    fn round<S: Simd>(&mut self, simd: S, row: usize, used: usize) {
-        let weights = &mut self.scores[row * PITCH..][..used.next_multiple_of(S::F32_LANES)];
-        for at in (0..weights.len()).step_by(S::F32_LANES) {
-            // What is written ends before what is read next.
-            let values = simd.partial_load_f32s(&weights[at..][..S::F32_LANES]);
-            let halves = &mut cast_slice_mut(weights)[at..][..S::F32_LANES];
-            Row::Halves(halves).put(simd, 0, values);
-        }
+/// The weights of a row are rounded where they stand.
+#[inline(always)]
+fn round<S: Simd>(simd: S, weights: &mut [f32]) {
+    for at in (0..weights.len()).step_by(S::F32_LANES) {
+        // What is written ends before what is read next.
+        let values = simd.partial_load_f32s(&weights[at..][..S::F32_LANES]);
+        let halves = &mut cast_slice_mut(weights)[at..][..S::F32_LANES];
+        Row::Halves(halves).put(simd, 0, values);
     }
+}
 
+impl Queries {
     /// The scores of a row become weights, relative to the largest score so far.
     #[inline(always)]
-    fn soften<S: Simd>(&mut self, simd: S, row: usize, used: usize, width: usize) {
-        let scores = &mut self.scores[row * PITCH..][..used.next_multiple_of(S::F32_LANES)];
-        scores[used..].fill(f32::NEG_INFINITY);
+    fn soften<S: Simd>(&mut self, simd: S, scores: &mut [f32], sums: &mut [f32], row: usize) {
         let (scores, _) = S::as_mut_simd_f32s(scores);
-        let mut largest = simd.splat_f32s(self.largest[row]);
-        for &score in scores.iter() {
-            largest = simd.max_f32s(largest, score);
+        // Several at once: one after the other they would wait for each other.
+        let mut most = [simd.splat_f32s(self.largest[row]); 4];
+        let (fours, rest) = scores.as_chunks::<4>();
+        for four in fours {
+            for (most, &score) in most.iter_mut().zip(four) {
+                *most = simd.max_f32s(*most, score);
+            }
         }
-        let largest = simd.reduce_max_f32s(largest);
+        for (most, &score) in most.iter_mut().zip(rest) {
+            *most = simd.max_f32s(*most, score);
+        }
+        let [a, b, c, d] = most;
+        let most = simd.max_f32s(simd.max_f32s(a, b), simd.max_f32s(c, d));
+        let largest = simd.reduce_max_f32s(most);
         let from = simd.splat_f32s(largest);
         let mut total = simd.splat_f32s(0.0);
         for score in scores.iter_mut() {
@@ -282,7 +404,7 @@ impl Seen {
         let fade = if self.total[row] == 0.0 { 0.0 } else { (self.largest[row] - largest).exp2() };
         self.largest[row] = largest;
         self.total[row] = self.total[row] * fade + simd.reduce_sum_f32s(total);
-        let (sums, _) = S::as_mut_simd_f32s(&mut self.sums[row * MOST_WIDTH..][..width]);
+        let (sums, _) = S::as_mut_simd_f32s(sums);
         let fade = simd.splat_f32s(fade);
         for sum in sums {
             *sum = simd.mul_f32s(*sum, fade);

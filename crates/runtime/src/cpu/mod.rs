@@ -137,6 +137,7 @@ impl Memory {
         let steps = list.iter().flat_map(|section| &section.steps);
         let places = steps.filter_map(|step| match step {
             Step::Product(product) => Some(winograd::scratch(&matrices[product.matrix])),
+            Step::Attention { heads, .. } => Some(attention::scratch(heads.width)),
             _ => None,
         });
         let most = places.max().unwrap_or(0);
