@@ -13,7 +13,9 @@ pub struct Page {
     pub(super) values: Floats,
     pub(super) shape: PageShape,
     pub(super) precision: Precision,
-    vectors: Vectors,
+    lanes: usize,
+    /// Most vectors of a panel of keys: panels are as even as they can be.
+    most: usize,
 }
 
 impl Page {
@@ -24,14 +26,17 @@ impl Page {
     }
 
     pub(super) fn new(shape: PageShape, precision: Precision, vectors: Vectors) -> Self {
-        let mut page = Self { values: Floats::zeros(0), shape, precision, vectors };
+        let Vectors { lanes, most_of_tall, .. } = vectors;
+        let all = shape.tokens.div_ceil(lanes).max(1);
+        let most = all.div_ceil(all.div_ceil(most_of_tall));
+        let mut page = Self { values: Floats::zeros(0), shape, precision, lanes, most };
         page.values = Floats::zeros(shape.layers * shape.heads * page.head());
         page
     }
 
     /// Tokens that there is room for: whole vectors.
     fn room(&self) -> usize {
-        self.shape.tokens.next_multiple_of(self.vectors.lanes)
+        self.shape.tokens.next_multiple_of(self.lanes)
     }
 
     /// Rows of a panel of keys.
@@ -41,7 +46,7 @@ impl Page {
 
     /// From a row of values to the next.
     pub(super) fn stride(&self) -> usize {
-        self.shape.width.next_multiple_of(self.vectors.lanes)
+        self.shape.width.next_multiple_of(self.lanes)
     }
 
     /// Places of one head of one layer.
@@ -52,7 +57,7 @@ impl Page {
 
     /// Most tokens of a panel of keys.
     pub(super) fn panel(&self) -> usize {
-        self.vectors.lanes * self.vectors.most_of_tall
+        self.lanes * self.most
     }
 
     /// Where the keys of a head begin; the panel of a token begins as many times the depth further
@@ -71,7 +76,7 @@ impl Page {
     /// Vectors of the panel that begins with a token.
     #[inline(always)]
     pub(super) fn panel_vectors(&self, first: usize) -> usize {
-        ((self.room() - first) / self.vectors.lanes).min(self.vectors.most_of_tall)
+        ((self.room() - first) / self.lanes).min(self.most)
     }
 
     /// Where the first place of the key of a token stands in the keys of a head, and how far the
@@ -80,6 +85,6 @@ impl Page {
     pub(super) fn key(&self, token: usize) -> (usize, usize) {
         let panel = self.panel();
         let (first, column) = (token / panel * panel, token % panel);
-        (first * self.depth() + column, self.panel_vectors(first) * self.vectors.lanes)
+        (first * self.depth() + column, self.panel_vectors(first) * self.lanes)
     }
 }
