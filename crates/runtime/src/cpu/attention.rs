@@ -7,18 +7,19 @@
 //! | `B` | keys of a block, at most [`BLOCK`] |
 //! | `H` | width of a head |
 //!
-//! Scores are logarithms to base 2: queries were multiplied for it.
+//! Scores are logarithms to base 2: queries were multiplied for it. A block is seen by all queries
+//! of a task, tile by tile, before the next one is fetched, so that it stays in the second-level
+//! cache meanwhile.
 //!
 //! Method: Milakov and Gimelshein (arXiv 1805.02867), Dao et al. (arXiv 2205.14135).
 
-use pulp::{Simd, WithSimd, bytemuck::cast_slice_mut};
+use pulp::{Simd, WithSimd};
 
 use super::{
     MOST_TOKENS,
     floats::Cells,
-    halves::Row,
-    math,
     page::Page,
+    softmax::{self, Softmax},
     task::{Group, Positions, Task},
     tile::{self, MOST_COLUMNS, MOST_ROWS, Out, Tile},
 };
@@ -56,8 +57,7 @@ struct Queries {
     group: Group,
     /// Where they begin.
     rows: [usize; MOST_ROWS],
-    largest: [f32; MOST_ROWS],
-    total: [f32; MOST_ROWS],
+    softmax: Softmax,
 }
 
 /// Scores of a tile and a block, then weights.
@@ -127,7 +127,7 @@ impl WithSimd for Attention<'_> {
                 for (tile, queries) in tiles[..count].iter().enumerate() {
                     let group = &queries.group;
                     for (row, &position) in group.positions[..group.count].iter().enumerate() {
-                        let factor = simd.splat_f32s(queries.total[row].recip());
+                        let factor = simd.splat_f32s(queries.softmax.total[row].recip());
                         let columns = [head * heads.width, heads.width];
                         let sums = &look.sums(tile)[row * width..][..heads.width];
                         task.columns(y, position, columns).fill(
@@ -173,8 +173,7 @@ impl Queries {
     /// Which have seen nothing yet.
     #[inline(always)]
     fn of(group: Group) -> Self {
-        let (largest, total) = ([f32::NEG_INFINITY; MOST_ROWS], [0.0; MOST_ROWS]);
-        Self { group, rows: [0; MOST_ROWS], largest, total }
+        Self { group, rows: [0; MOST_ROWS], softmax: Softmax::new() }
     }
 }
 
@@ -322,9 +321,9 @@ impl Look<'_> {
         for (row, sums) in sums.chunks_exact_mut(self.width).enumerate().take(tile::rows::<S>(1)) {
             let scores = &mut scores.0[row * PITCH..][..block.used.next_multiple_of(S::F32_LANES)];
             scores[block.used..].fill(f32::NEG_INFINITY);
-            queries.soften(simd, scores, sums, row);
+            queries.softmax.soften(simd, scores, sums, row);
             if precision == Precision::Bf16 {
-                round(simd, scores);
+                softmax::round(simd, scores);
             }
         }
         let vectors = self.width / S::F32_LANES;
@@ -360,54 +359,6 @@ impl Look<'_> {
                 }
                 score += precision.places(count);
             }
-        }
-    }
-}
-
-/// The weights of a row are rounded where they stand.
-#[inline(always)]
-fn round<S: Simd>(simd: S, weights: &mut [f32]) {
-    for at in (0..weights.len()).step_by(S::F32_LANES) {
-        // What is written ends before what is read next.
-        let values = simd.partial_load_f32s(&weights[at..][..S::F32_LANES]);
-        let halves = &mut cast_slice_mut(weights)[at..][..S::F32_LANES];
-        Row::Halves(halves).put(simd, 0, values);
-    }
-}
-
-impl Queries {
-    /// The scores of a row become weights, relative to the largest score so far.
-    #[inline(always)]
-    fn soften<S: Simd>(&mut self, simd: S, scores: &mut [f32], sums: &mut [f32], row: usize) {
-        let (scores, _) = S::as_mut_simd_f32s(scores);
-        // Several at once: one after the other they would wait for each other.
-        let mut most = [simd.splat_f32s(self.largest[row]); 4];
-        let (fours, rest) = scores.as_chunks::<4>();
-        for four in fours {
-            for (most, &score) in most.iter_mut().zip(four) {
-                *most = simd.max_f32s(*most, score);
-            }
-        }
-        for (most, &score) in most.iter_mut().zip(rest) {
-            *most = simd.max_f32s(*most, score);
-        }
-        let [a, b, c, d] = most;
-        let most = simd.max_f32s(simd.max_f32s(a, b), simd.max_f32s(c, d));
-        let largest = simd.reduce_max_f32s(most);
-        let from = simd.splat_f32s(largest);
-        let mut total = simd.splat_f32s(0.0);
-        for score in scores.iter_mut() {
-            *score = math::exp2_below(simd, simd.sub_f32s(*score, from));
-            total = simd.add_f32s(total, *score);
-        }
-        // Before the first block there is nothing to be rescaled.
-        let fade = if self.total[row] == 0.0 { 0.0 } else { (self.largest[row] - largest).exp2() };
-        self.largest[row] = largest;
-        self.total[row] = self.total[row] * fade + simd.reduce_sum_f32s(total);
-        let (sums, _) = S::as_mut_simd_f32s(sums);
-        let fade = simd.splat_f32s(fade);
-        for sum in sums {
-            *sum = simd.mul_f32s(*sum, fade);
         }
     }
 }

@@ -8,6 +8,7 @@ mod matrix;
 mod page;
 mod product;
 mod rows;
+mod softmax;
 mod task;
 mod tile;
 mod winograd;
