@@ -118,7 +118,8 @@ pub enum Meets {
     /// So many values of one position after the other.
     Positions(usize),
     /// So many values of every position of a square of 3 × 3 around the result's own, in one frame
-    /// after the other: a device may take fewer multiplications for it.
+    /// after the other: a device may take fewer multiplications for it. Behind the last position it
+    /// may read 16 places more, which count for nothing.
     Squares(usize),
 }
 

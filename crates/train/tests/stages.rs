@@ -35,7 +35,12 @@ fn every_committed_recipe_resolves() {
     let road: Road = read(&recipes.join("tiny.toml")).unwrap();
     assert!(road.leg.iter().all(|leg| recipes.join(&leg.recipe).exists()), "{road:?}");
     read::<FreshRecipe>(&recipes.join("tiny_model.toml")).unwrap();
-    for name in ["tiny_vae_pictures.toml", "tiny_vae.toml", "tiny_decoder.toml"] {
+    for name in [
+        "tiny_vae_pictures.toml",
+        "tiny_vae.toml",
+        "tiny_decoder.toml",
+        "tiny_decoder_pictures.toml",
+    ] {
         StageRecipe::<vae::VaeStage>::read(&recipes.join(name)).unwrap();
     }
     let ablation = Ablation::read(&recipes.join("ablations.toml")).unwrap();
