@@ -13,7 +13,7 @@
 //!
 //! Method: Milakov and Gimelshein (arXiv 1805.02867), Dao et al. (arXiv 2205.14135).
 
-use pulp::{Simd, WithSimd};
+use pulp::Simd;
 
 use super::{
     MOST_TOKENS,
@@ -83,31 +83,22 @@ struct Look<'a> {
     sums: Cells<'a>,
 }
 
-/// A step of the kind, on the positions of a task.
-pub(super) struct Attention<'a> {
-    pub(super) task: &'a Task<'a>,
-    pub(super) step: &'a Step,
-}
-
 /// Places that a thread needs for heads of this width.
 pub(super) fn scratch(width: usize) -> usize {
     TILES * MOST_ROWS * width.next_multiple_of(LINE)
 }
 
-impl WithSimd for Attention<'_> {
-    type Output = ();
-
+impl Task<'_> {
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let Self { task, step } = self;
+    pub(super) fn attention<S: Simd>(&self, simd: S, step: &Step) {
         let &Step::Attention { q, y, heads, layer, over } = step else { return };
         let mut scores = Scores([0.0; MOST_ROWS * PITCH]);
         let width = heads.width.next_multiple_of(S::F32_LANES);
-        let (most, sums) = (tile::rows::<S>(1), task.scratch);
+        let (most, sums) = (tile::rows::<S>(1), self.scratch);
         for head in 0..heads.count {
-            let look = Look { task, layer, head, width, sums };
-            let mut positions = task.positions();
-            let mut next = task.group(&mut positions, most, over);
+            let look = Look { task: self, layer, head, width, sums };
+            let mut positions = self.positions();
+            let mut next = self.group(&mut positions, most, over);
             while let Some(first) = next {
                 let mut tiles = [Queries::of(first); TILES];
                 let mut count = 0;
@@ -121,7 +112,7 @@ impl WithSimd for Attention<'_> {
                         *row = q.at(position) + head * heads.width;
                     }
                     count += 1;
-                    next = task.group(&mut positions, most, over);
+                    next = self.group(&mut positions, most, over);
                 }
                 look.over(simd, &mut scores, &mut tiles[..count], first.positions[0], over);
                 for (tile, queries) in tiles[..count].iter().enumerate() {
@@ -130,7 +121,7 @@ impl WithSimd for Attention<'_> {
                         let factor = simd.splat_f32s(queries.softmax.total[row].recip());
                         let columns = [head * heads.width, heads.width];
                         let sums = &look.sums(tile)[row * width..][..heads.width];
-                        task.columns(y, position, columns).fill(
+                        self.columns(y, position, columns).fill(
                             simd,
                             sums,
                             #[inline(always)]
@@ -141,9 +132,7 @@ impl WithSimd for Attention<'_> {
             }
         }
     }
-}
 
-impl Task<'_> {
     /// Some positions that see the same pages.
     #[inline(always)]
     fn group(&self, positions: &mut Positions, most: usize, over: Over) -> Option<Group> {

@@ -30,6 +30,8 @@ struct Vectors {
     lanes: usize,
     /// Most of them in a panel.
     most: usize,
+    /// Rows of a tile of so many.
+    rows: usize,
     /// Most of them in a panel for the tallest tiles.
     most_of_tall: usize,
 }
@@ -93,6 +95,7 @@ impl Cpu {
                 Vectors {
                     lanes: S::F32_LANES,
                     most: tile::vectors::<S>(),
+                    rows: tile::rows::<S>(tile::vectors::<S>()),
                     most_of_tall: tile::vectors_of_tall::<S>(),
                 }
             }
@@ -113,15 +116,18 @@ const MOST_TOKENS: usize = 192;
 /// Tasks for every thread where positions are pixels.
 const TASKS: usize = 4;
 
+/// Rows of a strip of squares.
+const STRIP: usize = 2;
+
 /// Lines (rows of columns) of a task: as many as the threads call for, whatever comes out being
-/// the same, and a multiple of `together`.
-fn lines(section: &Section, together: usize, threads: usize) -> usize {
+/// the same. Pixels come in whole strips, tokens in the lowest of full tiles.
+fn lines(section: &Section, threads: usize, rows_of_tile: usize) -> usize {
     let [frames, rows, columns] = section.size;
     let all = frames * rows;
     if columns > 1 {
-        return all.div_ceil(threads * TASKS).next_multiple_of(together).max(1);
+        return all.div_ceil(threads * TASKS).max(1).next_multiple_of(STRIP);
     }
-    all.div_ceil(threads).next_multiple_of(together).min(MOST_TOKENS)
+    all.div_ceil(threads).next_multiple_of(rows_of_tile).min(MOST_TOKENS)
 }
 
 /// The memory of a pass.
@@ -222,9 +228,8 @@ impl Kernels for Cpu {
             let squares = section.steps.iter().any(
                 |step| matches!(step, Step::Product(product) if matrices[product.matrix].squares()),
             );
-            let [strip, together] = if squares { [2, 2] } else { [rows, 1] };
-            let all = frames * rows;
-            let each = lines(section, together, threads);
+            let strip = if squares { STRIP } else { rows };
+            let (all, each) = (frames * rows, lines(section, threads, self.vectors.rows));
             let task = |index: usize| {
                 let lines = index * each..all.min((index + 1) * each);
                 let multiply = self.multiply;

@@ -1,6 +1,6 @@
 //! Products with a matrix: projections and convolutions, and what follows them.
 
-use pulp::{Simd, WithSimd};
+use pulp::Simd;
 
 use super::{
     math,
@@ -13,23 +13,13 @@ use crate::kernels::{Grid, Product, Then};
 #[repr(C, align(64))]
 struct Sums([f32; MOST_ROWS * MOST_COLUMNS]);
 
-/// A step of the kind, on the positions of a task. Every kind is a function of its own: one of them
-/// all would be too long for the compiler to do well.
-pub(super) struct Products<'a> {
-    pub(super) task: &'a Task<'a>,
-    pub(super) product: &'a Product,
-}
-
-impl WithSimd for Products<'_> {
-    type Output = ();
-
+impl Task<'_> {
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let Self { task, product } = self;
-        let matrix = &task.matrices[product.matrix];
+    pub(super) fn product<S: Simd>(&self, simd: S, product: &Product) {
+        let matrix = &self.matrices[product.matrix];
         let taps = &product.taps;
         let depth = matrix.places / taps.len();
-        debug_assert_eq!(product.x.precision, task.multiply.precision(), "what is read");
+        debug_assert_eq!(product.x.precision, self.multiply.precision(), "what is read");
         let mut sums = Sums([0.0; MOST_ROWS * MOST_COLUMNS]);
         let values = matrix.values.cells();
         for (index, panel) in matrix.panels.iter().enumerate() {
@@ -37,7 +27,7 @@ impl WithSimd for Products<'_> {
             let kept = columns.min(matrix.outputs - panel.column);
             let offset = &matrix.offset.as_slice()[panel.column..][..columns];
             let next = matrix.panels.get(index + 1).unwrap_or(panel).start;
-            let mut positions = task.positions();
+            let mut positions = self.positions();
             let mut number = 0;
             while let Some(group) = positions.group(tile::rows::<S>(panel.vectors)) {
                 let mut rows = [0; MOST_ROWS];
@@ -47,7 +37,7 @@ impl WithSimd for Products<'_> {
                 let part = number % panel.vectors * matrix.places;
                 number += 1;
                 let tile = Tile {
-                    x: task.cells,
+                    x: self.cells,
                     rows,
                     taps,
                     depth,
@@ -55,7 +45,7 @@ impl WithSimd for Products<'_> {
                     stride: columns,
                     vectors: panel.vectors,
                     ahead: values.as_ptr().wrapping_add(next + part * S::F32_LANES),
-                    multiply: task.multiply,
+                    multiply: self.multiply,
                     out: Out { values: &mut sums.0, pitch: MOST_COLUMNS, add: false },
                 };
                 #[expect(unsafe_code, reason = "tasks write disjoint places of one buffer")]
@@ -66,7 +56,7 @@ impl WithSimd for Products<'_> {
                 }
                 let rows = sums.0.chunks_exact(MOST_COLUMNS);
                 for (sums, &position) in rows.zip(&group.positions[..group.count]) {
-                    let ending = Ending { task, column: panel.column, kept };
+                    let ending = Ending { task: self, column: panel.column, kept };
                     ending.finish(simd, product, position, [&sums[..columns], offset]);
                 }
             }

@@ -2,36 +2,13 @@
 
 use std::f32::consts::LOG2_E;
 
-use pulp::{Simd, WithSimd, bytemuck::cast_slice_mut};
+use pulp::{Simd, bytemuck::cast_slice_mut};
 
 use super::{attention::MOST_WIDTH, halves::Row, math, task::Task};
 use crate::kernels::{Grid, Heads, Precision, Step, Turn, rounded};
 
 /// The smallest norm divided by, as in `F.normalize`.
 const SMALLEST: f32 = 1e-12;
-
-/// A step of one of these kinds, on the positions of a task.
-pub(super) struct Rows<'a> {
-    pub(super) task: &'a Task<'a>,
-    pub(super) step: &'a Step,
-}
-
-impl WithSimd for Rows<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let Self { task, step } = self;
-        match step {
-            Step::LayerNorm { .. } => task.layer_norm(simd, step),
-            Step::ChannelNorm { .. } => task.channel_norm(simd, step),
-            Step::Copy { x, y, width } => task.copy(simd, *x, *y, *width),
-            Step::Query { .. } => task.query(simd, step),
-            Step::Remember { .. } => task.remember(simd, step),
-            Step::Product(_) | Step::Attention { .. } => {}
-        }
-    }
-}
 
 #[expect(unsafe_code, reason = "tasks write disjoint places of one buffer")]
 impl Task<'_> {
@@ -89,14 +66,14 @@ impl Task<'_> {
     }
 
     #[inline(always)]
-    fn copy<S: Simd>(&self, simd: S, x: Grid, y: Grid, width: usize) {
+    pub(super) fn copy<S: Simd>(&self, simd: S, x: Grid, y: Grid, width: usize) {
         for position in self.positions() {
             self.row(y, position, width).fill(simd, self.read(x, position, width), |x| x);
         }
     }
 
     #[inline(always)]
-    fn layer_norm<S: Simd>(&self, simd: S, step: &Step) {
+    pub(super) fn layer_norm<S: Simd>(&self, simd: S, step: &Step) {
         let &Step::LayerNorm { x, y, width, scale, shift, eps } = step else { return };
         let (scale, shift) = (self.constant(scale, width), self.constant(shift, width));
         for position in self.positions() {
@@ -114,7 +91,7 @@ impl Task<'_> {
     }
 
     #[inline(always)]
-    fn channel_norm<S: Simd>(&self, simd: S, step: &Step) {
+    pub(super) fn channel_norm<S: Simd>(&self, simd: S, step: &Step) {
         let &Step::ChannelNorm { x, y, width, gain, silu } = step else { return };
         let gain = self.constant(gain, width);
         let root = (width as f32).sqrt();
@@ -136,7 +113,7 @@ impl Task<'_> {
     }
 
     #[inline(always)]
-    fn query<S: Simd>(&self, simd: S, step: &Step) {
+    pub(super) fn query<S: Simd>(&self, simd: S, step: &Step) {
         let &Step::Query { q, heads, turn, factor } = step else { return };
         let mut head = [0.0; MOST_WIDTH];
         let head = &mut head[..heads.width];
@@ -192,7 +169,7 @@ impl Task<'_> {
     }
 
     #[inline(always)]
-    fn remember<S: Simd>(&self, simd: S, step: &Step) {
+    pub(super) fn remember<S: Simd>(&self, simd: S, step: &Step) {
         let &Step::Remember { kv, heads, turn, layer } = step else { return };
         let (total, [_, rows, columns]) = (heads.total(), self.section.size);
         for position in self.positions() {

@@ -4,10 +4,7 @@ use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
 
-use super::{
-    attention::Attention, floats::Cells, halves::Multiply, matrix::Matrix, page::Page,
-    product::Products, rows::Rows, tile::MOST_ROWS, winograd::Squares,
-};
+use super::{floats::Cells, halves::Multiply, matrix::Matrix, page::Page, tile::MOST_ROWS};
 use crate::kernels::{Section, Sight, Step};
 
 /// Some lines of a section.
@@ -32,14 +29,17 @@ impl WithSimd for Task<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         for step in &self.section.steps {
-            let task = &self;
             match step {
                 Step::Product(product) if self.matrices[product.matrix].squares() => {
-                    simd.vectorize(Squares { task, product });
+                    self.squares(simd, product);
                 }
-                Step::Product(product) => simd.vectorize(Products { task, product }),
-                Step::Attention { .. } => simd.vectorize(Attention { task, step }),
-                _ => simd.vectorize(Rows { task, step }),
+                Step::Product(product) => self.product(simd, product),
+                Step::LayerNorm { .. } => self.layer_norm(simd, step),
+                Step::ChannelNorm { .. } => self.channel_norm(simd, step),
+                Step::Copy { x, y, width } => self.copy(simd, *x, *y, *width),
+                Step::Query { .. } => self.query(simd, step),
+                Step::Remember { .. } => self.remember(simd, step),
+                Step::Attention { .. } => self.attention(simd, step),
             }
         }
     }

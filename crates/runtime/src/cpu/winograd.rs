@@ -15,7 +15,7 @@
 
 use std::ops::Range;
 
-use pulp::{Simd, WithSimd};
+use pulp::Simd;
 
 use super::{
     floats::Cells,
@@ -214,22 +214,14 @@ impl Block<'_> {
 #[repr(C, align(64))]
 struct Sums([[f32; MOST_COLUMNS]; 4]);
 
-/// A product of squares, on the positions of a task.
-pub(super) struct Squares<'a> {
-    pub(super) task: &'a Task<'a>,
-    pub(super) product: &'a Product,
-}
-
-impl WithSimd for Squares<'_> {
-    type Output = ();
-
+impl Task<'_> {
+    /// A product whose results are made in squares.
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let Self { task, product } = self;
-        let matrix = &task.matrices[product.matrix];
+    pub(super) fn squares<S: Simd>(&self, simd: S, product: &Product) {
+        let matrix = &self.matrices[product.matrix];
         let time = product.taps.len() / 3;
-        let columns = task.section.size[2];
-        let mut positions = task.positions();
+        let columns = self.section.size[2];
+        let mut positions = self.positions();
         while let Some([frames, rows]) = positions.strip() {
             let parts = frames.len().div_ceil(FRAMES);
             let each = frames.len().div_ceil(parts);
@@ -239,7 +231,8 @@ impl WithSimd for Squares<'_> {
                 for column in (0..columns).step_by(2 * most) {
                     let squares = most.min((columns - column).div_ceil(2));
                     let (frames, rows) = (frames.clone(), rows.clone());
-                    Block { task, product, matrix, frames, rows, column, squares, time }.run(simd);
+                    Block { task: self, product, matrix, frames, rows, column, squares, time }
+                        .run(simd);
                 }
             }
         }
