@@ -4,7 +4,7 @@
 
 use crate::{EditList, clock::milliseconds};
 
-/// The captions as WebVTT subtitles.
+/// The captions as WebVTT subtitles; a shot without words has none.
 pub fn webvtt(list: &EditList) -> String {
     vtt(list, |shot| shot.caption.to_owned())
 }
@@ -16,14 +16,15 @@ pub fn webvtt_chapters(list: &EditList) -> String {
 
 /// The captions as SubRip subtitles.
 ///
-/// There is no way to escape in them: brackets that players would take for markup become those that
-/// look like them.
+/// A shot without words has none. There is no way to escape in them: brackets that players would
+/// take for markup become those that look like them.
 pub fn srt(list: &EditList) -> String {
     let fps = list.frames_per_second();
-    let cues = list.shots().map(|shot| {
+    let told = list.shots().filter(|shot| !shot.caption.is_empty());
+    let cues = (1..).zip(told).map(|(number, shot)| {
         let [start, end] = [shot.start, shot.end].map(|frame| milliseconds(frame, fps, ','));
         let text = shot.caption.replace('<', "‹").replace('>', "›").replace("{\\", "{ \\");
-        format!("{}\n{start} --> {end}\n{text}\n", shot.number)
+        format!("{number}\n{start} --> {end}\n{text}\n")
     });
     cues.collect::<Vec<_>>().join("\n")
 }
@@ -34,6 +35,9 @@ fn vtt(list: &EditList, text: impl Fn(&crate::list::Placed<'_>) -> String) -> St
     for shot in list.shots() {
         let [start, end] = [shot.start, shot.end].map(|frame| milliseconds(frame, fps, '.'));
         let text = text(&shot);
+        if text.is_empty() {
+            continue;
+        }
         let text = html_escape::encode_text(&text);
         file += &format!("\n{}\n{start} --> {end}\n{text}\n", shot.number);
     }

@@ -118,8 +118,12 @@ impl EditList {
 }
 
 impl Placed<'_> {
-    /// The caption, or as many whole words of it as a menu has room for.
+    /// The caption, or as many whole words of it as a menu has room for; of a shot without words
+    /// its number.
     pub fn title(&self) -> String {
+        if self.caption.is_empty() {
+            return format!("Shot {}", self.number);
+        }
         let mut title = String::new();
         for word in self.caption.split(' ') {
             if TITLE_CHARACTERS < title.chars().count() + 1 + word.chars().count() {
