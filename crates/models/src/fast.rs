@@ -1,15 +1,13 @@
 //! The networks of a model as the runtime runs them, behind the engine's traits.
 //!
-//! Text encoders, and the small decoder for previews, are the ones of this crate.
+//! The small decoder for previews is the one of this crate.
 
-use std::{cell::RefCell, collections::BTreeMap};
-
-use burn::{module::Module, tensor::Device};
+use burn::tensor::Device;
 use shotstream_engine::network::{Decoder, Embedded, Latents, NetworkError, Pixels, TextEncoder};
 use shotstream_runtime::{
     dit::{self, Embedding},
     vae,
-    weights::{Source, Tensor, WeightsError},
+    weights::{Source, WeightsError},
 };
 
 #[cfg(feature = "cuda")]
@@ -21,10 +19,11 @@ pub use shotstream_runtime::{
 
 use crate::{
     bundle::BundleError,
-    checkpoint::{CheckpointError, Network, tensors},
+    checkpoint::Network,
     dit::{Dit, DitConfig},
     networks::{BurnEmbedding, BurnLatents, clean_latents, host_pixels},
-    stored::{StoredModel, StoredNetwork},
+    source::{Parameters, Unread},
+    stored::StoredModel,
     taehv::{Taehv, TaehvState},
     text::BurnTextEncoder,
     vae::{Vae, VaeConfig},
@@ -58,12 +57,16 @@ impl<K: Kernels> FastNetworks<K> {
         let (config, device) = (model.config(), Device::flex());
         let [dit, vae, _] = model.networks();
         // Nothing is initialised for these: no parameter is asked for its value.
-        let dit = Unread::new(dit, dit.names(&Dit::new(&config.dit, &device))?);
-        let vae = Unread::new(vae, vae.names(&Vae::new(&config.vae, &device))?);
+        let names = (
+            dit.names(&Dit::new(&config.dit, &device))?,
+            vae.names(&Vae::new(&config.vae, &device))?,
+        );
+        let (dit, vae) = (Unread::new(dit, &names.0, None), Unread::new(vae, &names.1, None));
         let made =
             Self::of(kernels, (dit_sizes(&config.dit), &dit), (vae_sizes(&config.vae), &vae), text);
-        let failed = [dit, vae].into_iter().find_map(|network| network.failed.into_inner());
-        failed.map_or_else(|| Ok(made?), |error| Err(error.into()))
+        dit.done()?;
+        vae.done()?;
+        Ok(made?)
     }
 
     /// A transformer and a VAE, packed, with a text encoder of any kind. For a moment the
@@ -150,48 +153,6 @@ impl<K: Kernels> Decoder for FastDecoder<K> {
                 Ok(host_pixels(taehv.decode_next(state, latents)))
             }
             _ => panic!("the state was made by another kind of decoder"),
-        }
-    }
-}
-
-/// What a network had in its parameters, by official name; whatever is asked for is gone.
-pub(crate) struct Parameters(RefCell<BTreeMap<String, Tensor>>);
-
-impl Parameters {
-    pub(crate) fn of<M: Module>(module: M, network: Network) -> Self {
-        Self(RefCell::new(tensors(&module, network)))
-    }
-}
-
-impl Source for Parameters {
-    fn tensor(&self, name: &str, _expected: &[usize]) -> Option<Tensor> {
-        self.0.borrow_mut().remove(name)
-    }
-}
-
-/// A network where it is stored: whatever is asked for is read then. What could not be read is kept,
-/// and looks like a tensor that is not there.
-struct Unread<'a> {
-    network: &'a StoredNetwork<'a>,
-    /// By official name.
-    names: BTreeMap<String, String>,
-    failed: RefCell<Option<CheckpointError>>,
-}
-
-impl<'a> Unread<'a> {
-    fn new(network: &'a StoredNetwork<'a>, names: BTreeMap<String, String>) -> Self {
-        Self { network, names, failed: RefCell::default() }
-    }
-}
-
-impl Source for Unread<'_> {
-    fn tensor(&self, name: &str, _expected: &[usize]) -> Option<Tensor> {
-        match self.network.read(self.names.get(name)?) {
-            Ok(tensor) => Some(tensor),
-            Err(error) => {
-                self.failed.borrow_mut().get_or_insert(error);
-                None
-            }
         }
     }
 }

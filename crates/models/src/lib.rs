@@ -8,6 +8,7 @@ pub mod fast;
 pub mod kernels;
 pub mod lora;
 pub mod networks;
+mod source;
 pub mod stored;
 pub mod taehv;
 pub mod text;

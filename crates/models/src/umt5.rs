@@ -28,6 +28,7 @@ use burn::nn::{
 use burn::tensor::activation::softmax;
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
+use shotstream_runtime::text::Positions;
 
 use self::positions::relative_buckets;
 use crate::kernels::activation::gelu;
@@ -72,6 +73,11 @@ impl Umt5Config {
             num_buckets: 32,
             max_distance: 128,
         }
+    }
+
+    /// How far apart tokens are told apart.
+    pub(crate) fn positions(&self) -> Positions {
+        Positions { buckets: self.num_buckets, max_distance: self.max_distance }
     }
 }
 
@@ -128,7 +134,7 @@ pub(crate) fn longest(lengths: &[usize], tokens: usize) -> usize {
 
 /// Captions on their way through the blocks.
 #[derive(Clone, Debug)]
-pub(crate) struct Reading {
+struct Reading {
     /// `[B, S, D]`.
     x: Tensor<3>,
     /// `[B, S]`, one where there is a token.
@@ -146,7 +152,7 @@ impl Reading {
     ///
     /// # Panics
     /// When `lengths` does not hold one length per caption.
-    pub(crate) fn new(config: &Umt5Config, x: Tensor<3>, lengths: &[usize], tokens: usize) -> Self {
+    fn new(config: &Umt5Config, x: Tensor<3>, lengths: &[usize], tokens: usize) -> Self {
         let [batch, longest, _] = x.dims();
         assert_eq!(lengths.len(), batch, "one length per caption");
         let device = x.device();
@@ -162,7 +168,7 @@ impl Reading {
     }
 
     /// The embeddings `[B, T, D]`; rows past a caption's length are zero.
-    pub(crate) fn end(self, norm: &RmsNorm) -> Tensor<3> {
+    fn end(self, norm: &RmsNorm) -> Tensor<3> {
         let Self { x, present, tokens, .. } = self;
         let [batch, longest, width] = x.dims();
         let (device, x) = (x.device(), norm.forward(x));
@@ -175,7 +181,7 @@ impl Reading {
 
 /// One transformer layer.
 #[derive(Module, Debug)]
-pub(crate) struct Block {
+struct Block {
     norm1: RmsNorm,
     attention: Attention,
     /// `[buckets, N]`.
@@ -185,7 +191,7 @@ pub(crate) struct Block {
 }
 
 impl Block {
-    pub(crate) fn new(config: &Umt5Config, device: &Device) -> Self {
+    fn new(config: &Umt5Config, device: &Device) -> Self {
         let std = (config.dim as f64).powf(-0.5);
         Self {
             norm1: norm(config.dim, device),
@@ -199,7 +205,7 @@ impl Block {
     }
 
     /// Take captions through this layer.
-    pub(crate) fn read(&self, reading: Reading) -> Reading {
+    fn read(&self, reading: Reading) -> Reading {
         let Reading { x, absent, buckets, .. } = &reading;
         let bias = self.position_bias(buckets.clone());
         let mixed = self.attention.forward(self.norm1.forward(x.clone()), bias, absent.clone());
@@ -282,7 +288,7 @@ impl FeedForward {
     }
 }
 
-pub(crate) fn norm(dim: usize, device: &Device) -> RmsNorm {
+fn norm(dim: usize, device: &Device) -> RmsNorm {
     RmsNormConfig::new(dim).with_epsilon(NORM_EPS).init(device)
 }
 

@@ -303,7 +303,7 @@ fn a_head_that_there_is_no_room_for_is_refused_before_it_is_run() {
 
 /// The text encoder of a model, where it is stored.
 fn text_of(model: &StoredModel<'static>) -> BurnTextEncoder {
-    let text = model.text_encoder(Holding::Nothing, &Device::flex()).expect("a text encoder");
+    let text = model.text_encoder(Holding::Nothing, Cpu::new()).expect("a text encoder");
     BurnTextEncoder::stored(model.tokenizer().clone(), text, model.config().dit.text_len)
 }
 

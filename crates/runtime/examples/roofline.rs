@@ -22,7 +22,7 @@ use shotstream_runtime::{
     cpu::{self, Cpu, Matrix, Page},
     dit::{self, Embedding},
     kernels::{DeviceError, Kernels, Meets, Over, PageShape, Precision, Section, Sight, Step},
-    vae,
+    text, vae,
     weights::Invented,
 };
 
@@ -71,7 +71,7 @@ fn name(
             (format!("attention, {keys} keys, {} wide", heads.width), flops as f64)
         }
         Step::LayerNorm { width, .. } => (format!("layer norm, {width} wide"), 0.0),
-        Step::ChannelNorm { width, .. } => (format!("channel norm, {width} wide"), 0.0),
+        Step::RmsNorm { width, .. } => (format!("RMS norm, {width} wide"), 0.0),
         Step::Copy { width, .. } => (format!("copy, {width} wide"), 0.0),
         Step::Query { .. } => ("queries turned".to_owned(), 0.0),
         Step::Remember { .. } => ("keys turned and kept".to_owned(), 0.0),
@@ -237,11 +237,16 @@ fn main() {
         _ => Precision::F32,
     };
     let cpu = Cpu::new().in_precision(precision);
-    let Model { dit: sizes, vae, latent: [rows, columns], text, rounds } = Model::of(&name);
+    let Model { dit: sizes, vae, text, latent: [rows, columns], rounds } = Model::of(&name);
     let timed = Timed { cpu, table: Arc::default() };
     let latents = |frames: usize| sizes::latents(frames, [rows, columns]);
-    let text_dim = sizes.text_dim;
-    let embedding = Embedding { tokens: text, values: numbers(text * text_dim).into() };
+    let (tokens, text_dim) = (text.tokens, sizes.text_dim);
+    let embedding = Embedding { tokens, values: numbers(tokens * text_dim).into() };
+    let blocks = text::Blocks::new(timed.clone(), text, 0..2, &Invented).expect("weights that fit");
+    measure("two blocks of the text encoder", &timed, rounds, peak, || {
+        blocks.read(&mut numbers(tokens * text_dim)).expect("a caption");
+    });
+    drop(blocks);
     let dit = dit::Dit::new(timed.clone(), sizes, &Invented).expect("weights that fit");
     let caption = dit.cache_text(&embedding).expect("a caption");
     let context_of = || {

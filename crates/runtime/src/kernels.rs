@@ -103,6 +103,8 @@ pub enum Then {
     Gelu,
     /// They are added to what stands at another place.
     Add(Grid),
+    /// They are multiplied with what stands at another place.
+    Times(Grid),
     /// As `Add`, after a factor for each of them, which begin at `gate`.
     Gated {
         /// What they are added to.
@@ -208,8 +210,8 @@ pub enum Step {
         /// Added to the variance.
         eps: f32,
     },
-    /// `y = x / ‖x‖ · √width · gain`, and SiLU of it.
-    ChannelNorm {
+    /// `y = x / √(mean square + eps) · gain`, and SiLU of it if wanted.
+    RmsNorm {
         /// What is normalised.
         x: Grid,
         /// Where it goes.
@@ -218,6 +220,8 @@ pub enum Step {
         width: usize,
         /// Where gains begin.
         gain: usize,
+        /// Added to the mean square.
+        eps: f32,
         /// Whether SiLU follows.
         silu: bool,
     },
@@ -264,7 +268,44 @@ pub enum Step {
         layer: usize,
         /// Which pages.
         over: Over,
+        /// Added to the scores, if anything is: over the frame's own page only.
+        bias: Option<Distances>,
     },
+}
+
+impl Step {
+    /// A product of what every position reads at its own place.
+    #[must_use]
+    pub fn projection(x: Grid, matrix: usize, y: Grid, then: Then) -> Self {
+        Self::Product(Product { x, taps: vec![0], matrix, y, then })
+    }
+}
+
+/// What is added to the score of a query and a key for how far apart they are, as logarithms to
+/// base 2: for every head, a value for every distance of the key from the query, `1 − tokens` to
+/// `tokens − 1`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Distances {
+    /// Where they begin.
+    pub start: usize,
+    /// The most tokens that they serve.
+    pub tokens: usize,
+}
+
+impl Distances {
+    /// Values of a head.
+    #[inline(always)]
+    #[must_use]
+    pub fn each(self) -> usize {
+        2 * self.tokens - 1
+    }
+
+    /// Where the value of a head's query and the first key stands; those of the next keys follow.
+    #[inline(always)]
+    #[must_use]
+    pub fn at(self, head: usize, query: usize) -> usize {
+        self.start + head * self.each() + self.tokens - 1 - query
+    }
 }
 
 /// Steps over the same positions.

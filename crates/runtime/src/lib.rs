@@ -14,6 +14,8 @@ pub mod dit;
 
 pub mod vae;
 
+pub mod text;
+
 pub mod cpu;
 
 #[cfg(feature = "cuda")]

@@ -9,7 +9,7 @@ use shotstream_runtime::{
     cuda::{Cuda, Dry, Emulated, Unit},
     dit::{self, Dit, Embedding},
     kernels::{Kernels, Precision},
-    vae,
+    text, vae,
     weights::Invented,
 };
 
@@ -163,6 +163,39 @@ fn a_card_that_is_not_there_is_one_sentence() {
     let known = ["there is no driver for NVIDIA cards, ", "there is no card 1000, "];
     assert!(known.iter().any(|begins| error.starts_with(begins)), "{error}");
     assert!(!error.contains('\n'), "{error}");
+}
+
+#[test]
+fn captions_on_the_card_are_those_of_the_processor() {
+    // Heads of 16, 10, and of lines of the matrix unit.
+    for [dim, num_heads] in [[48, 3], [20, 2], [128, 2]] {
+        let sizes = text::Sizes {
+            tokens: 150,
+            dim,
+            dim_attn: dim,
+            dim_ffn: 2 * dim + 8,
+            num_heads,
+            num_layers: 3,
+            positions: text::Positions { buckets: 32, max_distance: 128 },
+        };
+        let own = read(Cpu::new().in_precision(Precision::Bf16), &sizes);
+        for card in cards() {
+            let found = differs(&own, &read(card, &sizes));
+            assert!(found < ROUNDED, "{found} for {sizes:?}");
+        }
+    }
+}
+
+/// Captions of several lengths, of which one comes three times.
+fn read<K: Kernels>(kernels: K, sizes: &text::Sizes) -> Vec<f32> {
+    let blocks = text::Blocks::new(kernels, sizes.clone(), 0..sizes.num_layers, &Invented);
+    let blocks = blocks.expect("what is asked for fits");
+    let captions = [1, 70, 150, 70, 70].into_iter().enumerate().flat_map(|(seed, tokens)| {
+        let mut caption = numbers(tokens * sizes.dim, seed);
+        blocks.read(&mut caption).expect("what is asked for fits");
+        caption
+    });
+    captions.collect()
 }
 
 fn vae_sizes(dims: [usize; 2], patch: usize) -> vae::Sizes {

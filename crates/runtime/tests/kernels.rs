@@ -9,7 +9,7 @@ use shotstream_runtime::{
     cpu::Cpu,
     dit::{self, Dit, Embedding},
     kernels::{Grid, Kernels as _, Meets, Precision, Product, Section, Sight, Step, Then},
-    vae,
+    text, vae,
     weights::Invented,
 };
 
@@ -68,6 +68,23 @@ fn shot(cpu: Cpu, sizes: dit::Sizes, size: [usize; 2]) -> Vec<f32> {
     made
 }
 
+/// A caption through three blocks.
+fn caption(cpu: Cpu, [heads, width, dim]: [usize; 3], tokens: usize) -> Vec<f32> {
+    let sizes = text::Sizes {
+        tokens: 90,
+        dim,
+        dim_attn: heads * width,
+        dim_ffn: dim + 7,
+        num_heads: heads,
+        num_layers: 3,
+        positions: text::Positions { buckets: 12, max_distance: 40 },
+    };
+    let blocks = text::Blocks::new(cpu, sizes, 0..3, &Invented).expect("weights that fit");
+    let mut made = numbers(tokens * dim);
+    blocks.read(&mut made).expect("a caption");
+    made
+}
+
 /// A stream in two chunks, and pictures read one by one.
 fn pictures(cpu: Cpu, sizes: &vae::Sizes, size: [usize; 2]) -> Vec<f32> {
     let decoder = vae::Decoder::new(cpu, sizes.clone(), &Invented).expect("weights that fit");
@@ -105,6 +122,16 @@ fn shots_agree_on_every_kind_of_vectors() {
         for size in [[2, 2], [4, 6], [6, 14]] {
             agree(Precision::F32, 1e-4, |cpu| shot(cpu, transformer(sizes), size));
             agree(Precision::Bf16, 0.1, |cpu| shot(cpu, transformer(sizes), size));
+        }
+    }
+}
+
+#[test]
+fn captions_agree_on_every_kind_of_vectors() {
+    for sizes in [[3, 16, 20], [1, 34, 70], [2, 7, 33]] {
+        for tokens in [1, 5, 33, 90] {
+            agree(Precision::F32, 1e-4, |cpu| caption(cpu, sizes, tokens));
+            agree(Precision::Bf16, 0.1, |cpu| caption(cpu, sizes, tokens));
         }
     }
 }

@@ -141,10 +141,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let model = StoredModel::open(Path::new("weights/tiny.safetensors"))?;
     let slow = BurnNetworks::new(&model.load(&Device::flex())?);
     let fast = |precision| {
-        let text = model.text_encoder(Holding::Computed, &Device::flex())?;
+        let cpu = Cpu::new().in_precision(precision);
+        let text = model.text_encoder(Holding::Computed, cpu)?;
         let length = model.config().dit.text_len;
         let text = BurnTextEncoder::stored(model.tokenizer().clone(), text, length);
-        FastNetworks::stored(Cpu::new().in_precision(precision), &model, text)
+        FastNetworks::stored(cpu, &model, text)
     };
     let fast = [fast(Precision::F32)?, fast(Precision::Bf16)?];
     for turn in 0..=turns.parse()? {

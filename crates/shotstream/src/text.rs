@@ -2,12 +2,16 @@
 
 use std::{env, path::PathBuf};
 
-use burn::tensor::Device;
-use shotstream_models::text::{BurnTextEncoder, Cut, EmbeddingCache, Holding, Identity};
+use shotstream_models::{
+    fast::Kernels,
+    stored::StoredNetwork,
+    text::{BurnTextEncoder, Cut, EmbeddingCache, Holding, Identity},
+};
 use shotstream_plan::{recipe::Recipe, script::Script};
 
 use crate::{
     cli::{HoldingName, TextArgs, TextCacheArg, TextPrecision},
+    device::{Device, with_kernels},
     failure::{Blame as _, WrongUse},
     model::ModelFile,
 };
@@ -21,9 +25,6 @@ const MOST_KEPT: u64 = 2 << 30;
 
 /// Parameters from which on a text encoder is too large to stay beside a film that is made.
 const LARGE: u64 = 1 << 28;
-
-/// Parameters up to which a text encoder is kept as it is computed with, in 128 MB at most.
-const SMALL: u64 = 1 << 25;
 
 /// Which words of a prompt that is too long are cut.
 pub(crate) fn cut(args: &TextArgs) -> Cut {
@@ -47,7 +48,8 @@ pub(crate) fn open_for(
     args: &TextArgs,
     (script, recipe): (&Script, &Recipe),
 ) -> anyhow::Result<BurnTextEncoder> {
-    let large = LARGE < parameters(file) && args.text_precision == TextPrecision::Stored;
+    let large =
+        LARGE < stored_text(file).parameters() && args.text_precision == TextPrecision::Stored;
     let usual = if large { HoldingName::Drop } else { HoldingName::Keep };
     let text = of(file, args, usual)?;
     if args.text_encoder.unwrap_or(usual) == HoldingName::Drop {
@@ -64,17 +66,19 @@ pub(crate) fn open_for(
     Ok(text)
 }
 
-/// Numbers of a model's text encoder.
-fn parameters(file: &ModelFile) -> u64 {
+/// A model's text encoder where it is stored.
+fn stored_text(file: &ModelFile) -> &StoredNetwork<'static> {
     let [.., stored] = file.stored.networks();
-    stored.parameters()
+    stored
 }
 
 fn of(file: &ModelFile, args: &TextArgs, usual: HoldingName) -> anyhow::Result<BurnTextEncoder> {
     let holding = match (args.text_encoder.unwrap_or(usual), args.text_precision) {
-        (HoldingName::Keep, TextPrecision::Stored) => match parameters(file) {
-            ..=SMALL => Holding::Computed,
-            _ => Holding::AsStored,
+        (HoldingName::Keep, TextPrecision::Stored) => match &file.device {
+            Device::Cpu(cpu) => Holding::beside(stored_text(file), cpu.precision()),
+            // A card has other memory than what the bytes would be kept in.
+            #[cfg(feature = "cuda")]
+            Device::Cuda(_) => Holding::Computed,
         },
         (HoldingName::Keep, TextPrecision::Int8) => Holding::InBytes,
         (HoldingName::Drop, TextPrecision::Stored) => Holding::Nothing,
@@ -85,8 +89,15 @@ fn of(file: &ModelFile, args: &TextArgs, usual: HoldingName) -> anyhow::Result<B
             ));
         }
     };
-    let config = file.stored.config();
-    let stored = file.stored.text_encoder(holding, &Device::flex()).wrong_use()?;
+    with_kernels!(&file.device, kernels => held(file, args, (holding, kernels.beside()?)))
+}
+
+fn held<K: Kernels + 'static>(
+    file: &ModelFile,
+    args: &TextArgs,
+    (holding, kernels): (Holding, K),
+) -> anyhow::Result<BurnTextEncoder> {
+    let stored = file.stored.text_encoder(holding, kernels).wrong_use()?;
     let cache = match folder(file, args) {
         Some(folder) => {
             let identity = Identity::of(&stored)?;
@@ -95,7 +106,7 @@ fn of(file: &ModelFile, args: &TextArgs, usual: HoldingName) -> anyhow::Result<B
         None => None,
     };
     let tokenizer = file.stored.tokenizer().clone();
-    let text = BurnTextEncoder::stored(tokenizer, stored, config.dit.text_len);
+    let text = BurnTextEncoder::stored(tokenizer, stored, file.stored.config().dit.text_len);
     let text = text.with_cut(cut(args));
     Ok(match cache {
         Some(cache) => text.with_cache(cache),

@@ -5,14 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use burn::module::Module;
-
 use super::{
     CheckpointError,
     form::{Form, int8_rows},
-    names::{Naming, Network},
     read::Weights,
-    walk,
 };
 
 /// Weights of at most so many bytes are told from others by all of them.
@@ -62,6 +58,11 @@ impl Packed {
         Ok(())
     }
 
+    /// The values of a tensor, if it is kept.
+    pub(crate) fn values(&self, name: &str) -> Option<Vec<f32>> {
+        self.0.get(name).map(|(form, bytes)| form.values(bytes))
+    }
+
     /// Bytes of all tensors that are kept.
     pub(crate) fn bytes(&self) -> u64 {
         self.0.values().map(|(_, bytes)| bytes.len() as u64).sum()
@@ -69,29 +70,6 @@ impl Packed {
 }
 
 impl Weights<'_> {
-    /// Fill a part of a network whose tensors' official names begin with `part`, as [`Self::load`]
-    /// would fill it within the whole; from `kept` where that has the tensor.
-    ///
-    /// # Errors
-    /// When a tensor is missing, a value is no number, or the file cannot be read.
-    pub(crate) fn load_part<M: Module>(
-        &self,
-        module: M,
-        (network, naming, prefix): (Network, Naming, &str),
-        part: &str,
-        kept: Option<&Packed>,
-    ) -> Result<M, CheckpointError> {
-        walk::fill(module, network, |slot| {
-            let official = format!("{part}{}", slot.name);
-            let name = naming.names(network, &[&official], prefix).concat();
-            let values = match kept.and_then(|Packed(kept)| kept.get(&name)) {
-                Some((form, bytes)) => form.values(bytes),
-                None => self.values(&name)?,
-            };
-            self.finite(&name, values)
-        })
-    }
-
     /// Hand what tells the tensors under `prefix` from others to `sink`: names, forms, shapes, and
     /// all their bytes; of more than [`MOST_READ`] bytes some of every tensor, and when their files
     /// were last changed.

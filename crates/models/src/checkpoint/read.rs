@@ -211,7 +211,7 @@ impl<'a> Weights<'a> {
     ///
     /// # Errors
     /// When one is not.
-    pub(super) fn finite(&self, name: &str, values: Vec<f32>) -> Result<Vec<f32>, CheckpointError> {
+    pub(crate) fn finite(&self, name: &str, values: Vec<f32>) -> Result<Vec<f32>, CheckpointError> {
         if values.iter().all(|value| value.is_finite()) {
             return Ok(values);
         }

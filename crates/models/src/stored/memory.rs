@@ -1,28 +1,24 @@
 //! How much memory a model takes while it tells a story, from its sizes alone.
 //!
-//! What is kept is counted exactly, in the bytes of every number that is computed with, and for a
-//! text encoder, unless it is a small one, as it is stored. What a step works in is counted too,
-//! but for some small change.
+//! What is kept is counted exactly: a text encoder as it is kept, everything else in the bytes of
+//! every number that is computed with. What a step works in is counted too, but for some small
+//! change.
 
 use shotstream_plan::{geometry::LatentFrames, recipe::Recipe};
 use shotstream_runtime::kernels::Precision;
 
 use super::{StoredModel, StoredNetwork};
 use crate::{
-    checkpoint::Network, dit::DitConfig, fast::vae_sizes, text::TABLE, umt5::Umt5Config,
+    checkpoint::Network,
+    dit::DitConfig,
+    fast::vae_sizes,
+    text::{Holding, size},
+    umt5::Umt5Config,
     vae::VaeConfig,
 };
 
 /// Bytes of a number that is a sum of others, or is there but for a moment.
 const NUMBER: u64 = 4;
-
-/// Bytes of a number that others are multiplied with.
-fn factor(precision: Precision) -> u64 {
-    match precision {
-        Precision::F32 => 4,
-        Precision::Bf16 => 2,
-    }
-}
 
 /// Frames of its input that a causal convolution remembers.
 const PAST: u64 = 2;
@@ -62,19 +58,19 @@ impl StoredModel<'_> {
         let geometry = recipe.geometry();
         let tokens = |frames: usize| geometry.tokens_from_latent(LatentFrames(frames)).0 as u64;
         let key_values =
-            |tokens: u64| tokens * 2 * (dit.dim * dit.num_layers) as u64 * factor(precision);
+            |tokens: u64| tokens * 2 * (dit.dim * dit.num_layers) as u64 * size(precision);
         let (context, chunk) = (recipe.context_frames(), geometry.chunk.0);
         let local = tokens(recipe.window().0.saturating_sub(chunk));
         let captions = context as u64 + MORE_CAPTIONS;
         let [height, width] = geometry.latent_size();
         let weights = self.networks().map(|stored| {
             let parameters = stored.parameters();
-            let kept = parameters * factor(precision);
+            let kept = parameters * size(precision);
             let (part, bytes, why) = match stored.network() {
                 Network::Dit => ("transformer", kept, ""),
                 // What squares of results are made with, as the processor does it.
                 Network::Vae => ("VAE", kept * 16 / 9, ", kernels of 3x3 as 4x4"),
-                Network::Umt5 => return self.text_memory(stored),
+                Network::Umt5 => return self.text_memory(stored, precision),
             };
             MemoryUse { part, bytes, why: format!("{parameters} parameters{why}") }
         });
@@ -115,27 +111,27 @@ impl StoredModel<'_> {
 }
 
 impl StoredModel<'_> {
-    /// The blocks of the text encoder as they are stored, and one of them while it is run.
-    fn text_memory(&self, stored: &StoredNetwork<'_>) -> MemoryUse {
+    /// The text encoder as it is kept, one block of it as it is computed with where that is another
+    /// form, and the largest matrix on the way there.
+    fn text_memory(&self, stored: &StoredNetwork<'_>, precision: Precision) -> MemoryUse {
         let Umt5Config { dim, dim_attn, dim_ffn, num_buckets, num_heads, .. } = self.config.text;
         let block = 4 * dim * dim_attn + 3 * dim * dim_ffn + num_buckets * num_heads + 2 * dim;
-        let kept = stored.weights.bytes_under(&stored.prefix, &stored.table());
+        let (numbers, bytes) = stored.kept();
+        let (kept, how) = match Holding::beside(stored, precision) {
+            Holding::Computed => (numbers * size(precision), "as computed".to_owned()),
+            _ => {
+                let how = format!("as stored, one block of {block} as computed");
+                (bytes + block as u64 * size(precision), how)
+            }
+        };
         MemoryUse {
             part: "text encoder",
-            bytes: kept + block as u64 * NUMBER,
+            bytes: kept + (dim * dim_ffn) as u64 * NUMBER,
             why: format!(
-                "{} parameters as stored, one block of {block} as computed; --text-encoder drop \
-                 keeps none",
+                "{} parameters {how}; --text-encoder drop keeps none",
                 stored.parameters()
             ),
         }
-    }
-}
-
-impl StoredNetwork<'_> {
-    /// What the table of a text encoder's tokens is called here.
-    fn table(&self) -> String {
-        self.naming.names(self.network, &[TABLE], &self.prefix).concat()
     }
 }
 
@@ -155,7 +151,7 @@ fn stages(vae: &VaeConfig, [height, width]: [usize; 2]) -> Vec<[u64; 4]> {
 fn working(dit: &DitConfig, tokens: u64, precision: Precision) -> u64 {
     let patch = dit.patch.iter().product::<usize>() * (dit.in_channels + dit.out_channels);
     let (sums, factors) = (4 * dit.dim + dit.head_dim() + patch, 2 * dit.dim + dit.ffn_dim);
-    tokens * (sums as u64 * NUMBER + factors as u64 * factor(precision))
+    tokens * (sums as u64 * NUMBER + factors as u64 * size(precision))
 }
 
 /// Bytes of what a decoder works in: of every convolution the frames it sees, in a margin, and a
@@ -186,7 +182,7 @@ fn decoder(vae: &VaeConfig, cells: [usize; 2], precision: Precision) -> u64 {
         let after = if last { PAST + frames } else { frames };
         factors += seen(channels, after, height, width);
     }
-    sums * NUMBER + factors * factor(precision)
+    sums * NUMBER + factors * size(precision)
 }
 
 #[cfg(test)]
@@ -195,7 +191,7 @@ mod tests {
     use shotstream_runtime::{cpu::Cpu, vae::Decoder};
 
     use super::*;
-    use crate::{fast::Parameters, vae::Vae};
+    use crate::{source::Parameters, vae::Vae};
 
     #[test]
     fn a_decoder_takes_what_was_said() {

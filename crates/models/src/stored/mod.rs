@@ -13,12 +13,13 @@ mod sizes;
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use burn::{module::Module, tensor::Device};
+use shotstream_runtime::kernels::Kernels;
 
 use crate::{
     bundle::{Bundle, BundleConfig, BundleError, check_vocabulary, read_header},
-    checkpoint::{CheckpointError, Naming, Network, Weights},
+    checkpoint::{CheckpointError, Naming, Network, Packed, Weights},
     dit::Dit,
-    text::{Holding, StoredUmt5},
+    text::{Holding, StoredUmt5, TABLE},
     tokenizer::Tokenizer,
     umt5::Umt5,
     vae::Vae,
@@ -143,21 +144,19 @@ impl<'a> StoredModel<'a> {
 }
 
 impl StoredModel<'static> {
-    /// The text encoder where it is stored, to be run on `device`.
+    /// The text encoder where it is stored, to be run by `kernels`.
     ///
     /// # Errors
     /// When the tensors are not those of the network, the vocabulary does not fit, or a file cannot
     /// be read.
-    pub fn text_encoder(
+    pub fn text_encoder<K: Kernels>(
         &self,
         holding: Holding,
-        device: &Device,
-    ) -> Result<StoredUmt5, BundleError> {
-        let StoredNetwork { weights, naming, prefix, .. } = &self.text;
-        let place = (weights.clone(), *naming, prefix.as_str());
-        let text = StoredUmt5::open(place, &self.config, holding, device)?;
+        kernels: K,
+    ) -> Result<StoredUmt5<K>, BundleError> {
+        let text = StoredUmt5::open(self.text.clone(), &self.config, holding, kernels)?;
         let reason = check_vocabulary(&self.tokenizer, &self.config);
-        let path = || weights.path().to_owned();
+        let path = || self.text.path().to_owned();
         reason.map_err(|reason| BundleError::Inconsistent { reason, path: path() })?;
         Ok(text)
     }
@@ -200,10 +199,49 @@ impl StoredNetwork<'_> {
         Ok(names.into_iter().collect())
     }
 
-    /// Shape and values of a tensor of the file, read now.
-    pub(crate) fn read(&self, name: &str) -> Result<(Vec<usize>, Vec<f32>), CheckpointError> {
-        let values = self.weights.finite_values(name)?;
+    /// Numbers of a text encoder that are kept between prompts, all but the table of tokens, and
+    /// their bytes as they are stored.
+    pub(crate) fn kept(&self) -> (u64, u64) {
+        let table = self.naming.names(self.network, &[TABLE], &self.prefix).concat();
+        let sides = self.weights.shape(&table).unwrap_or_default();
+        let rows: u64 = sides.iter().map(|&side| side as u64).product();
+        (self.parameters().saturating_sub(rows), self.weights.bytes_under(&self.prefix, &table))
+    }
+
+    /// Shape and values of a tensor of the file, read now, or taken from what was kept of it.
+    pub(crate) fn read(
+        &self,
+        name: &str,
+        kept: Option<&Packed>,
+    ) -> Result<(Vec<usize>, Vec<f32>), CheckpointError> {
+        let values = match kept.and_then(|kept| kept.values(name)) {
+            Some(values) => self.weights.finite(name, values)?,
+            None => self.weights.finite_values(name)?,
+        };
         Ok((self.weights.shape(name).unwrap_or_default().to_vec(), values))
+    }
+
+    /// Some rows of a matrix of the file, one after another.
+    pub(crate) fn rows(&self, name: &str, rows: &[usize]) -> Result<Vec<f32>, CheckpointError> {
+        self.weights.rows(name, rows)
+    }
+
+    /// Keep a tensor of the file as it is stored, or a matrix in one byte a number.
+    pub(crate) fn keep(
+        &self,
+        packed: &mut Packed,
+        name: &str,
+        in_bytes: bool,
+    ) -> Result<(), CheckpointError> {
+        match in_bytes {
+            true => packed.keep_in_bytes(&self.weights, name),
+            false => packed.keep(&self.weights, name),
+        }
+    }
+
+    /// Hand what tells these weights from others to `sink`.
+    pub(crate) fn fingerprint(&self, sink: &mut dyn FnMut(&[u8])) -> Result<(), CheckpointError> {
+        self.weights.fingerprint(&self.prefix, sink)
     }
 
     fn load<M: Module>(&self, module: M) -> Result<M, BundleError> {

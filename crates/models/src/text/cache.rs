@@ -15,6 +15,7 @@ use std::{
 };
 
 use sha2::{Digest as _, Sha256};
+use shotstream_runtime::kernels::Kernels;
 
 use super::{Holding, StoredUmt5};
 use crate::checkpoint::CheckpointError;
@@ -46,13 +47,14 @@ impl Identity {
     ///
     /// # Errors
     /// When its weights cannot be read.
-    pub fn of(text: &StoredUmt5) -> Result<Self, CheckpointError> {
+    pub fn of<K: Kernels>(text: &StoredUmt5<K>) -> Result<Self, CheckpointError> {
         let mut hash = Sha256::new();
-        let precision = match text.holding() {
-            Holding::Nothing | Holding::AsStored | Holding::Computed => "f32",
+        let kept = match text.holding() {
+            Holding::Nothing | Holding::AsStored | Holding::Computed => "stored",
             Holding::InBytes => "int8",
         };
-        hash.update(format!("{precision} {:?}\n", text.config()));
+        let precision = text.precision().name();
+        hash.update(format!("{kept} {precision} {:?}\n", text.config()));
         text.fingerprint(&mut |bytes| hash.update(bytes))?;
         Ok(Self(hash.finalize().into()))
     }

@@ -6,8 +6,9 @@
 //! | `D` | width of a caption's embeddings | 4 096 |
 //!
 //! The text encoder is the largest network and the one that is needed least. So it may be a
-//! [`StoredUmt5`], of which one block at a time is in memory, and what it made may be kept on disk
-//! in an [`EmbeddingCache`]: a prompt that was embedded before needs no text encoder at all.
+//! [`StoredUmt5`], which the runtime runs, of which one block at a time is in memory; and what it
+//! made may be kept on disk in an [`EmbeddingCache`]: a prompt that was embedded before needs no text
+//! encoder at all.
 
 mod cache;
 mod prompt;
@@ -15,6 +16,7 @@ mod stored;
 
 use std::{
     collections::BTreeMap,
+    fmt::Debug,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -23,6 +25,7 @@ use std::{
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use shotstream_engine::network::{Embedded, NetworkError, TextEncoder};
+use shotstream_runtime::kernels::Kernels;
 
 use crate::{
     networks::BurnEmbedding,
@@ -30,7 +33,7 @@ use crate::{
     umt5::Umt5,
 };
 
-pub(crate) use self::stored::TABLE;
+pub(crate) use self::stored::{TABLE, size};
 pub use self::{
     cache::{EmbeddingCache, Identity},
     prompt::Cut,
@@ -41,7 +44,7 @@ pub use self::{
 #[derive(Clone, Debug)]
 pub struct BurnTextEncoder {
     tokenizer: Tokenizer,
-    network: Arc<TextNetwork>,
+    network: Arc<dyn TextNetwork>,
     text_len: usize,
     device: Device,
     cut: Cut,
@@ -51,11 +54,43 @@ pub struct BurnTextEncoder {
     counts: Arc<Counts>,
 }
 
-/// The text encoder, whole or block by block.
+/// A text encoder of any kind.
+trait TextNetwork: Debug + Send + Sync {
+    /// Width of an embedding, `D`.
+    fn width(&self) -> usize;
+
+    /// The embeddings `[S, D]` of some captions, each given as its `S` ids and computed as if it
+    /// were alone.
+    ///
+    /// # Errors
+    /// When weights cannot be read, or the device fails.
+    fn embed(&self, captions: &[&[u32]]) -> Result<Vec<Vec<f32>>, NetworkError>;
+}
+
+/// The text encoder as it is trained.
 #[derive(Debug)]
-enum TextNetwork {
-    Whole(Box<Umt5>),
-    Stored(StoredUmt5),
+struct Whole {
+    text: Umt5,
+    device: Device,
+}
+
+impl TextNetwork for Whole {
+    fn width(&self) -> usize {
+        self.text.config().dim
+    }
+
+    fn embed(&self, captions: &[&[u32]]) -> Result<Vec<Vec<f32>>, NetworkError> {
+        let embed = |ids: &&[u32]| {
+            if ids.is_empty() {
+                return Vec::new();
+            }
+            let values: Vec<i64> = ids.iter().copied().map(i64::from).collect();
+            let values = TensorData::new(values, [1, ids.len()]);
+            let values = Tensor::<2, Int>::from_data(values, &self.device);
+            self.text.forward(values, &[ids.len()]).into_data().iter::<f32>().collect()
+        };
+        Ok(captions.iter().map(embed).collect())
+    }
 }
 
 #[derive(Debug, Default)]
@@ -68,20 +103,28 @@ impl BurnTextEncoder {
     /// A text encoder in memory, which reads `text_len` tokens.
     #[must_use]
     pub fn whole(tokenizer: Tokenizer, text: Umt5, text_len: usize, device: Device) -> Self {
-        Self::of(tokenizer, TextNetwork::Whole(Box::new(text)), text_len, device)
+        Self::of(tokenizer, Arc::new(Whole { text, device: device.clone() }), text_len, device)
     }
 
     /// A text encoder that stays where it is stored, and reads `text_len` tokens.
     #[must_use]
-    pub fn stored(tokenizer: Tokenizer, text: StoredUmt5, text_len: usize) -> Self {
-        let device = text.device().clone();
-        Self::of(tokenizer, TextNetwork::Stored(text), text_len, device)
+    pub fn stored<K: Kernels + 'static>(
+        tokenizer: Tokenizer,
+        text: StoredUmt5<K>,
+        text_len: usize,
+    ) -> Self {
+        Self::of(tokenizer, Arc::new(text), text_len, Device::flex())
     }
 
-    fn of(tokenizer: Tokenizer, network: TextNetwork, text_len: usize, device: Device) -> Self {
+    fn of(
+        tokenizer: Tokenizer,
+        network: Arc<dyn TextNetwork>,
+        text_len: usize,
+        device: Device,
+    ) -> Self {
         Self {
             tokenizer,
-            network: Arc::new(network),
+            network,
             text_len,
             device,
             cut: Cut::default(),
@@ -157,7 +200,8 @@ impl BurnTextEncoder {
             return Some(values.clone());
         }
         drop(ahead);
-        let values = self.cache.as_ref()?.get(&encoding.ids, encoding.length, self.width())?;
+        let values =
+            self.cache.as_ref()?.get(&encoding.ids, encoding.length, self.network.width())?;
         self.counts.found.fetch_add(1, Ordering::Relaxed);
         Some(values)
     }
@@ -173,42 +217,16 @@ impl BurnTextEncoder {
     /// The rows of some prompts, through the network.
     fn compute(&self, encodings: &[Encoding]) -> Result<Vec<Vec<f32>>, NetworkError> {
         self.counts.embedded.fetch_add(encodings.len() as u64, Ordering::Relaxed);
-        let made = match &*self.network {
-            TextNetwork::Whole(text) => {
-                let ids = |encoding: &Encoding| {
-                    let ids: Vec<i64> = encoding.ids.iter().copied().map(i64::from).collect();
-                    let ids = TensorData::new(ids, [1, self.text_len]);
-                    Tensor::<2, Int>::from_data(ids, &self.device)
-                };
-                let embed = |encoding| text.forward(ids(encoding), &[encoding.length]);
-                encodings.iter().map(embed).collect()
-            }
-            TextNetwork::Stored(text) => {
-                let ids = encodings.iter().map(|encoding| &encoding.ids[..encoding.length]);
-                let ids: Vec<_> = ids.collect();
-                text.embed(&ids).map_err(|error| failed("text encoder", error))?
-            }
-        };
-        let rows = |(embedding, encoding): (Tensor<3>, &Encoding)| {
-            let kept = embedding.slice_dim(1, 0..encoding.length);
-            kept.into_data().iter::<f32>().collect()
-        };
-        Ok(made.into_iter().zip(encodings).map(rows).collect())
+        let ids: Vec<_> = encodings.iter().map(|it| &it.ids[..it.length]).collect();
+        self.network.embed(&ids)
     }
 
     /// Rows `[length, D]` of a prompt as its embedding, `[1, L, D]` with zeros after them.
     fn padded(&self, mut values: Vec<f32>) -> BurnEmbedding {
-        let width = self.width();
+        let width = self.network.width();
         values.resize(self.text_len * width, 0.0);
         let data = TensorData::new(values, [1, self.text_len, width]);
         BurnEmbedding(Tensor::from_data(data, &self.device))
-    }
-
-    fn width(&self) -> usize {
-        match &*self.network {
-            TextNetwork::Whole(text) => text.config().dim,
-            TextNetwork::Stored(text) => text.config().dim,
-        }
     }
 }
 

@@ -18,35 +18,9 @@ pub(super) fn relative_buckets(
 ) -> Tensor<2, Int> {
     let buckets: Vec<i64> = (0..tokens)
         .flat_map(|query| (0..tokens).map(move |key| (query, key)))
-        .map(|(query, key)| relative_bucket(config, query, key) as i64)
+        .map(|(query, key)| config.positions().bucket(query, key) as i64)
         .collect();
     Tensor::from_data(TensorData::new(buckets, [tokens, tokens]), device)
-}
-
-/// Which row of the table of positions a query reads for a key.
-///
-/// Half the buckets are for keys to the right. In each half the near distances have a bucket of
-/// their own and the far ones share buckets of logarithmically growing width.
-fn relative_bucket(config: &Umt5Config, query: usize, key: usize) -> usize {
-    let side = config.num_buckets / 2;
-    let near = side / 2;
-    let distance = query.abs_diff(key);
-    let within = if distance < near {
-        distance
-    } else {
-        // Bucket `near + i` begins where (distance / near)^(side - near) reaches
-        // (max_distance / near)^i; taken by comparison so that borders do not hang on rounding.
-        let growth = config.max_distance as f64 / near as f64;
-        let exponent = 1.0 / (side - near) as f64;
-        (near + 1..side)
-            .take_while(|&bucket| {
-                let border = near as f64 * growth.powf((bucket - near) as f64 * exponent);
-                border - 1e-6 <= distance as f64
-            })
-            .last()
-            .unwrap_or(near)
-    };
-    if query < key { side + within } else { within }
 }
 
 #[cfg(test)]
@@ -63,9 +37,9 @@ mod tests {
                 .rev()
                 .find(|(border, _)| *border <= distance)
                 .map_or(distance, |&(_, bucket)| bucket);
-            assert_eq!(relative_bucket(&config, distance, 0), expected, "{distance} to the left");
+            assert_eq!(config.positions().bucket(distance, 0), expected, "{distance} to the left");
             let right = if distance == 0 { 0 } else { 16 + expected };
-            assert_eq!(relative_bucket(&config, 0, distance), right, "{distance} to the right");
+            assert_eq!(config.positions().bucket(0, distance), right, "{distance} to the right");
         }
     }
 }

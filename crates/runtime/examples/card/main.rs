@@ -113,8 +113,8 @@ fn differs(a: &[f32], b: &[f32]) -> f32 {
     (squares(&mut a.iter().zip(b).map(|(a, b)| a - b)) / squares(&mut a.iter().copied())).sqrt()
 }
 
-/// Parts that answer; a denoising pass and a picture twice, since what runs again is a graph.
-const CHECKED: [&str; 5] = ["denoise", "decode", "encode", "denoise", "encode"];
+/// Parts that answer; some of them twice, since what runs again is a graph.
+const CHECKED: [&str; 7] = ["prompt", "denoise", "decode", "encode", "prompt", "denoise", "encode"];
 
 /// Every network of small models by each unit, against the processor; how many are wrong.
 fn wrong<C: Card>(card: &Arc<C>, units: &[Unit], names: &[&str]) -> Outcome<usize> {

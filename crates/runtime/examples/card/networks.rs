@@ -6,7 +6,7 @@ use shotstream_engine::network::{
 use shotstream_runtime::{
     dit::{Cache, Dit, Embedding, TextCache},
     kernels::Kernels,
-    vae,
+    text, vae,
     weights::Invented,
 };
 
@@ -17,6 +17,7 @@ use crate::{
 
 /// Networks, and what they are asked: the fourth chunk of a shot behind a full context.
 pub(crate) struct Networks<K: Kernels> {
+    text: text::Blocks<K>,
     dit: Dit<K>,
     decoder: vae::Decoder<K>,
     encoder: vae::Encoder<K>,
@@ -37,11 +38,14 @@ const BEFORE: usize = 9;
 const STEPS: [f32; 4] = [1000.0, 937.5, 833.25, 625.0];
 
 /// The parts of a chunk, and what belongs to a shot once.
-pub(crate) const PARTS: [&str; 6] = ["caption", "context", "denoise", "commit", "decode", "encode"];
+pub(crate) const PARTS: [&str; 7] =
+    ["prompt", "caption", "context", "denoise", "commit", "decode", "encode"];
 
 impl<K: Kernels> Networks<K> {
     pub(crate) fn open(kernels: &K, model: Model) -> Outcome<Self> {
-        let Model { dit: sizes, vae, latent: size, text: tokens, .. } = model;
+        let Model { dit: sizes, vae, text, latent: size, .. } = model;
+        let tokens = text.tokens;
+        let text = text::Blocks::new(kernels.beside()?, text, 0..2, &Invented)?;
         let values = numbers(tokens * sizes.text_dim).into();
         let embedding = Embedding { tokens, values };
         let dit = Dit::new(kernels.beside()?, sizes, &Invented)?;
@@ -57,13 +61,18 @@ impl<K: Kernels> Networks<K> {
             let slots = slots(CONTEXT + at, CHUNK);
             dit.commit(&latents(CHUNK, size), &slots, &caption, &context, &mut local)?;
         }
-        Ok(Self { dit, decoder, encoder, decoding, caption, context, local, size, embedding })
+        Ok(Self { text, dit, decoder, encoder, decoding, caption, context, local, size, embedding })
     }
 
     /// Run one part; what it answered.
     pub(crate) fn run(&mut self, part: &str) -> Outcome<Vec<f32>> {
         let (clean, places) = (latents(CHUNK, self.size), slots(CONTEXT + BEFORE, CHUNK));
         Ok(match part {
+            "prompt" => {
+                let mut prompt = self.embedding.values.to_vec();
+                self.text.read(&mut prompt)?;
+                prompt
+            }
             "caption" => {
                 self.dit.cache_text(&self.embedding)?;
                 Vec::new()

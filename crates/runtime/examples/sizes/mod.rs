@@ -2,14 +2,15 @@
 
 use shotstream_engine::network::Latents;
 use shotstream_plan::layout::FrameSlot;
-use shotstream_runtime::{dit, vae};
+use shotstream_runtime::{dit, text, vae};
 
 /// A model's sizes, and those of its pictures' latents.
 pub(crate) struct Model {
     pub(crate) dit: dit::Sizes,
     pub(crate) vae: vae::Sizes,
+    /// Of a text encoder two blocks only: all are alike.
+    pub(crate) text: text::Sizes,
     pub(crate) latent: [usize; 2],
-    pub(crate) text: usize,
     pub(crate) rounds: usize,
 }
 
@@ -42,32 +43,45 @@ impl Model {
                 std: vec![1.0; 16],
             }
         };
+        let text = |tokens, dim, dim_ffn, num_heads| text::Sizes {
+            tokens,
+            dim,
+            dim_attn: dim,
+            dim_ffn,
+            num_heads,
+            num_layers: 2,
+            positions: text::Positions { buckets: 32, max_distance: 128 },
+        };
         let (small, latent) = (vae(24, &[1, 2, 4], 1, &[true, true], 2), [10, 16]);
         match name {
             "large" => Self {
                 dit: dit(1536, 8960, 256, 12, 30, 4096),
                 vae: vae(96, &[1, 2, 4, 4], 2, &[false, true, true], 1),
+                text: text(512, 4096, 10_240, 64),
                 latent: [60, 104],
-                text: 512,
                 rounds: 1,
             },
             "broad" => Self {
-                dit: dit(256, 1024, 64, 2, 2, 96),
+                dit: dit(256, 1024, 64, 2, 2, 128),
                 vae: vae(96, &[1, 2, 4], 1, &[true, true], 2),
+                text: text(64, 128, 256, 2),
                 latent,
-                text: 64,
                 rounds: 20,
             },
             "wide" => Self {
                 dit: dit(1280, 5120, 256, 10, 6, 960),
                 vae: vae(96, &[1, 2, 4], 1, &[true, true], 2),
+                text: text(64, 960, 2560, 15),
                 latent,
-                text: 64,
                 rounds: 5,
             },
-            _ => {
-                Self { dit: dit(128, 512, 64, 4, 6, 96), vae: small, latent, text: 64, rounds: 50 }
-            }
+            _ => Self {
+                dit: dit(128, 512, 64, 4, 6, 96),
+                vae: small,
+                text: text(64, 96, 192, 4),
+                latent,
+                rounds: 50,
+            },
         }
     }
 }

@@ -24,7 +24,7 @@ use super::{
     tile::{self, MOST_COLUMNS, MOST_ROWS, Out, Tile},
 };
 use crate::{
-    kernels::{Over, Precision, Step},
+    kernels::{Distances, Over, Precision, Step},
     memory::LINE,
 };
 
@@ -79,6 +79,7 @@ struct Look<'a> {
     head: usize,
     /// Values of a head, in whole vectors.
     width: usize,
+    bias: Option<Distances>,
     /// What the queries have seen so far: sums of values under their weights, `[tiles, R, width]`.
     sums: Cells<'a>,
 }
@@ -91,12 +92,12 @@ pub(super) fn scratch(width: usize) -> usize {
 impl Task<'_> {
     #[inline(always)]
     pub(super) fn attention<S: Simd>(&self, simd: S, step: &Step) {
-        let &Step::Attention { q, y, heads, layer, over } = step else { return };
+        let &Step::Attention { q, y, heads, layer, over, bias } = step else { return };
         let mut scores = Scores([0.0; MOST_ROWS * PITCH]);
         let width = heads.width.next_multiple_of(S::F32_LANES);
         let (most, sums) = (tile::rows::<S>(1), self.scratch);
         for head in 0..heads.count {
-            let look = Look { task: self, layer, head, width, sums };
+            let look = Look { task: self, layer, head, width, bias, sums };
             let mut positions = self.positions();
             let mut next = self.group(&mut positions, most, over);
             while let Some(first) = next {
@@ -253,6 +254,9 @@ impl Look<'_> {
                 for first in (first..first + count).step_by(page.panel()) {
                     let count = page.panel().min(page.shape.tokens - first);
                     self.score(simd, scores, queries, [used, first], page);
+                    if let Some(bias) = self.bias {
+                        self.add_bias(simd, scores, queries, [used, first, count], bias);
+                    }
                     let next = used + columns(count, precision);
                     for column in used + count..next {
                         (0..MOST_ROWS)
@@ -293,6 +297,34 @@ impl Look<'_> {
         // SAFETY: queries belong to this task, keys were written by an earlier section.
         unsafe {
             tile.run(simd);
+        }
+    }
+
+    /// What distances ask for is added to the scores of `count` keys from token `first` on, which
+    /// stand from column `used` on.
+    #[inline(always)]
+    fn add_bias<S: Simd>(
+        &self,
+        simd: S,
+        scores: &mut Scores,
+        queries: &Queries,
+        [used, first, count]: [usize; 3],
+        bias: Distances,
+    ) {
+        let [_, _, columns] = self.task.section.size;
+        let Group { positions, count: rows } = queries.group;
+        for (row, [_, line, column]) in positions[..rows].iter().enumerate() {
+            let start = bias.at(self.head, line * columns + column) + first;
+            let added = self.task.constant(start, count);
+            let scores = &mut scores.0[row * PITCH + used..][..count];
+            let ((added, rest), (scores, last)) =
+                (S::as_simd_f32s(added), S::as_mut_simd_f32s(scores));
+            for (score, &added) in scores.iter_mut().zip(added) {
+                *score = simd.add_f32s(*score, added);
+            }
+            for (score, added) in last.iter_mut().zip(rest) {
+                *score += added;
+            }
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use rayon::prelude::*;
+
 use super::{Vectors, floats::Floats, winograd};
 use crate::kernels::{Meets, Precision, rounded};
 
@@ -84,10 +86,15 @@ impl Matrix {
         let each = (outputs * of_part).max(1);
         let weights = parts.chunks_exact(each);
         for (weight, to) in weights.zip(values.as_mut_slice().chunks_exact_mut(part.max(1))) {
+            let (mut left, mut parts) = (to, Vec::with_capacity(panels.len()));
             for panel in &panels {
-                let to = &mut to[panel.start..][..places * panel.vectors * vectors.lanes];
-                pack(weight, [outputs, channels], precision, panel.column, to);
+                let (to, rest) = left.split_at_mut(places * panel.vectors * vectors.lanes);
+                parts.push((panel.column, to));
+                left = rest;
             }
+            parts.into_par_iter().for_each(|(first, to)| {
+                pack(weight, [outputs, channels], precision, first, to);
+            });
         }
         let mut padded = Floats::zeros(width);
         padded.as_mut_slice()[..outputs].copy_from_slice(offset);

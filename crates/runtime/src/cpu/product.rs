@@ -102,6 +102,16 @@ impl Ending<'_> {
                     |sum, at| simd.add_f32s(sum, self.read(simd, onto, at)),
                 );
             }
+            Then::Times(by) => {
+                let by = by.at(position);
+                self.write(
+                    simd,
+                    y,
+                    [sums, offset],
+                    #[inline(always)]
+                    |sum, at| simd.mul_f32s(sum, self.read(simd, by, at)),
+                );
+            }
             Then::Gated { onto, gate } => {
                 let onto = onto.at(position);
                 self.write(

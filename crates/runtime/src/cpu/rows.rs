@@ -22,7 +22,7 @@ impl Task<'_> {
 
     /// `len` values that no section writes.
     #[inline(always)]
-    fn constant(&self, start: usize, len: usize) -> &[f32] {
+    pub(super) fn constant(&self, start: usize, len: usize) -> &[f32] {
         // SAFETY: constants are written between passes.
         unsafe { self.cells.read(start, len) }
     }
@@ -91,13 +91,13 @@ impl Task<'_> {
     }
 
     #[inline(always)]
-    pub(super) fn channel_norm<S: Simd>(&self, simd: S, step: &Step) {
-        let &Step::ChannelNorm { x, y, width, gain, silu } = step else { return };
+    pub(super) fn rms_norm<S: Simd>(&self, simd: S, step: &Step) {
+        let &Step::RmsNorm { x, y, width, gain, eps, silu } = step else { return };
         let gain = self.constant(gain, width);
-        let root = (width as f32).sqrt();
+        let (root, eps) = ((width as f32).sqrt(), width as f32 * eps);
         for position in self.positions() {
             let (x, y) = (self.read(x, position, width), self.row(y, position, width));
-            let by = root / math::squares(simd, x).sqrt().max(SMALLEST);
+            let by = root / (math::squares(simd, x) + eps).sqrt().max(SMALLEST);
             match silu {
                 true => scaled(
                     simd,

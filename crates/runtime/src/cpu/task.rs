@@ -35,7 +35,7 @@ impl WithSimd for Task<'_> {
                 }
                 Step::Product(product) => self.product(simd, product),
                 Step::LayerNorm { .. } => self.layer_norm(simd, step),
-                Step::ChannelNorm { .. } => self.channel_norm(simd, step),
+                Step::RmsNorm { .. } => self.rms_norm(simd, step),
                 Step::Copy { x, y, width } => self.copy(simd, *x, *y, *width),
                 Step::Query { .. } => self.query(simd, step),
                 Step::Remember { .. } => self.remember(simd, step),

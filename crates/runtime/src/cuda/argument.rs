@@ -96,6 +96,8 @@ pub(super) struct Attention {
     pub(super) entries: u64,
     pub(super) layer: i32,
     pub(super) halves: i32,
+    pub(super) bias: i64,
+    pub(super) of_head: i64,
 }
 
 /// `Range`: pages of a group.

@@ -108,9 +108,9 @@ impl Sources {
                 let (program, of) = rows(Program::LayerNorm, x, y, width);
                 (program, Rows { scale: scale as i64, shift: shift as i64, eps, ..of })
             }
-            &Step::ChannelNorm { x, y, width, gain, silu } => {
-                let (program, of) = rows(Program::ChannelNorm, x, y, width);
-                (program, Rows { scale: gain as i64, silu: i32::from(silu), ..of })
+            &Step::RmsNorm { x, y, width, gain, eps, silu } => {
+                let (program, of) = rows(Program::RmsNorm, x, y, width);
+                (program, Rows { scale: gain as i64, eps, silu: i32::from(silu), ..of })
             }
             &Step::Copy { x, y, width } => rows(Program::Copy, x, y, width),
         };
@@ -144,6 +144,7 @@ impl Sources {
             Then::Gelu => (1, product.y, 0),
             Then::Add(onto) => (2, onto, 0),
             Then::Gated { onto, gate } => (3, onto, gate),
+            Then::Times(by) => (4, by, 0),
         };
         let argument = Product {
             memory: self.memory,
@@ -215,7 +216,7 @@ impl Sources {
     }
 
     fn attention(&self, size: [usize; 3], step: &Step) -> Launch {
-        let &Step::Attention { q, y, heads, layer, over } = step else {
+        let &Step::Attention { q, y, heads, layer, over, bias } = step else {
             unreachable!("only attention is asked of it")
         };
         let [frames, rows, columns] = size;
@@ -235,12 +236,14 @@ impl Sources {
             entries,
             layer: layer as i32,
             halves: halves(y),
+            bias: bias.map_or(0, |bias| bias.at(0, 0) as i64),
+            of_head: bias.map_or(0, |bias| bias.each() as i64),
         };
         let [across, ..] = blocks(of_group, program::queries_of(heads.width));
         let parts = program::room_of(heads.width) / program::shown_of(heads.width);
         let grid = [across, (heads.count * parts) as u32, groups_of as u32];
-        let unit = program::unit_of_attention(self.unit, heads.width);
-        let program = Program::Attention { unit, width: heads.width };
+        let unit = program::unit_of_attention(self.unit, heads.width, bias.is_some());
+        let program = Program::Attention { unit, width: heads.width, bias: bias.is_some() };
         let positions: usize = size.iter().product();
         let keys = self.keys[over as usize];
         let (flops, total) = (4 * positions * keys * heads.total(), heads.total());

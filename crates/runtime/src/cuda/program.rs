@@ -33,8 +33,8 @@ enum Source {
 pub enum Program {
     /// The norm of tokens.
     LayerNorm,
-    /// The norm of channels.
-    ChannelNorm,
+    /// The root-mean-square norm.
+    RmsNorm,
     /// A copy.
     Copy,
     /// Queries of heads of this width.
@@ -56,6 +56,8 @@ pub enum Program {
         unit: Unit,
         /// Of a head.
         width: usize,
+        /// Whether distances add to scores.
+        bias: bool,
     },
 }
 
@@ -79,7 +81,7 @@ impl Program {
     pub fn entry(&self) -> &'static str {
         match self {
             Self::LayerNorm => "layer_norm",
-            Self::ChannelNorm => "channel_norm",
+            Self::RmsNorm => "rms_norm",
             Self::Copy => "copy",
             Self::Query(_) => "query",
             Self::Remember(_) => "remember",
@@ -110,10 +112,10 @@ impl Program {
     pub fn shared(&self) -> u32 {
         let bytes = match *self {
             Self::Product { unit, columns, .. } => stages(unit, columns) * stage(columns),
-            Self::Attention { unit: Unit::Group, width } => {
+            Self::Attention { unit: Unit::Group, width, .. } => {
                 2 * room_of(width) * (queries_of(width) + 3 * 2 * keys_of(Unit::Group, width))
             }
-            Self::Attention { unit: Unit::Warp, width } => {
+            Self::Attention { unit: Unit::Warp, width, .. } => {
                 let (key, value) = (2 * room_of(width) + 16, 2 * shown_of(width) + 16);
                 queries_of(width) * key + 2 * keys_of(Unit::Warp, width) * (key + value)
             }
@@ -134,13 +136,14 @@ impl Program {
                 ("WIDE", usize::from(unit == Unit::Group)),
                 ("STAGES", stages(unit, columns)),
             ],
-            Self::Attention { unit, width } => vec![
+            Self::Attention { unit, width, bias } => vec![
                 ("WIDTH", width),
                 ("ROOM", room_of(width)),
                 ("SHOWN", shown_of(width)),
                 ("QUERIES", queries_of(width)),
                 ("KEYS", keys_of(unit, width)),
                 ("WIDE", usize::from(unit == Unit::Group)),
+                ("BIAS", usize::from(bias)),
             ],
             _ => Vec::new(),
         }
@@ -166,7 +169,7 @@ impl Program {
         if !emulated {
             match *self {
                 Self::Product { unit: Unit::Group, columns, .. } => own = multiply(columns),
-                Self::Attention { unit: unit @ Unit::Group, width } => {
+                Self::Attention { unit: unit @ Unit::Group, width, .. } => {
                     own = multiply(keys_of(unit, width)) + &weigh(shown_of(width));
                 }
                 _ => {}
@@ -191,9 +194,10 @@ fn keys_of(unit: Unit, width: usize) -> usize {
     }
 }
 
-/// The unit that attention of heads of this width uses, where there is this one.
-pub(super) fn unit_of_attention(unit: Unit, width: usize) -> Unit {
-    if matches!(room_of(width), 64 | 128) { unit } else { Unit::Warp }
+/// The unit that attention of heads of this width uses, where there is this one. Nothing can be added
+/// to what `wgmma` sums while more of it is on its way.
+pub(super) fn unit_of_attention(unit: Unit, width: usize, bias: bool) -> Unit {
+    if matches!(room_of(width), 64 | 128) && !bias { unit } else { Unit::Warp }
 }
 
 /// Bytes of a step of a product.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::{Shelves, Sizes, angles::paired};
 use crate::{
-    kernels::{Grid, Heads, Kernels, Over, Precision, Product, Section, Step, Then, Turn},
+    kernels::{Grid, Heads, Kernels, Over, Precision, Section, Step, Then, Turn},
     memory::{Plan, Shelf},
     weights::{Matrices, Names, WeightsError},
 };
@@ -214,7 +214,7 @@ impl Builder<'_> {
             None => Then::Plain,
         };
         let mut steps = self.enter.clone();
-        steps.push(product(self.entered, ends.patch, self.x, then));
+        steps.push(Step::projection(self.entered, ends.patch, self.x, then));
         let mut sections = Vec::new();
         for (index, layer) in self.layers.iter().enumerate() {
             let last = index + 1 == self.layers.len();
@@ -227,7 +227,7 @@ impl Builder<'_> {
         if let Some(output) = output {
             let head = self.asked(self.layers.len(), 0);
             steps.push(self.norm([head + self.sizes.dim, head]));
-            steps.push(product(self.hidden, ends.head, output, Then::Plain));
+            steps.push(Step::projection(self.hidden, ends.head, output, Then::Plain));
             sections.push(Section { size: self.size, steps });
         }
         sections
@@ -263,10 +263,10 @@ impl Builder<'_> {
         let heads = self.sizes.heads();
         steps.push(self.norm([self.asked(index, 1), self.asked(index, 0)]));
         if asks {
-            steps.push(product(self.hidden, layer.query, self.query, Then::Plain));
+            steps.push(Step::projection(self.hidden, layer.query, self.query, Then::Plain));
             steps.push(self.query(layer.norm_query, true));
         }
-        steps.push(product(self.hidden, layer.key_value, self.key_value, Then::Plain));
+        steps.push(Step::projection(self.hidden, layer.key_value, self.key_value, Then::Plain));
         let turn = Some(self.turn(layer.norm_key, true));
         steps.push(Step::Remember { kv: self.key_value, heads, turn, layer: index });
     }
@@ -274,28 +274,23 @@ impl Builder<'_> {
     /// From attention to the end of a block.
     fn rest(&self, index: usize, layer: &Layer, steps: &mut Vec<Step>) {
         let heads = self.sizes.heads();
-        let look =
-            |over| Step::Attention { q: self.query, y: self.seen, heads, layer: index, over };
+        let (q, y, bias) = (self.query, self.seen, None);
+        let look = |over| Step::Attention { q, y, heads, layer: index, over, bias };
         let gated = |gate| Then::Gated { onto: self.x, gate: self.asked(index, gate) };
         let [first, second] = layer.feed;
         steps.extend([
             look(Over::All),
-            product(self.seen, layer.out, self.x, gated(2)),
+            Step::projection(self.seen, layer.out, self.x, gated(2)),
             self.norm(layer.norm_cross),
-            product(self.hidden, layer.cross_query, self.query, Then::Plain),
+            Step::projection(self.hidden, layer.cross_query, self.query, Then::Plain),
             self.query(layer.cross_norm_query, false),
             look(Over::Caption),
-            product(self.seen, layer.cross_out, self.x, Then::Add(self.x)),
+            Step::projection(self.seen, layer.cross_out, self.x, Then::Add(self.x)),
             self.norm([self.asked(index, 4), self.asked(index, 3)]),
-            product(self.hidden, first, self.wide, Then::Gelu),
-            product(self.wide, second, self.x, gated(5)),
+            Step::projection(self.hidden, first, self.wide, Then::Gelu),
+            Step::projection(self.wide, second, self.x, gated(5)),
         ]);
     }
-}
-
-/// A projection.
-fn product(x: Grid, matrix: usize, y: Grid, then: Then) -> Step {
-    Step::Product(Product { x, taps: vec![0], matrix, y, then })
 }
 
 /// An input of so many tokens as products read it, and what makes it so, if it is something else.
@@ -338,11 +333,11 @@ pub(super) fn caption(
     let (hidden, text) = (room(dim, precision), room(dim, precision));
     let (entered, mut steps) = enter(&mut plan, input, tokens, [tokens, text_dim]);
     let [first, second] = ends.text;
-    steps.push(product(entered, first, hidden, Then::Gelu));
-    steps.push(product(hidden, second, text, Then::Plain));
+    steps.push(Step::projection(entered, first, hidden, Then::Gelu));
+    steps.push(Step::projection(hidden, second, text, Then::Plain));
     for (index, layer) in layers.iter().enumerate() {
         let turn = Some(Turn { gain: layer.cross_norm_key, eps, rotation: None });
-        steps.push(product(text, layer.cross_key_value, kv, Then::Plain));
+        steps.push(Step::projection(text, layer.cross_key_value, kv, Then::Plain));
         steps.push(Step::Remember { kv, heads: sizes.heads(), turn, layer: index });
     }
     let list = vec![Section { size: [1, tokens, 1], steps }];

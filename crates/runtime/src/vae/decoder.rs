@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     check,
-    kernels::{DeviceError, Grid, Kernels, PageShape, Precision, Product, Sight, Step, Then},
+    kernels::{DeviceError, Grid, Kernels, PageShape, Precision, Sight, Step, Then},
     memory::{Known, Plan, Shelf},
     weights::{Matrices, Names, Source, WeightsError},
 };
@@ -299,14 +299,9 @@ impl Network {
         let Conv { time, margin, channels: [latent, _], .. } = self.first;
         let pad = builder.pad(size, latent, [time, margin]);
         let input = Frames { start: input, size, channels: latent, precision: Precision::F32 };
-        let enter = Product {
-            x: builder.rounded(input).grid(),
-            taps: vec![0],
-            matrix: self.enter.matrix,
-            y: pad.inside(),
-            then: Then::Plain,
-        };
-        builder.push(size.array(), Step::Product(enter));
+        let x = builder.rounded(input).grid();
+        let enter = Step::projection(x, self.enter.matrix, pad.inside(), Then::Plain);
+        builder.push(size.array(), enter);
         let x = builder.convolve(pad, self.first, size);
         let mut x = builder.middle(x, &self.middle);
         for stage in &self.stages {

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     check,
-    kernels::{DeviceError, Kernels, PageShape, Precision, Product, Sight, Step, Then},
+    kernels::{DeviceError, Kernels, PageShape, Precision, Sight, Step, Then},
     memory::{Known, Plan, Shelf},
     weights::{Linear, Matrices, Names, Source, WeightsError},
 };
@@ -213,14 +213,9 @@ impl Network {
         let x = builder.middle(x, &self.middle);
         let moments = builder.head(x, &self.head);
         let y = builder.scratch(moments.size, sizes.channels);
-        let leave = Product {
-            x: builder.rounded(moments).grid(),
-            taps: vec![0],
-            matrix: self.leave,
-            y: y.grid(),
-            then: Then::Plain,
-        };
-        builder.push(y.size.array(), Step::Product(leave));
+        let x = builder.rounded(moments).grid();
+        let leave = Step::projection(x, self.leave, y.grid(), Then::Plain);
+        builder.push(y.size.array(), leave);
         builder.finish(y)
     }
 }

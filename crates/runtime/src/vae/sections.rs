@@ -126,7 +126,7 @@ impl<'a> Builder<'a> {
     fn activated(&mut self, x: Frames, gain: usize, conv: Conv, y: Grid, then: Then) -> Product {
         let pad = self.pad(x.size, x.channels, [conv.time, conv.margin]);
         let (grid, width) = (x.grid(), x.channels);
-        let norm = Step::ChannelNorm { x: grid, y: pad.inside(), width, gain, silu: true };
+        let norm = Step::RmsNorm { x: grid, y: pad.inside(), width, gain, eps: 0.0, silu: true };
         self.push(x.size.array(), norm);
         self.wait();
         pad.same(conv.time, conv.matrix, y, then)
@@ -182,20 +182,19 @@ impl<'a> Builder<'a> {
         let y = self.scratch(size, channels);
         let heads = Heads { count: 1, width: channels };
         let q = token(three);
-        let plain =
-            |x, matrix, y, then| Step::Product(Product { x, taps: vec![0], matrix, y, then });
-        let norm = Step::ChannelNorm {
+        let norm = Step::RmsNorm {
             x: token(x),
             y: token(normed),
             width: channels,
             gain: middle.norm,
+            eps: 0.0,
             silu: false,
         };
         let factor = (channels as f32).sqrt().recip();
         self.wait();
         for step in [
             norm,
-            plain(token(normed), middle.query_key_value, q, Then::Plain),
+            Step::projection(token(normed), middle.query_key_value, q, Then::Plain),
             Step::Query { q, heads, turn: None, factor },
             Step::Remember { kv: q.shifted(channels), heads, turn: None, layer: 0 },
         ] {
@@ -203,8 +202,12 @@ impl<'a> Builder<'a> {
         }
         self.wait();
         let over = Over::OwnFrame;
-        self.push(tokens, Step::Attention { q, y: token(normed), heads, layer: 0, over });
-        self.push(tokens, plain(token(normed), middle.project, token(y), Then::Add(token(x))));
+        self.push(
+            tokens,
+            Step::Attention { q, y: token(normed), heads, layer: 0, over, bias: None },
+        );
+        let then = Then::Add(token(x));
+        self.push(tokens, Step::projection(token(normed), middle.project, token(y), then));
         self.wait();
         [x, normed, three].into_iter().for_each(|frames| self.free(frames));
         self.residual(y, &middle.last)

@@ -3,6 +3,8 @@
 //
 // WIDTH is that of a head, ROOM the same rounded up to 16, which is what a head takes in a page.
 //
+// With BIAS, distances add to scores.
+//
 // With WIDE, products are those of Hopper's matrix unit, which reads lines of 64 halves: heads are 64
 // or 128 wide then.
 //
@@ -49,6 +51,9 @@ struct Attention {
     const Range *groups;
     const Entry *entries;
     int layer, halves;
+    // With BIAS: what is added to the score of query 0 and key 0 of head 0, behind it for a key
+    // further on, before it for a query further on; and from a head to the next.
+    long long bias, of_head;
 };
 
 // The next keys: of which page, from which token on.
@@ -174,6 +179,18 @@ KERNEL(attention, Attention, THREADS) {
         }
 #endif
 
+#if BIAS
+        const float *bias = args.memory + args.bias + head * args.of_head + now.token - first;
+#pragma unroll
+        for (int tile = 0; tile < KEYS / 8; ++tile)
+#pragma unroll
+            for (int index = 0; index < 4; ++index) {
+                int key = tile * 8 + lane % 4 * 2 + index % 2;
+                int query = warp * 16 + index / 2 * 8 + lane / 4;
+                bool is = now.token + key < (int)now.entry->tokens;
+                if (is && first + query < args.of_group) scores[tile][index] += bias[key - query];
+            }
+#endif
         int left = (int)now.entry->tokens - now.token;
         if (left < KEYS) {
 #pragma unroll

@@ -26,6 +26,7 @@
 #define GELU 1
 #define ADD 2
 #define GATED 3
+#define TIMES 4
 
 struct Product {
     float *memory;
@@ -176,7 +177,10 @@ KERNEL(product, Product, THREADS) {
                         sum = sums[tall][broad][under * 2 + index] + args.offset[at + index];
                         if (args.then == GELU) sum = gelu(sum);
                         if (args.then == GATED) sum *= gate[at + index];
-                        if (args.then >= ADD) sum += onto[at + index];
+                        if (args.then == TIMES)
+                            sum *= onto[at + index];
+                        else if (args.then >= ADD)
+                            sum += onto[at + index];
                     }
                     pair[index] = sum;
                 }

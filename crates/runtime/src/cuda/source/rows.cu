@@ -53,14 +53,15 @@ KERNEL(layer_norm, Rows, WARPS * 32) {
     y.end(args.width, lane);
 }
 
-KERNEL(channel_norm, Rows, WARPS * 32) {
+KERNEL(rms_norm, Rows, WARPS * 32) {
     int position = blockIdx.x * WARPS + threadIdx.x / 32, lane = threadIdx.x % 32;
     if (position >= args.positions) return;
     const float *x = args.memory + place(args.x, args.size, position);
     Row y = {args.memory + place(args.y, args.size, position), args.halves};
     float squares = 0.0f;
     for (int at = lane; at < args.width; at += 32) squares += x[at] * x[at];
-    float by = sqrtf((float)args.width) / fmaxf(sqrtf(warp_sum(squares)), SMALLEST);
+    float root = sqrtf(warp_sum(squares) + args.width * args.eps);
+    float by = sqrtf((float)args.width) / fmaxf(root, SMALLEST);
     const float *gain = args.memory + args.scale;
     for (int at = lane; at < args.width; at += 32) {
         float value = x[at] * by * gain[at];
