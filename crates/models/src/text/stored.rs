@@ -217,7 +217,6 @@ impl<K: Kernels> StoredUmt5<K> {
             Holding::Computed => {
                 Kept::Computed(Box::new(self.blocks(0..self.config.num_layers, None)?))
             }
-
             _ => Kept::Packed(self.packed()?),
         };
         Ok(Some(kept.insert(Arc::new(read)).clone()))
