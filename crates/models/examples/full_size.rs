@@ -8,8 +8,8 @@
 //! ```
 //!
 //! The transformer and the VAE, `dit` and `vae`, are run in `f32` or `bf16`; the text encoder, `text`,
-//! is left where it is stored, `drop`, kept as it is stored, `keep`, or in a byte a number, `int8`, and
-//! run in f32, or in bf16 where the word ends in `-bf16`. What PyTorch answered stands in the folder, in
+//! is left where it is stored, `drop`, kept as `--text-encoder keep` does, `keep`, or in a byte a
+//! number, `int8`, and run in f32, or in bf16 where the word ends in `-bf16`. What PyTorch answered stands in the folder, in
 //! float32 and in bf16.
 
 #![expect(clippy::print_stdout, reason = "the numbers are what this program is for")]
@@ -45,7 +45,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     match (part.as_str(), way.as_str()) {
         ("dit" | "vae", "f32") => networks(&model, part, Precision::F32, &answers)?,
         ("dit" | "vae", "bf16") => networks(&model, part, Precision::Bf16, &answers)?,
-        ("text", way) => embedding(&model, way, &answers)?,
+        ("text", way) => embedding(&model, text, way, &answers)?,
         _ => return Err(format!("no network is run like that: {part} {way}").into()),
     }
     println!("most memory {:.0} MB", peak()?);
@@ -152,6 +152,7 @@ fn networks(
 /// The text encoder: one caption, and the same once more.
 fn embedding(
     model: &StoredModel<'static>,
+    network: &StoredNetwork<'_>,
     way: &str,
     answers: &Answers,
 ) -> Result<(), Box<dyn Error>> {
@@ -161,7 +162,7 @@ fn embedding(
     };
     let holding = match holding {
         "drop" => Holding::Nothing,
-        "keep" => Holding::AsStored,
+        "keep" => Holding::beside(network, precision),
         "int8" => Holding::InBytes,
         _ => return Err(format!("a text encoder is not kept like that: {way}").into()),
     };

@@ -62,11 +62,14 @@ impl<K: Kernels> FastNetworks<K> {
             vae.names(&Vae::new(&config.vae, &device))?,
         );
         let (dit, vae) = (Unread::new(dit, &names.0, None), Unread::new(vae, &names.1, None));
-        let made =
-            Self::of(kernels, (dit_sizes(&config.dit), &dit), (vae_sizes(&config.vae), &vae), text);
+        let made = kernels.beside().map_err(WeightsError::from).and_then(|beside| {
+            let denoiser = dit::Dit::new(beside, dit_sizes(&config.dit), &dit)?;
+            Ok((denoiser, packed(kernels, &vae_sizes(&config.vae), &vae)?))
+        });
         dit.done()?;
         vae.done()?;
-        Ok(made?)
+        let (denoiser, (decoder, encoder)) = made?;
+        Ok(Self { text: HostText(text), denoiser, decoder: FastDecoder::Vae(decoder), encoder })
     }
 
     /// A transformer and a VAE, packed, with a text encoder of any kind. For a moment the
@@ -81,28 +84,9 @@ impl<K: Kernels> FastNetworks<K> {
         vae: Vae,
         text: BurnTextEncoder,
     ) -> Result<Self, WeightsError> {
-        let (dit_sizes, vae_sizes) = (dit_sizes(dit.config()), vae_sizes(vae.config()));
-        let dit = Parameters::of(dit, Network::Dit);
-        let vae = Parameters::of(vae, Network::Vae);
-        Self::of(kernels, (dit_sizes, &dit), (vae_sizes, &vae), text)
-    }
-
-    fn of(
-        kernels: K,
-        (dit_sizes, dit): (dit::Sizes, &dyn Source),
-        (vae_sizes, vae): (vae::Sizes, &dyn Source),
-        text: BurnTextEncoder,
-    ) -> Result<Self, WeightsError> {
-        Ok(Self {
-            text: HostText(text),
-            denoiser: dit::Dit::new(kernels.beside()?, dit_sizes, dit)?,
-            decoder: FastDecoder::Vae(vae::Decoder::new(
-                kernels.beside()?,
-                vae_sizes.clone(),
-                vae,
-            )?),
-            encoder: vae::Encoder::new(kernels, vae_sizes, vae)?,
-        })
+        let denoiser = packed_dit(kernels.beside()?, dit)?;
+        let (decoder, encoder) = packed_vae(kernels, vae)?;
+        Ok(Self { text: HostText(text), denoiser, decoder: FastDecoder::Vae(decoder), encoder })
     }
 
     /// The same with a small decoder in place of the VAE's.
@@ -110,6 +94,37 @@ impl<K: Kernels> FastNetworks<K> {
     pub fn with_preview(self, taehv: Taehv) -> Self {
         Self { decoder: FastDecoder::Preview(Box::new(taehv)), ..self }
     }
+}
+
+/// A transformer, packed for a device.
+///
+/// # Errors
+/// When it has not the parameters that its sizes call for, heads are wider than there is room for,
+/// or the device has no room.
+pub fn packed_dit<K: Kernels>(kernels: K, dit: Dit) -> Result<dit::Dit<K>, WeightsError> {
+    let sizes = dit_sizes(dit.config());
+    dit::Dit::new(kernels, sizes, &Parameters::of(dit, Network::Dit))
+}
+
+/// Both halves of a VAE, packed for a device.
+///
+/// # Errors
+/// As [`packed_dit`].
+pub fn packed_vae<K: Kernels>(kernels: K, vae: Vae) -> Result<VaeHalves<K>, WeightsError> {
+    let sizes = vae_sizes(vae.config());
+    packed(kernels, &sizes, &Parameters::of(vae, Network::Vae))
+}
+
+/// What makes frames of latents, and what makes latents of frames.
+pub type VaeHalves<K> = (vae::Decoder<K>, vae::Encoder<K>);
+
+fn packed<K: Kernels>(
+    kernels: K,
+    sizes: &vae::Sizes,
+    source: &dyn Source,
+) -> Result<VaeHalves<K>, WeightsError> {
+    let decoder = vae::Decoder::new(kernels.beside()?, sizes.clone(), source)?;
+    Ok((decoder, vae::Encoder::new(kernels, sizes.clone(), source)?))
 }
 
 /// What makes frames of latents.

@@ -20,6 +20,11 @@ pub fn of_file(path: &Path) -> Result<String, TrainError> {
     Ok(hex(hash))
 }
 
+/// Of a text.
+pub fn of_text(text: &str) -> String {
+    hex(Sha256::new_with_prefix(text))
+}
+
 /// Of numbers, in their order.
 pub fn of_vectors(groups: &[&Vectors]) -> String {
     let mut hash = Sha256::new();

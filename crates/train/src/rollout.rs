@@ -1,5 +1,5 @@
 //! The student at work while it learns: the engine's own rollout, over batches, with a gradient
-//! where one is wanted.
+//! where one is wanted. Where none is, the runtime films, sample by sample, as it does for users.
 //!
 //! | letter | means |
 //! |---|---|
@@ -20,19 +20,23 @@
 //! overwrote; that is a mixture of two passes and the derivative of nothing.
 
 use burn::module::Module as _;
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 use shotstream_engine::{
-    network::{Blend, Denoiser, Memory, NetworkError},
+    network::{Blend, Denoiser, Latents, Memory, NetworkError, StoryDenoiser as _},
     rollout::{Border, ShotInput, rollout},
     schedule::Schedule,
 };
-use shotstream_models::dit::{ContextCache, Dit, LocalCache, TextCache};
+use shotstream_models::{
+    dit::{ContextCache, Dit, LocalCache, TextCache},
+    fast::{Cpu, packed_dit},
+};
 use shotstream_plan::{
     geometry::LatentFrames,
-    layout::{ContextLayout, FrameSlot, layout_chunk},
+    layout::{ChunkLayout, ContextLayout, FrameSlot, layout_chunk},
     recipe::Recipe,
 };
+use shotstream_runtime::dit;
 
 /// Clips of a batch, `[B, C, F, h, w]`, with or without a graph.
 #[derive(Clone, Debug)]
@@ -62,11 +66,18 @@ pub struct Scene<'a> {
     pub embeddings: Tensor<4>,
 }
 
+impl Scene<'_> {
+    /// Where the frames of every chunk stand.
+    fn layouts(&self) -> Vec<ChunkLayout> {
+        (0..self.chunks).map(|chunk| layout_chunk(self.recipe, &self.layout, chunk)).collect()
+    }
+}
+
 /// The shot's caption of a batch as the passes without and with a gradient read them.
 #[derive(Clone, Debug)]
 pub struct Texts {
     plain: TextCache,
-    learning: Option<TextCache>,
+    learning: TextCache,
 }
 
 /// How far the gradient of a chunk reaches.
@@ -87,30 +98,25 @@ pub struct Remembered<C> {
     learning: Option<C>,
 }
 
-/// The student's transformer, as the engine's rollout asks for it.
+/// The transformer of a student who learns, as the engine's rollout asks for it.
 #[derive(Debug)]
 pub struct Student<'a> {
     plain: Dit,
-    learning: Option<&'a Dit>,
+    learning: &'a Dit,
     reach: Reach,
     /// The timestep whose pass carries the gradient.
     exit: f32,
 }
 
 impl<'a> Student<'a> {
-    /// A student that only works: no pass carries a gradient. `dit` may be on either device.
-    pub fn at_work(dit: &Dit) -> Self {
-        Self { plain: dit.valid(), learning: None, reach: Reach::LastStep, exit: 0.0 }
-    }
-
     /// A student that learns in the last step of `schedule`, and as far as the gradient reaches.
-    pub fn learning(dit: &'a Dit, schedule: &Schedule, reach: Reach) -> Self {
+    pub fn new(dit: &'a Dit, schedule: &Schedule, reach: Reach) -> Self {
         let exit = schedule.steps().last().expect("a schedule has a step").timestep;
-        Self { plain: dit.valid(), learning: Some(dit), reach, exit }
+        Self { plain: dit.valid(), learning: dit, reach, exit }
     }
 
     fn reaches_through(&self) -> Option<&'a Dit> {
-        self.learning.filter(|_| self.reach == Reach::ThroughCache)
+        (self.reach == Reach::ThroughCache).then_some(self.learning)
     }
 
     fn context(&self, scene: &Scene<'_>) -> Remembered<ContextCache> {
@@ -145,10 +151,9 @@ impl<'a> Student<'a> {
         let own = scene.embeddings.clone().narrow(1, captions - 1, 1);
         let text = Texts {
             plain: self.plain.text_cache(own.clone()),
-            learning: self.learning.map(|dit| dit.text_cache(own.autodiff())),
+            learning: self.learning.text_cache(own.autodiff()),
         };
-        let layout = |chunk| layout_chunk(scene.recipe, &scene.layout, chunk);
-        let chunks: Vec<_> = (0..scene.chunks).map(layout).collect();
+        let chunks = scene.layouts();
         let shot = ShotInput { chunks: &chunks, text: &text, context: &context };
         let mut made = Vec::new();
         let told: Result<(), NetworkError> = rollout(
@@ -193,20 +198,18 @@ impl Denoiser for Student<'_> {
         let latents = noisy.0.clone();
         let [samples, ..] = latents.dims();
         let timesteps = Tensor::full([samples, slots.len()], timestep, &latents.device());
-        let learning = self.learning.zip(text.learning.as_ref());
-        Ok(Clips(match learning.filter(|_| timestep == self.exit) {
-            None => {
-                let (context, local) = (&context.plain, &local.plain);
-                self.plain.denoise(latents, timesteps, slots, &text.plain, context, local)
-            }
-            Some((dit, text)) => dit.denoise(
+        Ok(Clips(if timestep == self.exit {
+            self.learning.denoise(
                 latents.autodiff(),
                 timesteps.autodiff(),
                 slots,
-                text,
+                &text.learning,
                 &context.learning.clone().unwrap_or_else(|| context.plain.autodiff()),
                 &local.learning.clone().unwrap_or_else(|| local.plain.autodiff()),
-            ),
+            )
+        } else {
+            let (context, local) = (&context.plain, &local.plain);
+            self.plain.denoise(latents, timesteps, slots, &text.plain, context, local)
         }))
     }
 
@@ -218,18 +221,109 @@ impl Denoiser for Student<'_> {
         context: &Self::ContextCache,
         local: &mut Self::LocalCache,
     ) -> Result<(), NetworkError> {
-        let graphs = self.learning.zip(text.learning.as_ref()).zip(context.learning.as_ref());
-        match graphs.zip(local.learning.as_mut()) {
+        match context.learning.as_ref().zip(local.learning.as_mut()) {
             None => {
                 let clean = clean.0.clone().inner();
                 let local = &mut local.plain;
                 self.plain.commit(clean, slots, &text.plain, &context.plain, local);
             }
-            Some((((dit, text), context), cache)) => {
-                dit.commit(clean.0.clone().autodiff(), slots, text, context, cache);
+            Some((context, cache)) => {
+                let clean = clean.0.clone().autodiff();
+                self.learning.commit(clean, slots, &text.learning, context, cache);
                 local.plain = cache.inner();
             }
         }
         Ok(())
     }
+}
+
+/// A student who works and learns nothing, packed for the runtime.
+#[derive(Debug)]
+pub struct Worker(dit::Dit<Cpu>);
+
+impl Worker {
+    /// Packs the weights as they are now; `dit` may be on either device.
+    ///
+    /// # Panics
+    /// If a parameter is not finite.
+    #[must_use]
+    pub fn new(dit: &Dit) -> Self {
+        Self(packed_dit(Cpu::new(), dit.valid()).expect("a transformer has the sizes it says"))
+    }
+
+    /// Make a shot as [`Student::roll`] does, without a gradient. All noise is drawn first, chunk by
+    /// chunk and step by step.
+    ///
+    /// # Panics
+    /// If shapes contradict each other.
+    pub fn roll(
+        &self,
+        scene: &Scene<'_>,
+        schedule: &Schedule,
+        mut noise: impl FnMut(usize, usize) -> Tensor<5>,
+    ) -> Tensor<5> {
+        let steps = schedule.steps().len();
+        let mut of_chunk = |chunk| (0..steps).map(|step| samples(noise(chunk, step))).collect();
+        let noise: Vec<Vec<Vec<Latents>>> = (0..scene.chunks).map(&mut of_chunk).collect();
+        let chunks = scene.layouts();
+        let [_, captions, tokens, width] = scene.embeddings.dims();
+        let embeddings = scene.embeddings.clone().into_data();
+        let embeddings = embeddings.as_slice::<f32>().expect("embeddings are f32");
+        let embedding = |values: &[f32]| dit::Embedding { tokens, values: values.into() };
+        let captions = embeddings.chunks_exact(captions * tokens * width);
+        let contexts = samples(scene.context.clone());
+        let films = contexts.iter().zip(captions).enumerate().map(|(sample, (context, told))| {
+            let told: Vec<_> = told.chunks_exact(tokens * width).map(embedding).collect();
+            let noise = |chunk: usize, step: usize| noise[chunk][step][sample].clone();
+            self.film((&chunks, &scene.layout), schedule, (context, &told), noise)
+        });
+        let films: Result<Vec<_>, NetworkError> = films.collect();
+        batch_of(&films.expect("the processor does not fail"))
+    }
+
+    /// One sample's shot.
+    fn film(
+        &self,
+        (chunks, layout): (&[ChunkLayout], &ContextLayout),
+        schedule: &Schedule,
+        (context, told): (&Latents, &[dit::Embedding]),
+        noise: impl Fn(usize, usize) -> Latents,
+    ) -> Result<Latents, NetworkError> {
+        let texts = told.iter().map(|told| self.0.cache_text(told));
+        let texts: Vec<_> = texts.collect::<Result<_, _>>()?;
+        let context = &self.0.encode_context(context, &layout.slots, &texts)?;
+        let text = texts.last().expect("a shot has a caption");
+        let mut made = Vec::new();
+        let filmed: Result<(), NetworkError> = rollout(
+            &self.0,
+            &ShotInput { chunks, text, context },
+            schedule,
+            |chunk, step| Ok(noise(chunk, step)),
+            |_, clean| {
+                made.push(clean.clone());
+                Ok(Border::GoOn)
+            },
+        );
+        filmed?;
+        Ok(Latents::concat(&made).expect("a shot has chunks of one size"))
+    }
+}
+
+/// The clips of a batch `[B, C, F, h, w]` one by one on the host.
+pub(crate) fn samples(batch: Tensor<5>) -> Vec<Latents> {
+    let batch = batch.swap_dims(1, 2);
+    let [_, frames, channels, height, width] = batch.dims();
+    let shape = [frames, channels, height, width];
+    let data = batch.into_data();
+    let values = data.as_slice::<f32>().expect("latents are f32");
+    let clips = values.chunks_exact(shape.iter().product());
+    clips.map(|clip| Latents { shape, data: clip.to_vec() }).collect()
+}
+
+/// The batch of clips of one shape.
+pub(crate) fn batch_of(clips: &[Latents]) -> Tensor<5> {
+    let [frames, channels, height, width] = clips[0].shape;
+    let values: Vec<f32> = clips.iter().flat_map(|clip| &clip.data).copied().collect();
+    let data = TensorData::new(values, [clips.len(), frames, channels, height, width]);
+    Tensor::<5>::from_data(data, &Device::flex()).swap_dims(1, 2)
 }

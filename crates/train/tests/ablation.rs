@@ -24,6 +24,7 @@ seeds = [1, 2]
 teacher = "toy.safetensors"
 student = "toy.safetensors"
 teaching = "teaching.toml"
+scores = "scores"
 [leg]
 intra = "intra.toml"
 [judge]
@@ -92,32 +93,44 @@ fn variants_share_what_they_have_in_common_and_pass_by_what_is_finished() {
             "teacher paper-1-teacher",
             "intra paper-1-intra",
             "judge paper-1-intra",
-            "teacher paper-2-teacher",
-            "intra paper-2-intra",
-            "judge paper-2-intra",
             "intra paper-1-intra-intra",
             "judge paper-1-intra-intra",
-            "intra paper-2-intra-intra",
-            "judge paper-2-intra-intra",
             "teacher embedding-1-teacher",
             "intra embedding-1-intra",
             "judge embedding-1-intra",
+            "judge paper-1",
+            "teacher paper-2-teacher",
+            "intra paper-2-intra",
+            "judge paper-2-intra",
+            "intra paper-2-intra-intra",
+            "judge paper-2-intra-intra",
             "teacher embedding-2-teacher",
             "intra embedding-2-intra",
             "judge embedding-2-intra",
-            "judge paper-1",
         ]
     );
     assert_eq!(rows.iter().map(|row| row.seen.len()).collect::<Vec<_>>(), [2, 2, 2, 1]);
-    let runs = dir.path().join("runs");
-    let table = std::fs::read_to_string(runs.join(TABLE[0])).unwrap();
+    let scores = dir.path().join("scores");
+    let table = std::fs::read_to_string(scores.join(TABLE[0])).unwrap();
     assert!(table.contains("\n| two legs | "), "{table}");
-    let json = std::fs::read(runs.join(TABLE[1])).unwrap();
+    let json = std::fs::read(scores.join(TABLE[1])).unwrap();
     assert_eq!(markdown(&serde_json::from_slice::<Vec<VariantRow>>(&json).unwrap()), table);
 
-    std::fs::remove_file(runs.join("paper-2-intra/seen.json")).unwrap();
+    // Another machine has the scores, and none of the runs.
+    std::fs::remove_dir_all(dir.path().join("runs")).unwrap();
     let (again, begun) = walk(dir.path());
-    assert_eq!((markdown(&again), begun), (table, vec!["judge paper-2-intra".to_owned()]));
+    assert_eq!((markdown(&again), begun), (table.clone(), Vec::new()));
+    std::fs::remove_file(scores.join("paper-2-intra.json")).unwrap();
+    let (again, begun) = walk(dir.path());
+    assert_eq!(markdown(&again), table);
+    assert_eq!(begun, ["teacher paper-2-teacher", "intra paper-2-intra", "judge paper-2-intra"]);
+
+    write(dir.path(), "intra.toml", &intra.replace("guidance = 1.0", "guidance = 2.0"));
+    let ablation = Ablation::read(&dir.path().join("ablation.toml")).unwrap();
+    let (announce, watch) = (&mut |_: &str, _: &str| (), &mut |_, _, _: &Vec<_>| ());
+    let mut other = Walk { dir: &dir.path().join("runs"), threads: 2, announce, watch };
+    let error = ablation.walk(&dir.path().join("ablation.toml"), &mut other).unwrap_err();
+    assert!(error.to_string().contains("seen of other models or recipes"), "{error}");
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! A gradient that reaches through the caches, against differences of the whole rollout.
+//! A student's rollout: the shot is the same whether it learns or works, and a gradient that reaches
+//! through the caches agrees with differences of the whole rollout.
 //!
 //! A direction is half the gradient's and half random, so that what is compared is large and yet
 //! touches every parameter. Differences over one and over two steps are combined so that errors of
@@ -12,11 +13,11 @@ use burn::{
 };
 use shotstream_engine::schedule::Schedule;
 use shotstream_models::{bundle::Bundle, dit::Dit};
-use shotstream_plan::layout::layout_context;
+use shotstream_plan::{context::select_context, layout::layout_context, timeline::Timeline};
 use shotstream_train::{
     data::address::{normals, shared_rng_of},
     params::{self, Vectors},
-    rollout::{Reach, Scene, Student},
+    rollout::{Reach, Scene, Student, Worker},
     stages::fresh::fresh,
     trainer::BatchAddress,
 };
@@ -71,7 +72,7 @@ fn loss(bundle: &Bundle, dit: &Dit, reach: Reach) -> Tensor<1> {
     };
     let schedule = Schedule::of(recipe).first(1);
     let noise = |chunk: usize, _| gaussian(3 + chunk as u64, [2, 16, 3, 2, 4]);
-    let shot = Student::learning(dit, &schedule, reach).roll(&scene, &schedule, noise);
+    let shot = Student::new(dit, &schedule, reach).roll(&scene, &schedule, noise);
     let second = shot.narrow(2, 3, 3);
     let weights = gaussian(9, second.dims());
     (second * weights.autodiff()).sum().mul_scalar(0.01)
@@ -104,6 +105,34 @@ fn slope(bundle: &Bundle, values: &Vectors, direction: &Vectors) -> f64 {
     };
     let slope = |step: f32| (value(step) - value(-step)) / (2.0 * f64::from(step));
     (4.0 * slope(STEP) - slope(2.0 * STEP)) / 3.0
+}
+
+/// The second shot of two stories, each chunk in all its steps.
+#[test]
+fn a_worker_makes_the_shot_of_a_student_who_learns() {
+    let bundle = toy();
+    let recipe = bundle.recipe();
+    let past: Timeline = std::iter::once(recipe.shot_frames()).collect();
+    let scene = Scene {
+        recipe,
+        chunks: 2,
+        layout: layout_context(recipe, 1, select_context(recipe.memory(), &past)),
+        context: gaussian(1, [2, 16, 6, 2, 4]),
+        embeddings: gaussian(2, [2, 2, 64, 16]),
+    };
+    let schedule = Schedule::of(recipe);
+    let noise =
+        |chunk: usize, step: usize| gaussian(3 + (10 * chunk + step) as u64, [2, 16, 3, 2, 4]);
+    let (_, values) = params::values(&bundle.dit);
+    let learning = params::with_values(bundle.dit.clone(), &values, &Device::flex().autodiff());
+    let learnt = Student::new(&learning, &schedule, Reach::LastStep).roll(&scene, &schedule, noise);
+    let worked = params::host(Worker::new(&bundle.dit).roll(&scene, &schedule, noise));
+    let learnt = params::host(learnt.inner());
+    let largest = learnt.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
+    for (worked, learnt) in worked.iter().zip(&learnt) {
+        assert!((worked - learnt).abs() < 1e-4 * largest, "{worked} {learnt} of {largest}");
+    }
+    assert_eq!(worked.len(), learnt.len());
 }
 
 #[test]

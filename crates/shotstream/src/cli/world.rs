@@ -111,6 +111,10 @@ pub(crate) struct JudgeArgs {
     /// What the teacher is guided away from; nothing in words by default.
     #[arg(long, value_name = "PROMPT", requires = "teacher")]
     pub(crate) negative: Option<String>,
+    /// Two more columns, of the same stories as they are drawn, and of these put through the VAE: no
+    /// model can be found to show more, with this judge and with this VAE.
+    #[arg(long)]
+    pub(crate) drawn: bool,
     /// Two frames of each shot of the first stories on one picture, one story a row; of several
     /// columns, the first one's.
     #[arg(long, value_name = "SHEET.png")]

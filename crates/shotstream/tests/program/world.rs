@@ -85,6 +85,12 @@ fn every_past_memory_and_teacher_is_a_column() {
     for found in ["own", "swapped", "teacher", "as in its past", "chunk jump", "all shots"] {
         assert!(run.text().contains(found), "{found}: {}", run.text());
     }
+    let run = home.done(&[&judge[..], &["--drawn", "--json"]].concat());
+    let verdict: Value = serde_json::from_slice(&run.stdout).unwrap();
+    let [_, drawn, seen] = &verdict["columns"].as_array().unwrap()[..] else { panic!("{verdict}") };
+    assert_eq!((&drawn["name"], &seen["name"]), (&"drawn".into(), &"through the VAE".into()));
+    assert_eq!(drawn["scores"]["place"]["share"], 1.0);
+    assert!(drawn["scores"]["residuals"].as_f64() < seen["scores"]["residuals"].as_f64());
     let ways = ["--drift", "--memory", "recent,anchor", "--json"];
     let verdict: Value =
         serde_json::from_slice(&home.done(&[&judge[..], &ways].concat()).stdout).unwrap();

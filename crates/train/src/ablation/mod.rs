@@ -28,7 +28,7 @@ pub use self::{
 use crate::{
     court::{Court, Findings, Hearing, Past},
     error::TrainError,
-    files,
+    files, fingerprint,
     log::Metrics,
     ranks::Alone,
     recipe::{StageRecipe, read_toml},
@@ -36,11 +36,8 @@ use crate::{
     trainer::Run,
 };
 
-/// What the table is called in the folder of all runs, as text and as numbers.
+/// What the table is called in the folder of what was seen, as text and as numbers.
 pub const TABLE: [&str; 2] = ["table.md", "table.json"];
-
-/// What the judge saw of a model, in its folder.
-const SEEN: &str = "seen.json";
 
 /// What the folder of a rule's teacher ends with.
 const TEACHER: &str = "teacher";
@@ -59,6 +56,10 @@ pub struct Ablation {
     pub teaching: PathBuf,
     /// Recipes of the legs that a student may take, all of them self-forcing.
     pub leg: BTreeMap<String, PathBuf>,
+    /// Folder of the table and of what the judge saw of each model; that of the runs by default.
+    /// Small files, and all that another machine needs to go on.
+    #[serde(default)]
+    pub scores: Option<PathBuf>,
     /// What is judged.
     pub judge: JudgeRecipe,
     /// What variants may change.
@@ -94,6 +95,8 @@ pub struct Variant {
 /// What the judge saw of one model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Seen {
+    /// SHA-256 of what it came from: the models to start from, the rule, all recipes and the seed.
+    pub origin: String,
     /// Told who the characters are: every shot.
     pub named: Scores,
     /// Told in the first shot only: every later shot.
@@ -155,24 +158,31 @@ impl Ablation {
         Ok(ablation)
     }
 
-    /// Go on from wherever an earlier walk stopped, and write the table anew after every model.
-    /// `file` is the ablation's own path.
+    /// Go on from wherever an earlier walk stopped, seed by seed, and write the table anew after every
+    /// model. `file` is the ablation's own path.
     ///
     /// # Errors
-    /// Those of the stages and of the court, and if a rule does not fit the models.
+    /// Those of the stages and of the court, if a rule does not fit the models, and if what was seen
+    /// earlier is of other models or recipes.
     pub fn walk(&self, file: &Path, walk: &mut Walk<'_>) -> Result<Vec<VariantRow>, TrainError> {
+        let scores = self.scores.as_ref().map(|scores| file.with_file_name(scores));
+        let scores = &scores.unwrap_or_else(|| walk.dir.to_owned());
+        std::fs::create_dir_all(scores)
+            .map_err(|source| TrainError::Write { source, path: scores.clone() })?;
         let mut rows: Vec<VariantRow> = Vec::new();
-        for variant in &self.variant {
-            rows.push(VariantRow { variant: variant.name.clone(), seen: Vec::new() });
-            // Without a leg nothing is trained, so every seed would give the same model.
-            let seeds = if variant.legs.is_empty() { &self.seeds[..1] } else { &self.seeds[..] };
-            for &seed in seeds {
-                let seen = self.follow(file, variant, seed, walk)?;
-                let row = rows.last_mut().expect("a row was pushed");
-                row.seen.push(seen);
+        for (turn, &seed) in self.seeds.iter().enumerate() {
+            for (place, variant) in self.variant.iter().enumerate() {
+                if turn == 0 {
+                    rows.push(VariantRow { variant: variant.name.clone(), seen: Vec::new() });
+                } else if variant.legs.is_empty() {
+                    // Nothing is trained, so every seed would give the same model.
+                    continue;
+                }
+                let seen = self.follow((file, scores), variant, seed, walk)?;
+                rows[place].seen.push(seen);
                 let json = serde_json::to_vec_pretty(&rows).expect("numbers serialise");
                 for (name, bytes) in TABLE.iter().zip([markdown(&rows).into_bytes(), json]) {
-                    files::replace(&walk.dir.join(name), &bytes)?;
+                    files::replace(&scores.join(name), &bytes)?;
                 }
             }
         }
@@ -182,16 +192,21 @@ impl Ablation {
     /// Train one variant with one seed and judge what comes out.
     fn follow(
         &self,
-        file: &Path,
+        (file, scores): (&Path, &Path),
         variant: &Variant,
         seed: u64,
         walk: &mut Walk<'_>,
     ) -> Result<Seen, TrainError> {
         let prefix = format!("{}-{seed}", variant.rule);
         let name = |legs: &[String]| [std::slice::from_ref(&prefix), legs].concat().join("-");
-        let dir = walk.dir.join(name(&variant.legs));
-        if let Some(seen) = read_seen(&dir.join(SEEN))? {
-            return Ok(seen);
+        let path = scores.join(format!("{}.json", name(&variant.legs)));
+        let origin = self.origin(file, variant, seed)?;
+        if let Some(seen) = read_seen(&path)? {
+            if seen.origin == origin {
+                return Ok(seen);
+            }
+            let reason = "this was seen of other models or recipes; move it away".into();
+            return Err(TrainError::Stored { reason, path });
         }
         if !variant.legs.is_empty() {
             self.teach(file, variant, seed, walk)?;
@@ -200,15 +215,43 @@ impl Ablation {
         for done in 1..=variant.legs.len() {
             let leg = &variant.legs[done - 1];
             bundle = trained(walk, &name(&variant.legs[..done]), leg, |run| {
-                let path = file.with_file_name(&self.leg[leg]);
-                let mut recipe = StageRecipe::<SelfForcingStage>::read(&path)?;
+                let mut recipe = self.recipe_of(file, leg)?;
                 // A leg that is taken twice goes on with other shots.
                 recipe.run.seed += (seed << 8) + done as u64;
                 recipe.stage.teacher = format!("{prefix}-{TEACHER}");
                 self_forcing::run(bundle, &recipe, run)
             })?;
         }
-        self.judge(&bundle, &dir, walk)
+        (walk.announce)(&name(&variant.legs), "judge");
+        let seen = self.judge(&bundle, origin, walk)?;
+        let json = serde_json::to_vec_pretty(&seen).expect("numbers serialise");
+        files::replace(&path, &json)?;
+        Ok(seen)
+    }
+
+    fn recipe_of(
+        &self,
+        file: &Path,
+        leg: &str,
+    ) -> Result<StageRecipe<SelfForcingStage>, TrainError> {
+        StageRecipe::read(&file.with_file_name(&self.leg[leg]))
+    }
+
+    /// SHA-256 of everything that a variant's model comes from and is judged by.
+    fn origin(&self, file: &Path, variant: &Variant, seed: u64) -> Result<String, TrainError> {
+        let of = |model: &Path| fingerprint::of_file(&file.with_file_name(model));
+        let legs = variant.legs.iter().map(|leg| self.recipe_of(file, leg));
+        let legs: Vec<_> = legs.collect::<Result<_, _>>()?;
+        let taught = match legs.as_slice() {
+            [] => None,
+            _ => {
+                let recipe: StageRecipe<TeacherStage> =
+                    StageRecipe::read(&file.with_file_name(&self.teaching))?;
+                Some((of(&self.teacher)?, recipe, seed))
+            }
+        };
+        let all = (of(&self.student)?, &self.rule[&variant.rule], taught, legs, self.judge);
+        Ok(fingerprint::of_text(&serde_json::to_string(&all).expect("recipes serialise")))
     }
 
     /// Let the teacher get used to the rule.
@@ -238,9 +281,13 @@ impl Ablation {
         rule.apply(bundle).map_err(|reason| TrainError::Recipe { reason, path: file.to_owned() })
     }
 
-    fn judge(&self, bundle: &Bundle, dir: &Path, walk: &mut Walk<'_>) -> Result<Seen, TrainError> {
+    fn judge(
+        &self,
+        bundle: &Bundle,
+        origin: String,
+        walk: &mut Walk<'_>,
+    ) -> Result<Seen, TrainError> {
         let JudgeRecipe { seed, stories, shots } = self.judge;
-        (walk.announce)(&dir.to_string_lossy(), "judge");
         let court = Court::student(bundle, bundle.recipe().clone());
         let mut found = Vec::new();
         for anonymous in [false, true] {
@@ -257,12 +304,7 @@ impl Ablation {
             found.push(Findings::of(&court.hear(&hearing, walk.threads, &mut watch)?));
         }
         let (told, untold) = (found.swap_remove(0), found.swap_remove(0));
-        let seen = Seen { named: told.scores, anonymous: untold.later, jump: told.jump };
-        std::fs::create_dir_all(dir)
-            .map_err(|source| TrainError::Write { source, path: dir.to_owned() })?;
-        let json = serde_json::to_vec_pretty(&seen).expect("numbers serialise");
-        files::replace(&dir.join(SEEN), &json)?;
-        Ok(seen)
+        Ok(Seen { origin, named: told.scores, anonymous: untold.later, jump: told.jump })
     }
 }
 

@@ -33,6 +33,27 @@ pub struct Film {
     pub glimpses: Vec<[Frame; 2]>,
 }
 
+/// Two frames of each shot, as far as its film fits on a sheet.
+#[derive(Debug, Default)]
+pub(super) struct Glimpses {
+    wanted: bool,
+    pub(super) frames: Vec<[Frame; 2]>,
+}
+
+impl Glimpses {
+    /// Of film number `index`.
+    pub(super) fn of(index: usize) -> Self {
+        Self { wanted: index < SHEET[0], frames: Vec::new() }
+    }
+
+    /// Of its next shot.
+    pub(super) fn add(&mut self, shot: &[Frame]) {
+        if self.wanted && self.frames.len() < SHEET[1] {
+            self.frames.push([0, shot.len() * 2 / 3].map(|frame| shot[frame].clone()));
+        }
+    }
+}
+
 /// A story while it is filmed.
 struct Filming {
     story: Story,
@@ -68,7 +89,7 @@ impl<D: CourtDenoiser> Court<D> {
         let mut filming = Filming::new(story, seed, hearing.anonymous);
         // A null context has no captions of its own.
         let settings = self.settings(hearing.untold || hearing.past == Past::Zeroed);
-        let (mut readings, mut glimpses) = (Vec::new(), Vec::new());
+        let (mut readings, mut glimpses) = (Vec::new(), Glimpses::of(index));
         let mut motion = Motion::default();
         for shot in 0..filming.story.shots.len() {
             if hearing.past == Past::Zeroed {
@@ -82,9 +103,7 @@ impl<D: CourtDenoiser> Court<D> {
                 readings.push((shot, reading));
             }
             motion.add(&frames, &self.recipe, &filming.story, shot);
-            if index < SHEET[0] && shot < SHEET[1] {
-                glimpses.push([0, frames.len() * 2 / 3].map(|frame| frames[frame].clone()));
-            }
+            glimpses.add(&frames);
             if let Some(other) = &mut other {
                 let frames = self.shoot(hearing, &settings, other, shot)?;
                 let reading = self.judge.read(&frames, other.story.shots[shot].cast.len());
@@ -92,7 +111,7 @@ impl<D: CourtDenoiser> Court<D> {
             }
         }
         let strangers = other.map(|other| other.seen).unwrap_or_default();
-        Ok(Film { story: filming.story, readings, strangers, motion, glimpses })
+        Ok(Film { story: filming.story, readings, strangers, motion, glimpses: glimpses.frames })
     }
 
     /// The frames of shot `shot`, the next one of a story.

@@ -6,6 +6,7 @@
 //! knows of it. What is found is a function of the model, the settings and the seed, on any number
 //! of threads.
 
+mod drawn;
 mod film;
 mod findings;
 mod past;
@@ -23,21 +24,29 @@ use std::{
     thread,
 };
 
-use shotstream_engine::{error::SessionError, network::StoryDenoiser, story::StoryState};
+use burn::module::Module as _;
+use shotstream_engine::{
+    error::SessionError,
+    network::{Latents, StoryDenoiser},
+    story::StoryState,
+};
 use shotstream_media::Frame;
 use shotstream_models::{
     bundle::Bundle,
-    networks::{
-        BurnDecoder, BurnDenoiser, BurnEmbedding, BurnFrameEncoder, BurnLatents, BurnNetworks,
-    },
-    text::BurnTextEncoder,
+    fast::{Cpu, FastDecoder, FastNetworks, HostText},
+    networks::BurnNetworks,
 };
 use shotstream_plan::{plan::PlanError, recipe::Recipe};
+use shotstream_runtime::{
+    dit::{Dit, Embedding},
+    vae::Encoder,
+};
 use shotstream_world::{Judge, StoryOptions};
 use thiserror::Error;
 
 use self::telling::shoot;
 pub use self::{
+    drawn::{Through, drawn},
     film::{Film, sheet},
     findings::{Findings, scores},
     past::Past,
@@ -46,25 +55,19 @@ pub use self::{
     vae::{VaeQuality, judge_vae},
 };
 
-/// A denoiser that works on what the bundle's other networks read and write.
-pub trait CourtDenoiser:
-    StoryDenoiser<Latents = BurnLatents, Embedding = BurnEmbedding> + Sync
-{
-}
+/// A denoiser that works on what the runtime's other networks read and write.
+pub trait CourtDenoiser: StoryDenoiser<Latents = Latents, Embedding = Embedding> + Sync {}
 
-impl<D: StoryDenoiser<Latents = BurnLatents, Embedding = BurnEmbedding> + Sync> CourtDenoiser
-    for D
-{
-}
+impl<D: StoryDenoiser<Latents = Latents, Embedding = Embedding> + Sync> CourtDenoiser for D {}
 
 /// Everything a story needs to be filmed and judged.
 #[derive(Debug)]
 pub struct Court<D> {
     judge: Judge,
-    text: BurnTextEncoder,
+    text: HostText,
     denoiser: D,
-    decoder: BurnDecoder,
-    encoder: BurnFrameEncoder,
+    decoder: FastDecoder<Cpu>,
+    encoder: Encoder<Cpu>,
     recipe: Recipe,
     latent_channels: usize,
 }
@@ -109,11 +112,11 @@ pub enum CourtError {
 
 type Heard = (usize, Result<Film, CourtError>);
 
-impl Court<BurnDenoiser> {
+impl Court<Dit<Cpu>> {
     /// A court for what `bundle`'s student films by `recipe`, the bundle's own or a changed one.
     #[must_use]
     pub fn student(bundle: &Bundle, recipe: Recipe) -> Self {
-        Self::new(bundle, recipe, |networks| networks.denoiser.clone())
+        Self::new(bundle, recipe, |network, _| network)
     }
 }
 
@@ -123,19 +126,28 @@ impl Court<Teacher> {
     pub fn teacher(bundle: &Bundle, recipe: Recipe, euler: &Euler) -> Self {
         let recipe = teacher::whole_shots(recipe);
         let shift = recipe.shift();
-        Self::new(bundle, recipe, |networks| Teacher::new(networks, euler, shift))
+        Self::new(bundle, recipe, |network, text| Teacher::new(network, text, euler, shift))
     }
 }
 
 impl<D: CourtDenoiser> Court<D> {
-    fn new(bundle: &Bundle, recipe: Recipe, denoiser: impl FnOnce(&BurnNetworks) -> D) -> Self {
-        let networks = BurnNetworks::new(bundle);
+    /// A court of a bundle's networks, as users' films are made: in the runtime.
+    fn new(
+        bundle: &Bundle,
+        recipe: Recipe,
+        denoiser: impl FnOnce(Dit<Cpu>, &HostText) -> D,
+    ) -> Self {
+        let text = BurnNetworks::new(bundle).text;
+        let (dit, vae) = (bundle.dit.valid(), bundle.vae.valid());
+        let networks = FastNetworks::new(Cpu::new(), dit, vae, text);
+        let FastNetworks { text, denoiser: network, decoder, encoder } =
+            networks.expect("a bundle's networks have the sizes they say");
         Self {
             judge: Judge::new(recipe.geometry().pixels),
-            denoiser: denoiser(&networks),
-            text: networks.text,
-            decoder: networks.decoder,
-            encoder: networks.encoder,
+            denoiser: denoiser(network, &text),
+            text,
+            decoder,
+            encoder,
             latent_channels: bundle.config.vae.z_dim,
             recipe,
         }

@@ -8,15 +8,13 @@
 use shotstream_engine::network::{
     Blend as _, Denoiser, Latents, Memory, NetworkError, StoryDenoiser, TextEncoder as _,
 };
-use shotstream_models::{
-    dit::{ContextCache, LocalCache, TextCache},
-    networks::{BurnDenoiser, BurnEmbedding, BurnLatents, BurnNetworks},
-};
+use shotstream_models::fast::{Cpu, HostText};
 use shotstream_plan::{
     geometry::{Geometry, LatentFrames},
     layout::FrameSlot,
     recipe::{Recipe, RecipeFile},
 };
+use shotstream_runtime::dit::{Cache, Dit, Embedding, TextCache};
 
 use crate::loss::flow_matching::shifted;
 
@@ -32,14 +30,14 @@ pub struct Euler {
 }
 
 /// A teacher at work.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Teacher {
-    network: BurnDenoiser,
+    network: Dit<Cpu>,
     /// Falling levels from 1 to 0.
     sigmas: Vec<f32>,
     guidance: f32,
-    /// The embedding of what the unguided branch reads, `[1, L, D]`, if that is not zeros.
-    negative: Option<BurnEmbedding>,
+    /// The embedding of what the unguided branch reads, if that is not zeros.
+    negative: Option<Embedding>,
 }
 
 /// The same settings for shots that are made in one step as one chunk.
@@ -57,15 +55,15 @@ pub(super) fn whole_shots(recipe: Recipe) -> Recipe {
 }
 
 impl Teacher {
-    /// The teacher among a bundle's networks, on levels moved towards noise by `shift`.
-    pub(super) fn new(networks: &BurnNetworks, euler: &Euler, shift: f32) -> Self {
+    /// The teacher's network, on levels moved towards noise by `shift`.
+    pub(super) fn new(network: Dit<Cpu>, text: &HostText, euler: &Euler, shift: f32) -> Self {
         let level = |step: usize| shifted(1.0 - step as f32 / euler.steps as f32, shift);
         let embed = |prompt: &str| {
-            let embedded = networks.text.embed(prompt);
+            let embedded = text.embed(prompt);
             embedded.expect("a word-level tokenizer reads any text").embedding
         };
         Self {
-            network: networks.denoiser.clone(),
+            network,
             sigmas: (0..=euler.steps).map(level).collect(),
             guidance: euler.guidance,
             negative: euler.negative.as_deref().map(embed),
@@ -75,28 +73,28 @@ impl Teacher {
 
 /// What is said, and what guidance compares it with: nothing.
 impl Denoiser for Teacher {
-    type Latents = BurnLatents;
-    type TextCache = [TextCache; 2];
-    type ContextCache = [ContextCache; 2];
-    type LocalCache = LocalCache;
+    type Latents = Latents;
+    type TextCache = [TextCache<Cpu>; 2];
+    type ContextCache = [Cache<Cpu>; 2];
+    type LocalCache = Cache<Cpu>;
 
-    fn empty_local(&self) -> LocalCache {
+    fn empty_local(&self) -> Cache<Cpu> {
         self.network.empty_local()
     }
 
-    fn forget(&self, local: &mut LocalCache, sink: LatentFrames, latents: LatentFrames) {
+    fn forget(&self, local: &mut Cache<Cpu>, sink: LatentFrames, latents: LatentFrames) {
         self.network.forget(local, sink, latents);
     }
 
     /// From pure noise, whatever `timestep` says.
     fn velocity(
         &self,
-        noise: &BurnLatents,
+        noise: &Latents,
         _timestep: f32,
         slots: &[FrameSlot],
-        texts: &[TextCache; 2],
-        Memory { context: contexts, local }: Memory<'_, [ContextCache; 2], LocalCache>,
-    ) -> Result<BurnLatents, NetworkError> {
+        texts: &[TextCache<Cpu>; 2],
+        Memory { context: contexts, local }: Memory<'_, [Cache<Cpu>; 2], Cache<Cpu>>,
+    ) -> Result<Latents, NetworkError> {
         let mut x = noise.clone();
         for pair in self.sigmas.windows(2) {
             let toward = |which: usize| {
@@ -114,43 +112,43 @@ impl Denoiser for Teacher {
 
     fn commit(
         &self,
-        clean: &BurnLatents,
+        clean: &Latents,
         slots: &[FrameSlot],
-        [text, _]: &[TextCache; 2],
-        [context, _]: &[ContextCache; 2],
-        local: &mut LocalCache,
+        [text, _]: &[TextCache<Cpu>; 2],
+        [context, _]: &[Cache<Cpu>; 2],
+        local: &mut Cache<Cpu>,
     ) -> Result<(), NetworkError> {
         self.network.commit(clean, slots, text, context, local)
     }
 }
 
 impl StoryDenoiser for Teacher {
-    type Embedding = BurnEmbedding;
+    type Embedding = Embedding;
 
-    fn upload(&self, latents: &Latents) -> BurnLatents {
+    fn upload(&self, latents: &Latents) -> Latents {
         self.network.upload(latents)
     }
 
-    fn download(&self, latents: &BurnLatents) -> Latents {
+    fn download(&self, latents: &Latents) -> Latents {
         self.network.download(latents)
     }
 
-    fn cache_text(&self, embedding: &BurnEmbedding) -> Result<[TextCache; 2], NetworkError> {
-        let zeros = || BurnEmbedding(embedding.0.zeros_like());
+    fn cache_text(&self, embedding: &Embedding) -> Result<[TextCache<Cpu>; 2], NetworkError> {
+        let zeros = || Embedding { values: vec![0.0; embedding.values.len()].into(), ..*embedding };
         let free = self.negative.clone().unwrap_or_else(zeros);
         Ok([self.network.cache_text(embedding)?, self.network.cache_text(&free)?])
     }
 
-    fn empty_context(&self) -> [ContextCache; 2] {
+    fn empty_context(&self) -> [Cache<Cpu>; 2] {
         [self.network.empty_context(), self.network.empty_context()]
     }
 
     fn encode_context(
         &self,
-        context: &BurnLatents,
+        context: &Latents,
         slots: &[FrameSlot],
-        texts: &[[TextCache; 2]],
-    ) -> Result<[ContextCache; 2], NetworkError> {
+        texts: &[[TextCache<Cpu>; 2]],
+    ) -> Result<[Cache<Cpu>; 2], NetworkError> {
         let of = |which: usize| {
             let texts: Vec<_> = texts.iter().map(|text| text[which].clone()).collect();
             self.network.encode_context(context, slots, &texts)
@@ -170,6 +168,7 @@ mod tests {
             shots::{Batch, Script, sequence},
         },
         params::{self, host},
+        rollout::{batch_of, samples},
         stages::{
             fresh::fresh,
             ode_pairs::{Grid, Sampler},
@@ -180,6 +179,7 @@ mod tests {
         module::Module as _,
         tensor::{Device, Tensor, TensorData},
     };
+    use shotstream_models::{fast::FastNetworks, networks::BurnNetworks};
 
     #[test]
     fn a_shot_in_one_step_is_the_end_of_the_teachers_trajectory() {
@@ -212,20 +212,21 @@ mod tests {
         let expected = sampler.sample(&bundle.dit, &grid, noise.clone(), &batch, texts).clean;
 
         let euler = Euler { steps: 8, guidance: sampler.guidance, negative: None };
-        let mut teacher = Teacher::new(&BurnNetworks::new(&bundle), &euler, 3.0);
+        let text_encoder = BurnNetworks::new(&bundle).text;
+        let networks = FastNetworks::new(Cpu::new(), bundle.dit, bundle.vae, text_encoder).unwrap();
+        let mut teacher = Teacher::new(networks.denoiser, &networks.text, &euler, 3.0);
         assert_eq!((teacher.sigmas.len(), teacher.sigmas[0], teacher.sigmas[8]), (9, 1.0, 0.0));
         teacher.sigmas = grid.sigmas;
         let [past, own] = [0, 1].map(|caption| {
-            let text = text.clone().narrow(1, caption, 1).squeeze_dim::<3>(1);
-            teacher.cache_text(&BurnEmbedding(text)).unwrap()
+            let values = host(text.clone().narrow(1, caption, 1)).into();
+            teacher.cache_text(&Embedding { tokens: 64, values }).unwrap()
         });
         let (context_slots, slots) = layout.slots.split_at(6);
-        let contexts =
-            teacher.encode_context(&BurnLatents(context), context_slots, &[past]).unwrap();
+        let [context, noise] = [context, noise].map(|clip| samples(clip).remove(0));
+        let contexts = teacher.encode_context(&context, context_slots, &[past]).unwrap();
         let memory = Memory { context: &contexts, local: &teacher.empty_local() };
-        let noise = BurnLatents(noise);
         let velocity = teacher.velocity(&noise, 1000.0, slots, &own, memory).unwrap();
-        let found = host(noise.blend(1.0, &velocity, -1.0).0);
+        let found = host(batch_of(&[noise.blend(1.0, &velocity, -1.0)]));
         for (found, expected) in found.iter().zip(host(expected)) {
             assert!(
                 (found - expected).abs() < 1e-4 * expected.abs().max(1.0),

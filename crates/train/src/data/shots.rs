@@ -9,9 +9,19 @@
 //! | `K`, `F` | context frames, the shot's latent frames |
 //! | `C`, `h`, `w` | latent channels, height, width |
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::{
+    module::Module as _,
+    tensor::{Device, Tensor, TensorData},
+};
 use rand_chacha::ChaCha8Rng;
-use shotstream_models::{bundle::Bundle, tokenizer::Tokenizer, umt5::Umt5, vae::Vae};
+use shotstream_engine::network::{Decoder as _, FrameEncoder as _, Latents, NetworkError, Pixels};
+use shotstream_models::{
+    bundle::Bundle,
+    fast::{Cpu, VaeHalves, packed_vae},
+    tokenizer::Tokenizer,
+    umt5::Umt5,
+    vae::VaeConfig,
+};
 use shotstream_plan::{
     context::select_context,
     geometry::LatentFrames,
@@ -31,6 +41,7 @@ use crate::{
         world,
     },
     error::TrainError,
+    rollout::samples,
     trainer::{BatchAddress, Run},
 };
 
@@ -62,7 +73,8 @@ pub struct ShotSource {
     data: ShotsRecipe,
     recipe: Recipe,
     store: Option<Store>,
-    vae: Vae,
+    vae: VaeHalves<Cpu>,
+    vae_config: VaeConfig,
     tokenizer: Tokenizer,
     text_len: usize,
 }
@@ -123,7 +135,9 @@ impl ShotSource {
             data: recipe.clone(),
             recipe: bundle.recipe().clone(),
             store,
-            vae: bundle.vae.clone(),
+            vae: packed_vae(Cpu::new(), bundle.vae.valid())
+                .expect("a bundle's VAE has the sizes it says"),
+            vae_config: bundle.vae.config().clone(),
             tokenizer: bundle.tokenizer.clone(),
             text_len: bundle.config.dit.text_len,
         })
@@ -187,9 +201,9 @@ impl ShotSource {
             data.extend(world::pixels(&[painter.frame(0)], [0, 0], picture));
             prompts.push(told.prompts[shot].clone());
         }
-        let frames = TensorData::new(data, [at.batch, 3, height, width]);
-        let latents = self.vae.encode_frames(Tensor::from_data(frames, &Device::flex()));
-        let clip = Tensor::<4>::from_data(latents.into_data(), device).unsqueeze_dim(2);
+        let Latents { shape, data } =
+            self.encode(Pixels { shape: [at.batch, 3, height, width], data });
+        let clip = Tensor::<4>::from_data(TensorData::new(data, shape), device).unsqueeze_dim(2);
         let position = self.recipe.context_frames() as u32;
         let slots = vec![FrameSlot { position, phase: 1, caption: 0 }];
         Batch { context: None, clip, script: Script { prompts, captions: 1, slots } }
@@ -284,9 +298,9 @@ impl ShotSource {
     /// [−1, 1]; zeros where there are none.
     pub fn remember(&self, films: &[Tensor<5>], at: BatchAddress) -> Tensor<5> {
         let device = Device::flex();
-        let [_, rows, columns] = self.vae.config().stride();
+        let [_, rows, columns] = self.vae_config.stride();
         let [height, width] = self.recipe.geometry().pixels;
-        let channels = self.vae.config().z_dim;
+        let channels = self.vae_config.z_dim;
         let (budget, [h, w]) = (self.recipe.context_frames(), [height / rows, width / columns]);
         if films.is_empty() {
             return Tensor::zeros([at.batch, channels, budget, h, w], &device);
@@ -295,9 +309,10 @@ impl ShotSource {
         let picks = select_context(self.recipe.memory(), &past);
         let frames: Vec<_> =
             picks.iter().map(|pick| films[pick.shot].clone().narrow(1, pick.frame, 1)).collect();
-        let frames = Tensor::cat(frames, 1).reshape([at.batch * budget, 3, height, width]);
-        let context = self.vae.encode_frames(frames);
-        context.reshape([at.batch, budget, channels, h, w]).swap_dims(1, 2)
+        let data = Tensor::cat(frames, 1).into_data().iter::<f32>().collect();
+        let frames = Pixels { shape: [at.batch * budget, 3, height, width], data };
+        let data = TensorData::new(self.encode(frames).data, [at.batch, budget, channels, h, w]);
+        Tensor::<5>::from_data(data, &device).swap_dims(1, 2)
     }
 
     /// The same context `[B, C, K, h, w]`, null for as many samples as the recipe drops.
@@ -322,7 +337,28 @@ impl ShotSource {
 
     /// Frames of latents `[B, C, F, h, w]`, `[B, T, 3, H, W]`.
     pub fn decode(&self, latents: Tensor<5>) -> Tensor<5> {
-        self.vae.decode(latents).swap_dims(1, 2)
+        let (decoder, _) = &self.vae;
+        let chunk = self.recipe.geometry().chunk.0;
+        let film = |clip: Latents| -> Result<Tensor<4>, NetworkError> {
+            let mut state = decoder.start();
+            let frames = clip.shape[0];
+            let mut made = Vec::new();
+            for first in (0..frames).step_by(chunk) {
+                let part = clip.slice(first..(first + chunk).min(frames));
+                let part = part.expect("frames of the clip");
+                let Pixels { shape, data } = decoder.decode(&mut state, &part)?;
+                made.push(Tensor::from_data(TensorData::new(data, shape), &Device::flex()));
+            }
+            Ok(Tensor::cat(made, 0))
+        };
+        let videos: Result<Vec<_>, _> = samples(latents).into_iter().map(film).collect();
+        Tensor::stack(videos.expect("the processor does not fail"), 0)
+    }
+
+    /// Latents of frames, every frame alone.
+    fn encode(&self, frames: Pixels) -> Latents {
+        let (_, encoder) = &self.vae;
+        encoder.encode(&frames).expect("frames of the model's size")
     }
 }
 

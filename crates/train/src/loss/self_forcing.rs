@@ -24,7 +24,7 @@ use crate::{
         distribution_matching::{direction, matching_loss},
         flow_matching::{noisy, velocity_error},
     },
-    rollout::{Reach, Scene, Student},
+    rollout::{Reach, Scene, Student, Worker},
     stages::teacher::velocity,
 };
 
@@ -68,14 +68,14 @@ impl Drawn<'_> {
     /// The shot of a student who learns, `[B, C, F, h, w]`, with a graph of each last step.
     pub fn learn(&self, student: &Dit) -> Tensor<5> {
         let schedule = self.schedule();
-        let student = Student::learning(student, &schedule, self.reach);
+        let student = Student::new(student, &schedule, self.reach);
         student.roll(&self.scene, &schedule, |chunk, step| self.rollout[chunk][step].clone())
     }
 
     /// The same without a graph.
     pub fn work(&self, student: &Dit) -> Tensor<5> {
         let noise = |chunk: usize, step: usize| self.rollout[chunk][step].clone();
-        Student::at_work(student).roll(&self.scene, &self.schedule(), noise)
+        Worker::new(student).roll(&self.scene, &self.schedule(), noise)
     }
 
     /// The levels, `[B, 1, 1, 1, 1]`.

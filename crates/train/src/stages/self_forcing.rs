@@ -54,7 +54,7 @@ use crate::{
     params,
     ranks::Fact,
     recipe::StageRecipe,
-    rollout::{Reach, Scene, Student},
+    rollout::{Reach, Scene, Worker},
     stages::vae::frame_of,
     trainer::{BatchAddress, Objective, Run, train},
     watching::verdict::kept,
@@ -155,7 +155,7 @@ impl SelfForcingObjective<'_> {
         }
         // Numbers of its own: as many are drawn as the story is long.
         let rng = &mut shared_rng_of(BatchAddress { seed: !at.seed, ..at });
-        let worker = Student::at_work(student);
+        let worker = Worker::new(student);
         let mut films: Vec<Tensor<5>> = Vec::new();
         for now in 0..shot {
             let script = self.source.script(at, (now, shot), self.frames);
@@ -184,14 +184,14 @@ impl SelfForcingObjective<'_> {
     /// A shot from random noise, `[B, C, F, h, w]`.
     fn roll(
         &self,
-        student: &Student<'_>,
+        worker: &Worker,
         scene: &Scene<'_>,
         schedule: &Schedule,
         rng: &mut ChaCha8Rng,
     ) -> Tensor<5> {
         let [samples, channels, _, height, width] = scene.context.dims();
         let chunk = [samples, channels, self.recipe.geometry().chunk.0, height, width];
-        student.roll(scene, schedule, |_, _| gaussian(rng, chunk))
+        worker.roll(scene, schedule, |_, _| gaussian(rng, chunk))
     }
 
     /// The shot that an update learns from, and every number it takes.
@@ -238,7 +238,7 @@ impl Objective for SelfForcingObjective<'_> {
 
     fn sheet(&self, model: &Players) -> Option<Frame> {
         let at = BatchAddress { seed: 4 << 40, step: 0, part: 0, batch: 4 };
-        let worker = Student::at_work(&model.student);
+        let worker = Worker::new(&model.student);
         let mut frames = Vec::new();
         for shot in 0..self.source.num_shots() {
             let told = self.told(&model.student, at, shot);

@@ -9,7 +9,8 @@ use shotstream_plan::{
     recipe::{Recipe, RecipeFile},
 };
 use shotstream_train::court::{
-    Court, CourtDenoiser, Euler, Film, Findings, Hearing, Past, Teacher, judge_vae, sheet,
+    Court, CourtDenoiser, Euler, Film, Findings, Hearing, Past, Teacher, Through, drawn, judge_vae,
+    sheet,
 };
 use shotstream_world::StoryOptions;
 
@@ -84,6 +85,12 @@ fn hear_all(
         let film = hear(args, &teacher(args, path)?, Past::Own, "teacher")?;
         columns.push(column(args, "teacher".to_owned(), &film));
     }
+    for (name, through) in [("drawn", Through::Nothing), ("through the VAE", Through::Vae)] {
+        if args.drawn {
+            let films = drawn(bundle, &hearing(args, Past::Own), through);
+            columns.push(column(args, name.to_owned(), &films));
+        }
+    }
     Ok((columns, first))
 }
 
@@ -100,13 +107,8 @@ fn teacher(args: &JudgeArgs, path: &str) -> anyhow::Result<Court<Teacher>> {
     Ok(Court::teacher(&file.load()?, file.recipe(None)?, &euler))
 }
 
-/// Film all stories for one column.
-fn hear(
-    args: &JudgeArgs,
-    court: &Court<impl CourtDenoiser>,
-    past: Past,
-    name: &str,
-) -> anyhow::Result<Vec<Film>> {
+/// Which stories are filmed, and how they are told.
+fn hearing(args: &JudgeArgs, past: Past) -> Hearing {
     let mut options = StoryOptions::default();
     if args.drift {
         options.pairs = 0.0;
@@ -114,7 +116,7 @@ fn hear(
     if let Some(shots) = args.shots.or(args.drift.then_some(LONG)).map(usize::from) {
         options.shots = shots..=shots;
     }
-    let hearing = Hearing {
+    Hearing {
         seed: args.seed,
         stories: args.stories.into(),
         options,
@@ -122,11 +124,20 @@ fn hear(
         past,
         untold: args.untold,
         marks: if args.drift { MARKS.map(|shot| shot - 1).to_vec() } else { Vec::new() },
-    };
+    }
+}
+
+/// Film all stories for one column.
+fn hear(
+    args: &JudgeArgs,
+    court: &Court<impl CourtDenoiser>,
+    past: Past,
+    name: &str,
+) -> anyhow::Result<Vec<Film>> {
     let threads = args.model.threads.map_or_else(cores, usize::from);
     let mut progress = Progress::new();
     let mut watch = |done, all| progress.show(done, all, &format!("stories, {name}"));
-    let films = court.hear(&hearing, threads, &mut watch)?;
+    let films = court.hear(&hearing(args, past), threads, &mut watch)?;
     progress.clear();
     Ok(films)
 }
