@@ -28,6 +28,7 @@ use shotstream_engine::{
     schedule::Schedule,
 };
 use shotstream_models::{
+    bundle::BundleError,
     dit::{ContextCache, Dit, LocalCache, TextCache},
     fast::{Cpu, packed_dit},
 };
@@ -244,11 +245,10 @@ pub struct Worker(dit::Dit<Cpu>);
 impl Worker {
     /// Packs the weights as they are now; `dit` may be on either device.
     ///
-    /// # Panics
-    /// If a parameter is not finite.
-    #[must_use]
-    pub fn new(dit: &Dit) -> Self {
-        Self(packed_dit(Cpu::new(), dit.valid()).expect("a transformer has the sizes it says"))
+    /// # Errors
+    /// If the runtime cannot run it.
+    pub fn new(dit: &Dit) -> Result<Self, BundleError> {
+        Ok(Self(packed_dit(Cpu::new(), dit.valid())?))
     }
 
     /// Make a shot as [`Student::roll`] does, without a gradient. All noise is drawn first, chunk by

@@ -56,7 +56,7 @@ fn films(court: &Court<impl CourtDenoiser>, hearing: &Hearing, threads: usize) -
 #[test]
 fn films_are_the_same_on_any_number_of_threads() {
     let bundle = talking();
-    let court = Court::student(&bundle, bundle.recipe().clone());
+    let court = Court::student(&bundle, bundle.recipe().clone()).unwrap();
     let [one, two] = [1, 2].map(|threads| films(&court, &hearing(Past::Own), threads));
     for (a, b) in one.iter().zip(&two) {
         assert_eq!((&a.story, &a.readings, &a.glimpses), (&b.story, &b.readings, &b.glimpses));
@@ -66,7 +66,7 @@ fn films_are_the_same_on_any_number_of_threads() {
 #[test]
 fn another_past_changes_later_shots_and_no_first_one() {
     let bundle = talking();
-    let court = Court::student(&bundle, bundle.recipe().clone());
+    let court = Court::student(&bundle, bundle.recipe().clone()).unwrap();
     let [own, zeroed, swapped] = [Past::Own, Past::Zeroed, Past::Swapped]
         .map(|past| films(&court, &hearing(past), 2).swap_remove(0));
     for other in [&zeroed, &swapped] {
@@ -83,13 +83,13 @@ fn another_past_changes_later_shots_and_no_first_one() {
 #[test]
 fn without_pictures_of_the_past_its_captions_say_nothing_either() {
     let bundle = talking();
-    let court = Court::student(&bundle, bundle.recipe().clone());
+    let court = Court::student(&bundle, bundle.recipe().clone()).unwrap();
     let zeroed = films(&court, &hearing(Past::Zeroed), 2).swap_remove(0);
     let untold = Hearing { untold: true, ..hearing(Past::Zeroed) };
     assert_eq!(films(&court, &untold, 2).swap_remove(0).glimpses, zeroed.glimpses);
     let context_captions = ContextCaptions::Target;
     let file = RecipeFile { context_captions, ..bundle.recipe().clone().into() };
-    let target = Court::student(&bundle, file.resolve().unwrap());
+    let target = Court::student(&bundle, file.resolve().unwrap()).unwrap();
     let untold = Hearing { untold: true, ..hearing(Past::Own) };
     let pictures = films(&court, &untold, 2).swap_remove(0);
     assert_eq!(films(&target, &hearing(Past::Own), 2).swap_remove(0).glimpses, pictures.glimpses);
@@ -101,7 +101,7 @@ fn without_pictures_of_the_past_its_captions_say_nothing_either() {
 fn only_marked_shots_are_read() {
     let bundle = talking();
     let file = RecipeFile { memory: MemoryPolicy::Recent, ..bundle.recipe().clone().into() };
-    let court = Court::student(&bundle, file.resolve().unwrap());
+    let court = Court::student(&bundle, file.resolve().unwrap()).unwrap();
     let hearing = Hearing { marks: vec![0, 2, 9], ..hearing(Past::Own) };
     let films = films(&court, &hearing, 2);
     let read: Vec<_> = films[0].readings.iter().map(|(shot, _)| *shot).collect();
@@ -112,7 +112,7 @@ fn only_marked_shots_are_read() {
 fn a_teacher_films_whole_shots_without_chunk_borders() {
     let bundle = talking();
     let euler = Euler { steps: 3, guidance: 2.0, negative: Some("a fox".to_owned()) };
-    let court = Court::teacher(&bundle, bundle.recipe().clone(), &euler);
+    let court = Court::teacher(&bundle, bundle.recipe().clone(), &euler).unwrap();
     let films = films(&court, &hearing(Past::Own), 2);
     let findings = Findings::of(&films);
     assert_eq!((findings.shots, findings.jump), (6, None));

@@ -126,7 +126,7 @@ fn a_worker_makes_the_shot_of_a_student_who_learns() {
     let (_, values) = params::values(&bundle.dit);
     let learning = params::with_values(bundle.dit.clone(), &values, &Device::flex().autodiff());
     let learnt = Student::new(&learning, &schedule, Reach::LastStep).roll(&scene, &schedule, noise);
-    let worked = params::host(Worker::new(&bundle.dit).roll(&scene, &schedule, noise));
+    let worked = params::host(Worker::new(&bundle.dit).unwrap().roll(&scene, &schedule, noise));
     let learnt = params::host(learnt.inner());
     let largest = learnt.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
     for (worked, learnt) in worked.iter().zip(&learnt) {

@@ -83,7 +83,7 @@ fn shot(bundle: &Bundle, dit: &Dit) -> Vec<f32> {
         Tensor::from_data(TensorData::new(numbers, [4, 16, 3, 2, 4]), &device)
     };
     let schedule = Schedule::of(bundle.recipe());
-    params::host(Worker::new(dit).roll(&scene, &schedule, noise))
+    params::host(Worker::new(dit).unwrap().roll(&scene, &schedule, noise))
 }
 
 #[test]

@@ -44,6 +44,7 @@ fn every_committed_recipe_resolves() {
         "tiny_first_frames.toml",
         "tiny_teacher.toml",
         "tiny_teacher_longer.toml",
+        "tiny_teacher_again.toml",
         "ablation_teacher.toml",
         "wan_1_3b_teacher.toml",
     ] {

@@ -288,7 +288,7 @@ impl Ablation {
         walk: &mut Walk<'_>,
     ) -> Result<Seen, TrainError> {
         let JudgeRecipe { seed, stories, shots } = self.judge;
-        let court = Court::student(bundle, bundle.recipe().clone());
+        let court = Court::student(bundle, bundle.recipe().clone())?;
         let mut found = Vec::new();
         for anonymous in [false, true] {
             let hearing = Hearing {

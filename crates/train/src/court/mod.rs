@@ -40,6 +40,7 @@ use shotstream_plan::{plan::PlanError, recipe::Recipe};
 use shotstream_runtime::{
     dit::{Dit, Embedding},
     vae::Encoder,
+    weights::WeightsError,
 };
 use shotstream_world::{Judge, StoryOptions};
 use thiserror::Error;
@@ -102,6 +103,9 @@ pub enum CourtError {
     /// A shot cannot be planned.
     #[error(transparent)]
     Refused(#[from] PlanError),
+    /// The networks are not such as the runtime can run.
+    #[error(transparent)]
+    Networks(#[from] WeightsError),
     /// The system gave no thread.
     #[error("cannot start a thread that films: {0}")]
     Thread(#[from] io::Error),
@@ -114,16 +118,20 @@ type Heard = (usize, Result<Film, CourtError>);
 
 impl Court<Dit<Cpu>> {
     /// A court for what `bundle`'s student films by `recipe`, the bundle's own or a changed one.
-    #[must_use]
-    pub fn student(bundle: &Bundle, recipe: Recipe) -> Self {
+    ///
+    /// # Errors
+    /// If the runtime cannot run its networks.
+    pub fn student(bundle: &Bundle, recipe: Recipe) -> Result<Self, CourtError> {
         Self::new(bundle, recipe, |network, _| network)
     }
 }
 
 impl Court<Teacher> {
     /// A court for what `bundle`'s teacher films in many steps, every shot seen at once.
-    #[must_use]
-    pub fn teacher(bundle: &Bundle, recipe: Recipe, euler: &Euler) -> Self {
+    ///
+    /// # Errors
+    /// As [`Court::student`].
+    pub fn teacher(bundle: &Bundle, recipe: Recipe, euler: &Euler) -> Result<Self, CourtError> {
         let recipe = teacher::whole_shots(recipe);
         let shift = recipe.shift();
         Self::new(bundle, recipe, |network, text| Teacher::new(network, text, euler, shift))
@@ -136,13 +144,12 @@ impl<D: CourtDenoiser> Court<D> {
         bundle: &Bundle,
         recipe: Recipe,
         denoiser: impl FnOnce(Dit<Cpu>, &HostText) -> D,
-    ) -> Self {
+    ) -> Result<Self, CourtError> {
         let text = BurnNetworks::new(bundle).text;
         let (dit, vae) = (bundle.dit.valid(), bundle.vae.valid());
-        let networks = FastNetworks::new(Cpu::new(), dit, vae, text);
         let FastNetworks { text, denoiser: network, decoder, encoder } =
-            networks.expect("a bundle's networks have the sizes they say");
-        Self {
+            FastNetworks::new(Cpu::new(), dit, vae, text)?;
+        Ok(Self {
             judge: Judge::new(recipe.geometry().pixels),
             denoiser: denoiser(network, &text),
             text,
@@ -150,7 +157,7 @@ impl<D: CourtDenoiser> Court<D> {
             encoder,
             latent_channels: bundle.config.vae.z_dim,
             recipe,
-        }
+        })
     }
 
     /// Film and read the stories, as many at a time as `threads`; `watch` is told how many of how

@@ -16,7 +16,7 @@ use burn::{
 use rand_chacha::ChaCha8Rng;
 use shotstream_engine::network::{Decoder as _, FrameEncoder as _, Latents, NetworkError, Pixels};
 use shotstream_models::{
-    bundle::Bundle,
+    bundle::{Bundle, BundleError},
     fast::{Cpu, VaeHalves, packed_vae},
     tokenizer::Tokenizer,
     umt5::Umt5,
@@ -135,8 +135,7 @@ impl ShotSource {
             data: recipe.clone(),
             recipe: bundle.recipe().clone(),
             store,
-            vae: packed_vae(Cpu::new(), bundle.vae.valid())
-                .expect("a bundle's VAE has the sizes it says"),
+            vae: packed_vae(Cpu::new(), bundle.vae.valid()).map_err(BundleError::from)?,
             vae_config: bundle.vae.config().clone(),
             tokenizer: bundle.tokenizer.clone(),
             text_len: bundle.config.dit.text_len,

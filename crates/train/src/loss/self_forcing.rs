@@ -75,7 +75,8 @@ impl Drawn<'_> {
     /// The same without a graph.
     pub fn work(&self, student: &Dit) -> Tensor<5> {
         let noise = |chunk: usize, step: usize| self.rollout[chunk][step].clone();
-        Worker::new(student).roll(&self.scene, &self.schedule(), noise)
+        let worker = Worker::new(student).expect("a student who can work");
+        worker.roll(&self.scene, &self.schedule(), noise)
     }
 
     /// The levels, `[B, 1, 1, 1, 1]`.

@@ -155,7 +155,7 @@ impl SelfForcingObjective<'_> {
         }
         // Numbers of its own: as many are drawn as the story is long.
         let rng = &mut shared_rng_of(BatchAddress { seed: !at.seed, ..at });
-        let worker = Worker::new(student);
+        let worker = worker(student);
         let mut films: Vec<Tensor<5>> = Vec::new();
         for now in 0..shot {
             let script = self.source.script(at, (now, shot), self.frames);
@@ -214,6 +214,11 @@ impl SelfForcingObjective<'_> {
     }
 }
 
+/// The student as it is now.
+fn worker(student: &Dit) -> Worker {
+    Worker::new(student).expect("the stage began with a student who can work")
+}
+
 /// Standard normal numbers.
 fn gaussian(rng: &mut ChaCha8Rng, shape: [usize; 5]) -> Tensor<5> {
     let numbers = normals(rng, shape.iter().product());
@@ -238,7 +243,7 @@ impl Objective for SelfForcingObjective<'_> {
 
     fn sheet(&self, model: &Players) -> Option<Frame> {
         let at = BatchAddress { seed: 4 << 40, step: 0, part: 0, batch: 4 };
-        let worker = Worker::new(&model.student);
+        let worker = worker(&model.student);
         let mut frames = Vec::new();
         for shot in 0..self.source.num_shots() {
             let told = self.told(&model.student, at, shot);
@@ -317,6 +322,8 @@ pub fn run(
         let reason = "the teacher knows other words than the student".into();
         return Err(TrainError::Teacher { reason, path });
     }
+    // What the runtime cannot run cannot film.
+    Worker::new(&bundle.dit)?;
     let generation = bundle.recipe().clone();
     let frames = generation
         .geometry()

@@ -99,6 +99,6 @@ pub fn glimpses(bundle: &Bundle) -> Result<Frame, TrainError> {
 fn shots(bundle: &Bundle, seed: u64) -> Result<Vec<Vec<Frame>>, TrainError> {
     let options = StoryOptions { shots: SHOTS..=SHOTS, ..StoryOptions::default() };
     let told = captions(&Story::sample(seed, &options), seed, &Wording::default());
-    let court = Court::student(bundle, bundle.recipe().clone());
+    let court = Court::student(bundle, bundle.recipe().clone())?;
     Ok(court.tell(told.global, &told.shots, seed)?)
 }

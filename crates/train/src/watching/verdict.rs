@@ -37,7 +37,7 @@ pub fn judge(bundle: &Bundle, stories: u64, threads: usize) -> Result<Metrics, T
         marks: Vec::new(),
     };
     let films =
-        Court::student(bundle, bundle.recipe().clone()).hear(&hearing, threads, &mut |_, _| ())?;
+        Court::student(bundle, bundle.recipe().clone())?.hear(&hearing, threads, &mut |_, _| ())?;
     let rows = court::scores(&films, |_| true).rows();
     let shares: Metrics = rows
         .into_iter()

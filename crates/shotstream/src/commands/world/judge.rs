@@ -69,7 +69,7 @@ fn hear_all(
     for memory in memories {
         let changed = memory.map(|memory| RecipeFile { memory, ..recipe.clone().into() }.resolve());
         let court =
-            Court::student(bundle, changed.transpose().wrong_use()?.unwrap_or(recipe.clone()));
+            Court::student(bundle, changed.transpose().wrong_use()?.unwrap_or(recipe.clone()))?;
         for &context in &args.context {
             let past = past(context);
             let policy = memory.map(MemoryPolicy::name);
@@ -104,7 +104,7 @@ fn teacher(args: &JudgeArgs, path: &str) -> anyhow::Result<Court<Teacher>> {
         guidance: args.guidance,
         negative: args.negative.clone(),
     };
-    Ok(Court::teacher(&file.load()?, file.recipe(None)?, &euler))
+    Ok(Court::teacher(&file.load()?, file.recipe(None)?, &euler)?)
 }
 
 /// Which stories are filmed, and how they are told.
