@@ -9,8 +9,8 @@
 //!
 //! The transformer and the VAE, `dit` and `vae`, are run in `f32` or `bf16`; the text encoder, `text`,
 //! is left where it is stored, `drop`, kept as `--text-encoder keep` does, `keep`, or in a byte a
-//! number, `int8`, and run in f32, or in bf16 where the word ends in `-bf16`. What PyTorch answered stands in the folder, in
-//! float32 and in bf16.
+//! number, `int8`, and run in f32, or in bf16 where the word ends in `-bf16`. What PyTorch answered
+//! stands in the folder, in float32 and in bf16.
 
 #![expect(clippy::print_stdout, reason = "the numbers are what this program is for")]
 

@@ -156,20 +156,31 @@ impl<'a> Student<'a> {
         };
         let chunks = scene.layouts();
         let shot = ShotInput { chunks: &chunks, text: &text, context: &context };
-        let mut made = Vec::new();
-        let told: Result<(), NetworkError> = rollout(
-            self,
-            &shot,
-            schedule,
-            |chunk, step| Ok(Clips(noise(chunk, step))),
-            |_, clean| {
-                made.push(clean.0.clone());
-                Ok(Border::GoOn)
-            },
-        );
-        told.expect("tensors on one machine do not fail");
-        Tensor::cat(made, 2)
+        let noise = |chunk, step| Clips(noise(chunk, step));
+        let made = made(self, &shot, schedule, noise).expect("tensors on one machine do not fail");
+        Tensor::cat(made.into_iter().map(|Clips(chunk)| chunk).collect(), 2)
     }
+}
+
+/// The engine's rollout of a whole shot, chunk by chunk.
+fn made<D: Denoiser>(
+    denoiser: &D,
+    shot: &ShotInput<'_, D>,
+    schedule: &Schedule,
+    mut noise: impl FnMut(usize, usize) -> D::Latents,
+) -> Result<Vec<D::Latents>, NetworkError> {
+    let mut made = Vec::with_capacity(shot.chunks.len());
+    rollout(
+        denoiser,
+        shot,
+        schedule,
+        |chunk, step| Ok::<_, NetworkError>(noise(chunk, step)),
+        |_, clean| {
+            made.push(clean.clone());
+            Ok(Border::GoOn)
+        },
+    )?;
+    Ok(made)
 }
 
 impl Denoiser for Student<'_> {
@@ -240,9 +251,9 @@ impl Denoiser for Student<'_> {
 
 /// A student who works and learns nothing, packed for the runtime.
 #[derive(Debug)]
-pub struct Worker(dit::Dit<Cpu>);
+pub struct WorkingStudent(dit::Dit<Cpu>);
 
-impl Worker {
+impl WorkingStudent {
     /// Packs the weights as they are now; `dit` may be on either device.
     ///
     /// # Errors
@@ -293,18 +304,7 @@ impl Worker {
         let texts: Vec<_> = texts.collect::<Result<_, _>>()?;
         let context = &self.0.encode_context(context, &layout.slots, &texts)?;
         let text = texts.last().expect("a shot has a caption");
-        let mut made = Vec::new();
-        let filmed: Result<(), NetworkError> = rollout(
-            &self.0,
-            &ShotInput { chunks, text, context },
-            schedule,
-            |chunk, step| Ok(noise(chunk, step)),
-            |_, clean| {
-                made.push(clean.clone());
-                Ok(Border::GoOn)
-            },
-        );
-        filmed?;
+        let made = made(&self.0, &ShotInput { chunks, text, context }, schedule, noise)?;
         Ok(Latents::concat(&made).expect("a shot has chunks of one size"))
     }
 }

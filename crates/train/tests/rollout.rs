@@ -17,7 +17,7 @@ use shotstream_plan::{context::select_context, layout::layout_context, timeline:
 use shotstream_train::{
     data::address::{normals, shared_rng_of},
     params::{self, Vectors},
-    rollout::{Reach, Scene, Student, Worker},
+    rollout::{Reach, Scene, Student, WorkingStudent},
     stages::fresh::fresh,
     trainer::BatchAddress,
 };
@@ -109,7 +109,7 @@ fn slope(bundle: &Bundle, values: &Vectors, direction: &Vectors) -> f64 {
 
 /// The second shot of two stories, each chunk in all its steps.
 #[test]
-fn a_worker_makes_the_shot_of_a_student_who_learns() {
+fn a_student_at_work_makes_the_shot_of_one_who_learns() {
     let bundle = toy();
     let recipe = bundle.recipe();
     let past: Timeline = std::iter::once(recipe.shot_frames()).collect();
@@ -126,7 +126,8 @@ fn a_worker_makes_the_shot_of_a_student_who_learns() {
     let (_, values) = params::values(&bundle.dit);
     let learning = params::with_values(bundle.dit.clone(), &values, &Device::flex().autodiff());
     let learnt = Student::new(&learning, &schedule, Reach::LastStep).roll(&scene, &schedule, noise);
-    let worked = params::host(Worker::new(&bundle.dit).unwrap().roll(&scene, &schedule, noise));
+    let worked =
+        params::host(WorkingStudent::new(&bundle.dit).unwrap().roll(&scene, &schedule, noise));
     let learnt = params::host(learnt.inner());
     let largest = learnt.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
     for (worked, learnt) in worked.iter().zip(&learnt) {

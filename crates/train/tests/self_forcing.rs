@@ -19,7 +19,7 @@ use shotstream_train::{
     error::TrainError,
     params,
     recipe::StageRecipe,
-    rollout::{Scene, Worker},
+    rollout::{Scene, WorkingStudent},
     stages::{
         self_forcing::{self, SelfForcingStage},
         teacher,
@@ -83,7 +83,7 @@ fn shot(bundle: &Bundle, dit: &Dit) -> Vec<f32> {
         Tensor::from_data(TensorData::new(numbers, [4, 16, 3, 2, 4]), &device)
     };
     let schedule = Schedule::of(bundle.recipe());
-    params::host(Worker::new(dit).unwrap().roll(&scene, &schedule, noise))
+    params::host(WorkingStudent::new(dit).unwrap().roll(&scene, &schedule, noise))
 }
 
 #[test]

@@ -34,7 +34,7 @@ pub struct Film {
 }
 
 /// Two frames of each shot, as far as its film fits on a sheet.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Glimpses {
     wanted: bool,
     pub(super) frames: Vec<[Frame; 2]>,

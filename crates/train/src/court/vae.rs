@@ -10,6 +10,7 @@ use burn::{
     tensor::{Device, Tensor, TensorData},
 };
 use serde::Serialize;
+use shotstream_media::Frame;
 use shotstream_models::{bundle::Bundle, vae::Vae};
 use shotstream_plan::recipe::Recipe;
 use shotstream_world::{ShotPainter, Story, StoryOptions};
@@ -49,15 +50,21 @@ fn judge_clip(vae: &Vae, recipe: &Recipe, seed: u64) -> VaeQuality {
     let story = Story::sample(seed, &StoryOptions::default());
     let painter = ShotPainter::new(&story, 0, [height, width], frames);
     let drawn: Vec<_> = (0..frames).map(|frame| painter.frame(frame)).collect();
-    let values = pixels(&drawn, [0, 0], [height, width]);
-    let data = TensorData::new(values, [frames, 3, height, width]);
-    // `[1, 3, T, H, W]`.
-    let clip: Tensor<5> = Tensor::<4>::from_data(data, &Device::flex()).swap_dims(0, 1).unsqueeze();
-    let seen = vae.decode(vae.encode(clip.clone())).clamp(-1.0, 1.0);
+    let [clip, seen] = through(vae, &drawn);
     let changes = step(seen.clone() - clip.clone(), 2);
     // Values span two units.
     let flicker: f64 = changes.abs().mean().into_scalar();
     let first = |video: &Tensor<5>| video.clone().narrow(2, 0, 1);
     let first_psnr_db = psnr(first(&seen), first(&clip));
     VaeQuality { psnr_db: psnr(seen, clip), first_psnr_db, flicker: flicker / 2.0 }
+}
+
+/// Frames as the VAE is given them, and as they come out of it, `[1, 3, T, H, W]` each.
+pub(super) fn through(vae: &Vae, frames: &[Frame]) -> [Tensor<5>; 2] {
+    let Frame { width, height, .. } = frames[0];
+    let values = pixels(frames, [0, 0], [height, width]);
+    let data = TensorData::new(values, [frames.len(), 3, height, width]);
+    let clip: Tensor<5> = Tensor::<4>::from_data(data, &Device::flex()).swap_dims(0, 1).unsqueeze();
+    let seen = vae.decode(vae.encode(clip.clone())).clamp(-1.0, 1.0);
+    [clip, seen]
 }

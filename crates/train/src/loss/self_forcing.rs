@@ -24,7 +24,7 @@ use crate::{
         distribution_matching::{direction, matching_loss},
         flow_matching::{noisy, velocity_error},
     },
-    rollout::{Reach, Scene, Student, Worker},
+    rollout::{Reach, Scene, Student, WorkingStudent},
     stages::teacher::velocity,
 };
 
@@ -75,8 +75,8 @@ impl Drawn<'_> {
     /// The same without a graph.
     pub fn work(&self, student: &Dit) -> Tensor<5> {
         let noise = |chunk: usize, step: usize| self.rollout[chunk][step].clone();
-        let worker = Worker::new(student).expect("a student who can work");
-        worker.roll(&self.scene, &self.schedule(), noise)
+        let student = WorkingStudent::new(student).expect("a student who can work");
+        student.roll(&self.scene, &self.schedule(), noise)
     }
 
     /// The levels, `[B, 1, 1, 1, 1]`.

@@ -54,7 +54,7 @@ use crate::{
     params,
     ranks::Fact,
     recipe::StageRecipe,
-    rollout::{Reach, Scene, Worker},
+    rollout::{Reach, Scene, WorkingStudent},
     stages::vae::frame_of,
     trainer::{BatchAddress, Objective, Run, train},
     watching::verdict::kept,
@@ -155,12 +155,12 @@ impl SelfForcingObjective<'_> {
         }
         // Numbers of its own: as many are drawn as the story is long.
         let rng = &mut shared_rng_of(BatchAddress { seed: !at.seed, ..at });
-        let worker = worker(student);
+        let working = at_work(student);
         let mut films: Vec<Tensor<5>> = Vec::new();
         for now in 0..shot {
             let script = self.source.script(at, (now, shot), self.frames);
             let told = self.scene(script, now, self.source.remember(&films, at));
-            let clip = self.roll(&worker, &told.scene, &self.schedule, rng);
+            let clip = self.roll(&working, &told.scene, &self.schedule, rng);
             films.push(self.source.decode(clip).clamp(-1.0, 1.0));
         }
         let context = self.source.dropped(self.source.remember(&films, at), rng);
@@ -184,14 +184,14 @@ impl SelfForcingObjective<'_> {
     /// A shot from random noise, `[B, C, F, h, w]`.
     fn roll(
         &self,
-        worker: &Worker,
+        student: &WorkingStudent,
         scene: &Scene<'_>,
         schedule: &Schedule,
         rng: &mut ChaCha8Rng,
     ) -> Tensor<5> {
         let [samples, channels, _, height, width] = scene.context.dims();
         let chunk = [samples, channels, self.recipe.geometry().chunk.0, height, width];
-        worker.roll(scene, schedule, |_, _| gaussian(rng, chunk))
+        student.roll(scene, schedule, |_, _| gaussian(rng, chunk))
     }
 
     /// The shot that an update learns from, and every number it takes.
@@ -215,8 +215,8 @@ impl SelfForcingObjective<'_> {
 }
 
 /// The student as it is now.
-fn worker(student: &Dit) -> Worker {
-    Worker::new(student).expect("the stage began with a student who can work")
+fn at_work(student: &Dit) -> WorkingStudent {
+    WorkingStudent::new(student).expect("the stage began with a student who can work")
 }
 
 /// Standard normal numbers.
@@ -243,11 +243,11 @@ impl Objective for SelfForcingObjective<'_> {
 
     fn sheet(&self, model: &Players) -> Option<Frame> {
         let at = BatchAddress { seed: 4 << 40, step: 0, part: 0, batch: 4 };
-        let worker = worker(&model.student);
+        let working = at_work(&model.student);
         let mut frames = Vec::new();
         for shot in 0..self.source.num_shots() {
             let told = self.told(&model.student, at, shot);
-            let clip = self.roll(&worker, &told.scene, &self.schedule, &mut shared_rng_of(at));
+            let clip = self.roll(&working, &told.scene, &self.schedule, &mut shared_rng_of(at));
             let videos = self.source.decode(clip);
             let last = videos.dims()[1] - 1;
             for sample in 0..at.batch {
@@ -323,7 +323,7 @@ pub fn run(
         return Err(TrainError::Teacher { reason, path });
     }
     // What the runtime cannot run cannot film.
-    Worker::new(&bundle.dit)?;
+    WorkingStudent::new(&bundle.dit)?;
     let generation = bundle.recipe().clone();
     let frames = generation
         .geometry()

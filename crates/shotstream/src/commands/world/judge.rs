@@ -87,7 +87,10 @@ fn hear_all(
     }
     for (name, through) in [("drawn", Through::Nothing), ("through the VAE", Through::Vae)] {
         if args.drawn {
-            let films = drawn(bundle, &hearing(args, Past::Own), through);
+            let mut progress = Progress::new();
+            let mut watch = |done, all| progress.show(done, all, &format!("stories, {name}"));
+            let films = drawn(bundle, &hearing(args, Past::Own), through, &mut watch);
+            progress.clear();
             columns.push(column(args, name.to_owned(), &films));
         }
     }
