@@ -282,7 +282,7 @@ impl Step {
 }
 
 /// What is added to the score of a query and a key for how far apart they are, as logarithms to
-/// base 2: for every head, a value for every distance of the key from the query, `1 − tokens` to
+/// base 2: for every head, a value for every distance of the query from the key, `1 − tokens` to
 /// `tokens − 1`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Distances {
@@ -300,11 +300,11 @@ impl Distances {
         2 * self.tokens - 1
     }
 
-    /// Where the value of a head's query and the first key stands; those of the next keys follow.
+    /// Where the value of a head's key and the first query stands; those of the next queries follow.
     #[inline(always)]
     #[must_use]
-    pub fn at(self, head: usize, query: usize) -> usize {
-        self.start + head * self.each() + self.tokens - 1 - query
+    pub fn at(self, head: usize, key: usize) -> usize {
+        self.start + head * self.each() + self.tokens - 1 - key
     }
 }
 

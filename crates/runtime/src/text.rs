@@ -100,7 +100,7 @@ impl Positions {
     fn by_distance(self, table: &[f32], heads: usize, tokens: usize) -> Vec<f32> {
         let last = tokens - 1;
         let buckets: Vec<_> = (0..=2 * last)
-            .map(|at| self.bucket(last.saturating_sub(at), at.saturating_sub(last)))
+            .map(|at| self.bucket(at.saturating_sub(last), last.saturating_sub(at)))
             .collect();
         let values = (0..heads).flat_map(|head| {
             buckets.iter().map(move |bucket| table[bucket * heads + head] * LOG2_E)

@@ -152,22 +152,11 @@ impl<'a> Cells<'a> {
     /// Set one of the two halves of a place.
     ///
     /// # Safety
-    /// As of [`Self::set`].
+    /// Nobody else reads or writes it at the same time.
     #[inline(always)]
     pub(super) unsafe fn set_half(self, at: usize, second: bool, half: u16) {
         assert!(at < self.len, "place {at} of {}", self.len);
         // SAFETY: inside the allocation, and the caller promises to be alone with this half.
         unsafe { self.start.add(at).cast::<u16>().add(usize::from(second)).write(half) }
-    }
-
-    /// Set one value.
-    ///
-    /// # Safety
-    /// Nobody else reads or writes it at the same time.
-    #[inline(always)]
-    pub(super) unsafe fn set(self, at: usize, value: f32) {
-        assert!(at < self.len, "value {at} of {}", self.len);
-        // SAFETY: inside the allocation, and the caller promises to be alone.
-        unsafe { self.start.add(at).write(value) }
     }
 }

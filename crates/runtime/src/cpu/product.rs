@@ -41,6 +41,7 @@ impl Task<'_> {
                     rows,
                     taps,
                     depth,
+                    step: 1,
                     panel: values.from(panel.start),
                     stride: columns,
                     vectors: panel.vectors,

@@ -182,26 +182,21 @@ impl Task<'_> {
             let (page, token) = (&self.sight.own[frame], row * columns + column);
             debug_assert_eq!(page.shape.tokens, rows * columns, "a page for a frame");
             let cells = page.values.cells();
-            let (first, stride) = page.key(token);
             let split = key.chunks_exact(heads.width).zip(value.chunks_exact(heads.width));
             for (head, (key, value)) in split.enumerate() {
-                let keys = page.keys(layer, head) + first;
+                let keys = page.keys(layer, head) + token * page.depth();
                 let rows = page.rows(layer, head);
                 // SAFETY: the token of a page belongs to this position.
                 unsafe {
                     match page.precision {
                         Precision::F32 => {
-                            for (at, &key) in key.iter().enumerate() {
-                                cells.set(keys + at * stride, key);
-                            }
+                            cells.write(keys, heads.width).copy_from_slice(key);
                             let row = rows + token * page.stride();
                             cells.write(row, heads.width).copy_from_slice(value);
                         }
                         Precision::Bf16 => {
-                            for (at, &key) in key.iter().enumerate() {
-                                let second = !at.is_multiple_of(2);
-                                cells.set_half(keys + at / 2 * stride, second, rounded(key));
-                            }
+                            let halves = cells.write_halves(keys, 0, heads.width);
+                            Row::Halves(halves).fill(simd, key, |key| key);
                             let (row, second) = (rows + token / 2 * page.stride(), token % 2 == 1);
                             for (at, &value) in value.iter().enumerate() {
                                 cells.set_half(row + at, second, rounded(value));

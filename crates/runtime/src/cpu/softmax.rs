@@ -2,74 +2,88 @@
 //!
 //! Method: Milakov and Gimelshein (arXiv 1805.02867).
 
-use pulp::{Simd, bytemuck::cast_slice_mut};
+use pulp::Simd;
 
-use super::{halves::Row, math, tile::MOST_ROWS};
+use super::{
+    attention::QUERIES,
+    halves::{OnPlaces, Terms},
+    math,
+};
 
-/// What the rows of a tile have seen so far.
-#[derive(Clone, Copy)]
-pub(super) struct Softmax {
-    largest: [f32; MOST_ROWS],
-    /// Of all weights, relative to the largest score.
-    pub(super) total: [f32; MOST_ROWS],
+/// Scores of a block of keys, `[keys, columns]`, become weights, relative to the largest score of
+/// their column so far; in places, those of every piece from a place of its own on.
+pub(super) struct Soften<'a, C> {
+    pub(super) scores: &'a mut [f32],
+    /// Whole vectors.
+    pub(super) columns: usize,
+    /// Keys of every piece.
+    pub(super) counts: C,
+    /// Of every column: the largest score so far, and the total of all weights relative to it.
+    pub(super) seen: [&'a mut [f32]; 2],
+    /// What sums so far are to be multiplied with.
+    pub(super) fade: &'a mut [f32; QUERIES],
 }
 
-impl Softmax {
-    /// Nothing was seen yet.
+impl<C: Iterator<Item = usize> + Clone> OnPlaces for Soften<'_, C> {
     #[inline(always)]
-    pub(super) fn new() -> Self {
-        Self { largest: [f32::NEG_INFINITY; MOST_ROWS], total: [0.0; MOST_ROWS] }
+    fn run<S: Simd, T: Terms>(mut self, simd: S) {
+        let all = self.columns / S::F32_LANES;
+        let mut first = 0;
+        while first < all {
+            match all - first {
+                1 => self.some::<S, T, 1>(simd, first),
+                2 => self.some::<S, T, 2>(simd, first),
+                _ => self.some::<S, T, 3>(simd, first),
+            }
+            first += 3;
+        }
     }
+}
 
-    /// The scores of a row become weights, relative to the largest score so far.
+impl<C: Iterator<Item = usize> + Clone> Soften<'_, C> {
+    /// `V` vectors of columns, from the `first` on.
     #[inline(always)]
-    pub(super) fn soften<S: Simd>(
-        &mut self,
-        simd: S,
-        scores: &mut [f32],
-        sums: &mut [f32],
-        row: usize,
-    ) {
-        let (scores, _) = S::as_mut_simd_f32s(scores);
-        // Several at once: one after the other they would wait for each other.
-        let mut most = [simd.splat_f32s(self.largest[row]); 4];
-        let (fours, rest) = scores.as_chunks::<4>();
-        for four in fours {
-            for (most, &score) in most.iter_mut().zip(four) {
-                *most = simd.max_f32s(*most, score);
+    #[expect(clippy::needless_range_loop, reason = "loops of fixed length stay in registers")]
+    fn some<S: Simd, T: Terms, const V: usize>(&mut self, simd: S, first: usize) {
+        let pitch = self.columns / S::F32_LANES;
+        let (scores, _) = S::as_mut_simd_f32s(self.scores);
+        let [largest, total] = self.seen.each_mut().map(|seen| {
+            let (vectors, _) = S::as_mut_simd_f32s(seen);
+            <&mut [S::f32s; V]>::try_from(&mut vectors[first..first + V]).expect("so many")
+        });
+        let (fade, _) = S::as_mut_simd_f32s(&mut self.fade[..]);
+        let mut now = *largest;
+        for row in scores.chunks_exact(pitch) {
+            let row = &row[first..first + V];
+            for v in 0..V {
+                now[v] = simd.max_f32s(now[v], row[v]);
             }
         }
-        for (most, &score) in most.iter_mut().zip(rest) {
-            *most = simd.max_f32s(*most, score);
+        let mut sums = [simd.splat_f32s(0.0); V];
+        let (mut from, mut to) = (first, first);
+        for count in self.counts.clone() {
+            for key in (0..count).step_by(T::VALUES) {
+                let mut weights = [[simd.splat_f32s(0.0); 2]; V];
+                for at in 0..T::VALUES.min(count - key) {
+                    let row = &scores[from..from + V];
+                    for v in 0..V {
+                        weights[v][at] = math::exp2_below(simd, simd.sub_f32s(row[v], now[v]));
+                        sums[v] = simd.add_f32s(sums[v], weights[v][at]);
+                    }
+                    from += pitch;
+                }
+                let row = &mut scores[to..to + V];
+                for v in 0..V {
+                    row[v] = T::together(simd, weights[v]);
+                }
+                to += pitch;
+            }
         }
-        let [a, b, c, d] = most;
-        let most = simd.max_f32s(simd.max_f32s(a, b), simd.max_f32s(c, d));
-        let largest = simd.reduce_max_f32s(most);
-        let from = simd.splat_f32s(largest);
-        let mut total = simd.splat_f32s(0.0);
-        for score in scores.iter_mut() {
-            *score = math::exp2_below(simd, simd.sub_f32s(*score, from));
-            total = simd.add_f32s(total, *score);
+        for v in 0..V {
+            let fades = math::exp2_below(simd, simd.sub_f32s(largest[v], now[v]));
+            total[v] = simd.mul_add_e_f32s(total[v], fades, sums[v]);
+            fade[first + v] = fades;
         }
-        // Before the first block there is nothing to be rescaled.
-        let fade = if self.total[row] == 0.0 { 0.0 } else { (self.largest[row] - largest).exp2() };
-        self.largest[row] = largest;
-        self.total[row] = self.total[row] * fade + simd.reduce_sum_f32s(total);
-        let (sums, _) = S::as_mut_simd_f32s(sums);
-        let fade = simd.splat_f32s(fade);
-        for sum in sums {
-            *sum = simd.mul_f32s(*sum, fade);
-        }
-    }
-}
-
-/// The weights of a row are rounded where they stand.
-#[inline(always)]
-pub(super) fn round<S: Simd>(simd: S, weights: &mut [f32]) {
-    for at in (0..weights.len()).step_by(S::F32_LANES) {
-        // What is written ends before what is read next.
-        let values = simd.partial_load_f32s(&weights[at..][..S::F32_LANES]);
-        let halves = &mut cast_slice_mut(weights)[at..][..S::F32_LANES];
-        Row::Halves(halves).put(simd, 0, values);
+        *largest = now;
     }
 }

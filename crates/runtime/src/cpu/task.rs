@@ -92,14 +92,6 @@ impl Positions {
         Some(group)
     }
 
-    /// As [`Self::group`], of one frame.
-    #[inline(always)]
-    pub(super) fn group_of_frame(&mut self, most: usize) -> Option<Group> {
-        let [_, row, column] = self.next;
-        let in_frame = (self.rows[1] - row) * self.size[2] - column;
-        self.group(most.min(in_frame))
-    }
-
     /// What is left of the strip: frames, and rows of each of them. Nothing of a frame was taken
     /// one by one.
     #[inline(always)]

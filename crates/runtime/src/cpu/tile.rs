@@ -7,10 +7,11 @@
 //! | `W` | columns of a panel, `V` vectors | 16 to 64 | 8 or 16 |
 //! | `K` | places of a sum, tap by tap: one term in each, or two | | |
 //!
-//! A row is read where it lies: what it is multiplied with are the places at `row + tap + k`, for
-//! every tap and every `k` below the depth. A matrix product has one tap, a convolution one for
-//! every element of its kernel. The panel lies in the order in which it is read. Every element is
-//! the sum of the same terms in the same order, whatever stands beside it in the tile.
+//! A row is read where it lies: what it is multiplied with are the places at `row + tap + k · step`,
+//! for every tap and every `k` below the depth. A matrix product has one tap, a convolution one for
+//! every element of its kernel; a matrix that is read by columns has a step. The panel lies in the
+//! order in which it is read. Every element is the sum of the same terms in the same order, whatever
+//! stands beside it in the tile.
 
 use pulp::Simd;
 
@@ -62,6 +63,8 @@ pub(super) struct Tile<'a> {
     pub(super) taps: &'a [usize],
     /// Places of each tap.
     pub(super) depth: usize,
+    /// From each of them to the next.
+    pub(super) step: usize,
     /// `taps × depth` rows of `W` columns, one every `stride` values.
     pub(super) panel: Cells<'a>,
     pub(super) stride: usize,
@@ -96,7 +99,8 @@ impl Tile<'_> {
     fn check(&self, rows: usize, columns: usize) {
         let first = self.rows[..rows].iter().max().copied().unwrap_or(0);
         let tap = self.taps.iter().max().copied().unwrap_or(0);
-        assert!(first + tap + self.depth <= self.x.len(), "rows end inside their slice");
+        let reach = self.depth.checked_sub(1).map_or(0, |last| last * self.step + 1);
+        assert!(first + tap + reach <= self.x.len(), "rows end inside their slice");
         let terms = self.taps.len() * self.depth;
         let end = terms.checked_sub(1).map_or(0, |last| last * self.stride + columns);
         assert!(end <= self.panel.len(), "the panel ends inside its slice");
@@ -113,7 +117,7 @@ impl<const R: usize, const V: usize> OnPlaces for Sized<'_, R, V> {
     fn run<S: Simd, T: Terms>(self, simd: S) {
         let lanes = S::F32_LANES;
         self.0.check(R, V * lanes);
-        let Tile { x, rows, taps, depth, panel, stride, ahead, out, .. } = self.0;
+        let Tile { x, rows, taps, depth, step, panel, stride, ahead, out, .. } = self.0;
         let mut sums = [[simd.splat_f32s(0.0); V]; R];
         #[expect(unsafe_code, reason = "bounds checks would cost a third of the time")]
         // SAFETY: `check` asserted that every row ends inside `x` after the largest tap and the
@@ -132,23 +136,23 @@ impl<const R: usize, const V: usize> OnPlaces for Sized<'_, R, V> {
             let mut b = panel.as_ptr();
             let mut ahead = ahead;
             for &tap in taps {
-                let mut a = [x.as_ptr(); R];
+                let (mut a, mut at) = ([x.as_ptr(); R], 0);
                 for r in 0..R {
                     a[r] = x.as_ptr().add(rows[r] + tap);
                 }
-                for k in 0..depth {
+                for _ in 0..depth {
                     let mut columns = [T::places(simd, simd.splat_f32s(0.0)); V];
                     for v in 0..V {
                         let places = b.add(v * lanes).cast::<S::f32s>().read_unaligned();
                         columns[v] = T::places(simd, places);
                     }
                     for r in 0..R {
-                        let row = T::places(simd, simd.splat_f32s(*a[r].add(k)));
+                        let row = T::places(simd, simd.splat_f32s(*a[r].add(at)));
                         for v in 0..V {
                             sums[r][v] = T::add(simd, row, columns[v], sums[r][v]);
                         }
                     }
-                    b = b.add(stride);
+                    (at, b) = (at + step, b.add(stride));
                     fetch(ahead);
                     ahead = ahead.wrapping_add(lanes);
                 }

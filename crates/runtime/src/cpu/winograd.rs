@@ -164,6 +164,7 @@ impl Block<'_> {
                         rows,
                         taps: &[0],
                         depth: matrix.places,
+                        step: 1,
                         panel: values.from(start),
                         stride: columns,
                         vectors: panel.vectors,

@@ -180,7 +180,7 @@ KERNEL(attention, Attention, THREADS) {
 #endif
 
 #if BIAS
-        const float *bias = args.memory + args.bias + head * args.of_head + now.token - first;
+        const float *bias = args.memory + args.bias + head * args.of_head + first - now.token;
 #pragma unroll
         for (int tile = 0; tile < KEYS / 8; ++tile)
 #pragma unroll
@@ -188,7 +188,7 @@ KERNEL(attention, Attention, THREADS) {
                 int key = tile * 8 + lane % 4 * 2 + index % 2;
                 int query = warp * 16 + index / 2 * 8 + lane / 4;
                 bool is = now.token + key < (int)now.entry->tokens;
-                if (is && first + query < args.of_group) scores[tile][index] += bias[key - query];
+                if (is && first + query < args.of_group) scores[tile][index] += bias[query - key];
             }
 #endif
         int left = (int)now.entry->tokens - now.token;
