@@ -28,6 +28,8 @@ import runtime
 
 NETWORKS = ["context", "denoise", "commit", "decode", "encode", "chunk"]
 PRECISIONS = {"f32": torch.float32, "bf16": torch.bfloat16}
+# The runtime also keeps a transformer's weights in bytes.
+WAYS = [*PRECISIONS, "int8"]
 
 
 def timed(run, rounds):
@@ -67,11 +69,12 @@ def compare(name, args):
         with safe_open(model, "pt", device=args.device) as file:
             weights = {key: file.get_tensor(key) for key in file.keys()}
         start = lambda p: runtime.Runtime(args.program, model, args.threads, "cuda" if args.device == "cuda" else p)
-        ours = {p: start(p) for p in PRECISIONS if p in args.precisions}
+        ours = {p: start(p) for p in WAYS if p in args.precisions}
     with torch.device(args.device):
         theirs = {
             f"PyTorch {p}{', compiled' if c else ''}": networks.Networks(config, weights, PRECISIONS[p], c)
-            for p in (PRECISIONS if args.device == "cuda" else ours)
+            for p in PRECISIONS
+            if args.device == "cuda" or p in ours
             for c in ([False] if args.eager or p not in ours else [False, True])
         }
     del weights
@@ -123,7 +126,7 @@ def compare_apart(args):
             cells = [f"{ours.run(network, 1)[0]:.1f} s" for network in args.networks]
             row(f"runtime {precision}", *cells, f"{ours.peak_bytes() / 2**30:.1f} GiB")
             ours.end()
-        for precision in args.precisions:
+        for precision in [p for p in args.precisions if p in PRECISIONS]:
             with safe_open(model, "pt") as file:
                 weights = {key: file.get_tensor(key) for key in file.keys()}
             side = networks.Networks(config, weights, PRECISIONS[precision], False, large=True)
@@ -139,7 +142,7 @@ def main():
     parser.add_argument("models", nargs="*", default=["tiny", "wide"], help="tiny, wide, large")
     parser.add_argument("--threads", type=int, default=2, help="threads of both (2)")
     parser.add_argument("--turns", type=int, default=7, help="turns of every network (7)")
-    parser.add_argument("--precisions", nargs="+", default=list(PRECISIONS), choices=list(PRECISIONS))
+    parser.add_argument("--precisions", nargs="+", default=list(PRECISIONS), choices=WAYS)
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="where both run; on a card in bf16")
     parser.add_argument("--program", type=pathlib.Path, help="the example `networks`, built before")
     parser.add_argument("--eager", action="store_true", help="without torch.compile")

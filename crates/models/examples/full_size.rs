@@ -21,7 +21,7 @@ use shotstream_engine::network::{
 };
 use shotstream_models::{
     checkpoint::Weights,
-    fast::{Cpu, FastNetworks, Precision},
+    fast::{Cpu, FastNetworks, Keeping, Precision},
     stored::{StoredModel, StoredNetwork},
     text::{BurnTextEncoder, Holding},
 };
@@ -160,13 +160,13 @@ fn embedding(
         Some(holding) => (holding, Precision::Bf16),
         None => (way, Precision::F32),
     };
-    let holding = match holding {
-        "drop" => Holding::Nothing,
-        "keep" => Holding::beside(network, precision),
-        "int8" => Holding::InBytes,
+    let (holding, keeping) = match holding {
+        "drop" => (Holding::Nothing, Keeping::Whole),
+        "keep" => (Holding::beside(network, precision), Keeping::Whole),
+        "int8" => (Holding::Computed, Keeping::Bytes),
         _ => return Err(format!("a text encoder is not kept like that: {way}").into()),
     };
-    let text = model.text_encoder(holding, Cpu::new().in_precision(precision))?;
+    let text = model.text_encoder(holding, Cpu::new().in_precision(precision).keep(keeping))?;
     let ids: Vec<u32> = answers.values("ids")?.iter().map(|&id| id as u32).collect();
     for turn in ["first", "second"] {
         let start = Instant::now();

@@ -14,7 +14,7 @@ use shotstream_runtime::{
 pub use shotstream_runtime::cuda::{Cuda, Driver};
 pub use shotstream_runtime::{
     cpu::Cpu,
-    kernels::{DeviceError, Kernels, Precision},
+    kernels::{DeviceError, Keeping, Kernels, Precision},
 };
 
 use crate::{

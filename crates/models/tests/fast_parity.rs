@@ -12,7 +12,7 @@ use shotstream_models::{
     bundle::Bundle,
     checkpoint::StoredDtype,
     dit::{Dit, DitConfig},
-    fast::{FastNetworks, Precision},
+    fast::{FastNetworks, Keeping, Kernels as _, Precision},
     networks::BurnNetworks,
     stored::StoredModel,
     text::{BurnTextEncoder, Holding},
@@ -25,7 +25,7 @@ use burn::{module::Module, tensor::Device};
 use tiny::{Shake, tiny_bundle};
 
 /// Both kinds of the networks of a tiny model with a transformer and a VAE of these sizes, the
-/// runtime's for every kind of vectors and every precision there is.
+/// runtime's for every kind of vectors, every precision there is, and weights in bytes.
 fn both(dit: &DitConfig, vae: &VaeConfig) -> (BurnNetworks, Vec<(Precision, FastNetworks<Cpu>)>) {
     let device = Device::flex();
     let dit = Dit::new(dit, &device).map(&mut Shake);
@@ -34,8 +34,13 @@ fn both(dit: &DitConfig, vae: &VaeConfig) -> (BurnNetworks, Vec<(Precision, Fast
     let text = BurnTextEncoder::whole(tokenizer, text, config.dit.text_len, device.clone());
     let slow = BurnNetworks::of(&dit, &vae, text.clone());
     let fast = |cpu: Cpu| {
-        [Precision::F32, Precision::Bf16].map(|precision| {
-            let cpu = cpu.in_precision(precision);
+        let ways = [
+            (Precision::F32, Keeping::Whole),
+            (Precision::Bf16, Keeping::Whole),
+            (Precision::Bf16, Keeping::Bytes),
+        ];
+        ways.map(|(precision, keeping)| {
+            let cpu = cpu.in_precision(precision).keep(keeping);
             let fast = FastNetworks::new(cpu, dit.clone(), vae.clone(), text.clone());
             (precision, fast.expect("what is asked for fits"))
         })
@@ -60,6 +65,8 @@ const ROUNDED: f32 = 1.0 / 64.0;
 /// values and of weights, so each result is 1.6 times as far off as a plain sum of its products.
 const ROUNDED_SQUARES: f32 = 1.0 / 40.0;
 const ROUNDED_AT_MOST: f32 = 1.0 / 8.0;
+/// How many times as far off a transformer may be whose weights are kept in bytes.
+const OF_BYTES: f32 = 2.0;
 
 /// In f32 no number differs by more than 1e-4 of the largest, in bf16 all together by no more than
 /// `rounded`.
@@ -135,6 +142,8 @@ fn compare_shots(dit: &DitConfig, rounded: f32) {
             .iter()
             .map(|prompt| fast.text.embed(prompt).expect("what is asked for fits").embedding)
             .collect();
+        let bytes = fast.denoiser.kernels().keeping() == Keeping::Bytes;
+        let rounded = if bytes { OF_BYTES * rounded } else { rounded };
         let fast = shot(&fast.denoiser, &text, size);
         for (at, (slow, fast)) in slow.iter().zip(&fast).enumerate() {
             assert_eq!(slow.shape, fast.shape);

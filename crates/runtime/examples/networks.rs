@@ -1,6 +1,6 @@
 //! The networks of a model file, timed one by one at the word of whoever compares them.
 //!
-//! `cargo run --release -p shotstream-runtime --example networks -- MODEL.safetensors THREADS f32|bf16|cuda`
+//! `cargo run --release -p shotstream-runtime --example networks -- MODEL.safetensors THREADS f32|bf16|int8|cuda`
 //!
 //! Every line that comes in is the name of a network and how often it is to run, `denoise 10`; a
 //! line of JSON goes out, with the seconds of every run and the processor seconds of all. With a
@@ -28,7 +28,7 @@ use shotstream_plan::layout::FrameSlot;
 use shotstream_runtime::{
     cpu::Cpu,
     dit::{self, Cache, Dit, Embedding, TextCache},
-    kernels::{Kernels, Precision},
+    kernels::{Keeping, Kernels, Precision},
     vae,
     weights::{Source, Tensor},
 };
@@ -242,15 +242,17 @@ fn processor_time() -> Duration {
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<_> = std::env::args().skip(1).collect();
     let [model, threads, device] = &args[..] else {
-        return Err("a model file, threads, and f32, bf16 or cuda".into());
+        return Err("a model file, threads, and f32, bf16, int8 or cuda".into());
     };
     rayon::ThreadPoolBuilder::new().num_threads(threads.parse()?).build_global()?;
+    let halves = Cpu::new().in_precision(Precision::Bf16);
     match &device[..] {
         "f32" => answer(&Cpu::new(), model.as_ref()),
-        "bf16" => answer(&Cpu::new().in_precision(Precision::Bf16), model.as_ref()),
+        "bf16" => answer(&halves, model.as_ref()),
+        "int8" => answer(&halves.keep(Keeping::Bytes), model.as_ref()),
         #[cfg(feature = "cuda")]
         "cuda" => answer(&shotstream_runtime::cuda::Cuda::open(0)?, model.as_ref()),
-        other => Err(format!("f32, bf16, or cuda in a build for a card, not {other}").into()),
+        other => Err(format!("f32, bf16, int8, or cuda in a build for a card, not {other}").into()),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What every kernel takes, and how near that is to what the processor can do.
 //!
-//! `cargo run --release -p shotstream-runtime --example roofline -- [tiny|wide|large] [THREADS] [bf16]`
+//! `cargo run --release -p shotstream-runtime --example roofline -- [tiny|wide|large] [THREADS] [bf16|int8]`
 
 #![expect(clippy::print_stdout, reason = "an example shows its table")]
 
@@ -21,7 +21,9 @@ use shotstream_engine::network::{
 use shotstream_runtime::{
     cpu::{self, Cpu, Matrix, Page},
     dit::{self, Embedding},
-    kernels::{DeviceError, Kernels, Meets, Over, PageShape, Precision, Section, Sight, Step},
+    kernels::{
+        DeviceError, Keeping, Kernels, Meets, Over, PageShape, Precision, Section, Sight, Step,
+    },
     text, vae,
     weights::Invented,
 };
@@ -85,6 +87,10 @@ impl Kernels for Timed {
 
     fn precision(&self) -> Precision {
         self.cpu.precision()
+    }
+
+    fn keeping(&self) -> Keeping {
+        Kernels::keeping(&self.cpu)
     }
 
     fn most_width(&self) -> usize {
@@ -232,11 +238,11 @@ fn main() {
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().expect("the first pool");
     let peak = (0..3).map(|_| peak(threads)).fold(0.0, f64::max);
     println!("{name}, {threads} threads, peak {:.0} GFLOP/s", peak / 1e9);
-    let precision = match args.next().as_deref() {
-        Some("bf16") => Precision::Bf16,
-        _ => Precision::F32,
+    let cpu = match args.next().as_deref() {
+        Some("bf16") => Cpu::new().in_precision(Precision::Bf16),
+        Some("int8") => Cpu::new().in_precision(Precision::Bf16).keep(Keeping::Bytes),
+        _ => Cpu::new(),
     };
-    let cpu = Cpu::new().in_precision(precision);
     let Model { dit: sizes, vae, text, latent: [rows, columns], rounds } = Model::of(&name);
     let timed = Timed { cpu, table: Arc::default() };
     let latents = |frames: usize| sizes::latents(frames, [rows, columns]);

@@ -37,6 +37,15 @@ impl Precision {
         }
     }
 
+    /// Bytes of a value.
+    #[must_use]
+    pub fn bytes(self) -> u64 {
+        match self {
+            Self::F32 => 4,
+            Self::Bf16 => 2,
+        }
+    }
+
     /// Places of the memory that values take.
     #[inline(always)]
     #[must_use]
@@ -117,6 +126,8 @@ pub enum Then {
 /// What a row of weights meets: values of positions, each of which begins in a place of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Meets {
+    /// So many values of a token: see [`Keeping`].
+    Tokens(usize),
     /// So many values of one position after the other.
     Positions(usize),
     /// So many values of every position of a square of 3 × 3 around the result's own, in one frame
@@ -130,7 +141,30 @@ impl Meets {
     #[must_use]
     pub fn channels(self) -> usize {
         match self {
-            Self::Positions(channels) | Self::Squares(channels) => channels,
+            Self::Tokens(channels) | Self::Positions(channels) | Self::Squares(channels) => {
+                channels
+            }
+        }
+    }
+}
+
+/// How a device keeps the weights that tokens meet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keeping {
+    /// As it multiplies them.
+    Whole,
+    /// As whole numbers of a byte, with a factor for every row: each is off by half a 127th of the
+    /// largest of its row at most. Products with the whole numbers are as exact as with any weights.
+    Bytes,
+}
+
+impl Keeping {
+    /// Bytes of a weight that is multiplied in a precision.
+    #[must_use]
+    pub fn bytes(self, precision: Precision) -> u64 {
+        match self {
+            Self::Whole => precision.bytes(),
+            Self::Bytes => 1,
         }
     }
 }

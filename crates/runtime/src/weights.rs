@@ -151,7 +151,7 @@ impl<K: Kernels> Matrices<K> {
     /// Pack the matrix of a projection; its index.
     pub(crate) fn add(&mut self, kernels: &K, linear: &Linear) -> Result<usize, DeviceError> {
         let terms = linear.weight.len() / linear.offset.len();
-        self.add_taps(kernels, linear, Meets::Positions(terms))
+        self.add_taps(kernels, linear, Meets::Tokens(terms))
     }
 
     /// Pack the matrix of a convolution; its index.

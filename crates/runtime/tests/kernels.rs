@@ -8,7 +8,7 @@ use shotstream_plan::{geometry::LatentFrames, layout::FrameSlot};
 use shotstream_runtime::{
     cpu::Cpu,
     dit::{self, Dit, Embedding},
-    kernels::{Grid, Kernels as _, Meets, Precision, Product, Section, Sight, Step, Then},
+    kernels::{Grid, Keeping, Kernels as _, Meets, Precision, Product, Section, Sight, Step, Then},
     text, vae,
     weights::Invented,
 };
@@ -222,6 +222,65 @@ fn results_in_squares_are_the_sums_themselves() {
                     "{cpu:?} {size:?} {channels}: {differ} of {all}"
                 );
                 assert!(plain != squares, "{cpu:?}: both were made in the same way");
+            }
+        }
+    }
+}
+
+/// Two projections of some tokens, with weights that tokens meet or that positions meet.
+fn projections(cpu: Cpu, weight: &[f32], meets: fn(usize) -> Meets, size: [usize; 3]) -> Vec<f32> {
+    let [tokens, terms, outputs] = size;
+    let copied = Grid::packed(0, [tokens, 1], terms, Precision::F32);
+    let x = Grid::packed(tokens * terms, [tokens, 1], terms, cpu.precision());
+    let start = x.start + tokens * cpu.precision().places(terms);
+    let y = Grid::packed(start, [tokens, 1], outputs, Precision::F32);
+    let matrix = cpu.matrix(weight, &numbers(outputs), meets(terms)).expect("room");
+    let steps = vec![
+        Step::Copy { x: copied, y: x, width: terms },
+        Step::projection(x, 0, y, Then::Plain),
+        Step::projection(x, 0, y, Then::Add(y)),
+    ];
+    let list = [Section { size: [1, tokens, 1], steps }];
+    let mut memory = cpu.memory(start + tokens * outputs).expect("room");
+    cpu.upload(&mut memory, 0, &numbers(tokens * terms)).expect("a memory");
+    cpu.run(&list, &[matrix], &mut memory, Sight::nothing()).expect("a run");
+    let mut made = vec![0.0; tokens * outputs];
+    cpu.download(&memory, start..start + tokens * outputs, &mut made).expect("a memory");
+    made
+}
+
+#[test]
+fn bytes_are_multiplied_as_the_numbers_they_stand_for() {
+    for size in [[1, 1, 1], [3, 7, 5], [5, 33, 70], [29, 130, 129]] {
+        let [_, terms, outputs] = size;
+        let weight: Vec<_> =
+            (0..outputs * terms).map(|at| ((at * at) as f32 * 0.61).sin() * 3.0).collect();
+        // Every row's largest is 127 of its steps, and steps are powers of two, so that what bytes
+        // stand for is a number of bf16.
+        let stepped: Vec<_> = weight
+            .chunks_exact(terms)
+            .enumerate()
+            .flat_map(|(row, weights)| {
+                let step = (-((row % 5) as f32)).exp2();
+                let whole = weights.iter().map(move |weight| (weight * 40.0).round() * step);
+                std::iter::once(127.0 * step).chain(whole.skip(1))
+            })
+            .collect();
+        for precision in [Precision::F32, Precision::Bf16] {
+            for cpu in Cpu::all().into_iter().map(|cpu| cpu.in_precision(precision)) {
+                let kept = cpu.keep(Keeping::Bytes);
+                let expected = projections(cpu, &stepped, Meets::Tokens, size);
+                let found = projections(kept, &stepped, Meets::Tokens, size);
+                assert_eq!(found, expected, "{cpu:?} {size:?}");
+                // Of any numbers they keep the nearest, and only of those that tokens meet.
+                let whole = projections(cpu, &weight, Meets::Tokens, size);
+                let near = projections(kept, &weight, Meets::Tokens, size);
+                let most = 2.0 * terms as f32 * 1.5 / 127.0;
+                let off = whole.iter().zip(&near).map(|(a, b)| (a - b).abs());
+                let off = off.fold(0.0, f32::max);
+                assert!(off <= most, "{cpu:?} {size:?}: {off} of {most}");
+                assert!(terms == 1 || whole != near, "{cpu:?} {size:?}: nothing was rounded");
+                assert_eq!(whole, projections(kept, &weight, Meets::Positions, size));
             }
         }
     }

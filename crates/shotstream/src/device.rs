@@ -1,6 +1,6 @@
 //! The device that networks run on.
 
-use shotstream_models::fast::{Cpu, Kernels as _, Precision};
+use shotstream_models::fast::{Cpu, Keeping, Kernels as _, Precision};
 #[cfg(feature = "cuda")]
 use shotstream_models::fast::{Cuda, Driver};
 
@@ -42,35 +42,40 @@ impl Device {
     /// # Errors
     /// When this build or this machine has no such device, or it does not compute as asked.
     pub(crate) fn open(args: &ModelArgs) -> anyhow::Result<Self> {
-        let precision = match args.precision {
+        let (precision, keeping) = match args.precision {
             Some(PrecisionName::F16) => {
                 let reason = "networks compute in f32 and bf16, expected --precision f32 or bf16";
                 return Err(WrongUse::error(reason));
             }
-            Some(PrecisionName::F32) => Some(Precision::F32),
-            Some(PrecisionName::Bf16) => Some(Precision::Bf16),
-            None => None,
+            None | Some(PrecisionName::F32) => (Precision::F32, Keeping::Whole),
+            Some(PrecisionName::Bf16) => (Precision::Bf16, Keeping::Whole),
+            Some(PrecisionName::Int8) => (Precision::Bf16, Keeping::Bytes),
         };
-        match (args.device, precision) {
-            (DeviceName::Cuda, Some(Precision::F32)) => {
-                let reason = "a card multiplies in bf16, expected --precision bf16 or --device cpu";
+        let suits_card = matches!(args.precision, None | Some(PrecisionName::Bf16));
+        match args.device {
+            DeviceName::Cuda if !suits_card => {
+                let reason = "a card multiplies in bf16 and keeps its weights in it, expected \
+                              --precision bf16 or --device cpu";
                 return Err(WrongUse::error(reason));
             }
-            (DeviceName::Cuda, _) => return card(),
+            DeviceName::Cuda => return card(),
             // A machine without a card has a processor.
-            (DeviceName::Auto, None | Some(Precision::Bf16)) if cfg!(feature = "cuda") => {
+            DeviceName::Auto if suits_card && cfg!(feature = "cuda") => {
                 if let Ok(card) = card() {
                     return Ok(card);
                 }
             }
-            _ => {}
+            DeviceName::Auto | DeviceName::Cpu => {}
         }
-        Ok(Self::Cpu(Cpu::new().in_precision(precision.unwrap_or(Precision::F32))))
+        Ok(Self::Cpu(Cpu::new().in_precision(precision).keep(keeping)))
     }
 
-    /// In what it multiplies.
-    pub(crate) fn precision(&self) -> Precision {
-        with_kernels!(self, kernels => kernels.precision())
+    /// In what it multiplies, as flags call it.
+    pub(crate) fn precision(&self) -> &'static str {
+        with_kernels!(self, kernels => match kernels.keeping() {
+            Keeping::Whole => kernels.precision().name(),
+            Keeping::Bytes => "int8",
+        })
     }
 
     /// What people call it.

@@ -31,7 +31,7 @@ pub(crate) struct Report {
     pub(crate) model: String,
     /// Where the networks ran.
     pub(crate) device: String,
-    /// What they multiplied in.
+    /// What they multiplied in, as `--precision` calls it.
     pub(crate) precision: &'static str,
     /// The version of the program.
     pub(crate) version: &'static str,
@@ -87,7 +87,7 @@ impl Report {
             device_bytes: model.device.bytes(),
             model: model.name.clone(),
             device: model.device.name(),
-            precision: model.device.precision().name(),
+            precision: model.device.precision(),
             version: env!("CARGO_PKG_VERSION"),
             seed,
             frames_sha256,

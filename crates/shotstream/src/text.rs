@@ -3,7 +3,7 @@
 use std::{env, path::PathBuf};
 
 use shotstream_models::{
-    fast::Kernels,
+    fast::{Keeping, Kernels},
     stored::StoredNetwork,
     text::{BurnTextEncoder, Cut, EmbeddingCache, Holding, Identity},
 };
@@ -11,7 +11,7 @@ use shotstream_plan::{recipe::Recipe, script::Script};
 
 use crate::{
     cli::{HoldingName, TextArgs, TextCacheArg, TextPrecision},
-    device::{Device, with_kernels},
+    device::Device,
     failure::{Blame as _, WrongUse},
     model::ModelFile,
 };
@@ -73,23 +73,30 @@ fn stored_text(file: &ModelFile) -> &StoredNetwork<'static> {
 }
 
 fn of(file: &ModelFile, args: &TextArgs, usual: HoldingName) -> anyhow::Result<BurnTextEncoder> {
-    let holding = match (args.text_encoder.unwrap_or(usual), args.text_precision) {
-        (HoldingName::Keep, TextPrecision::Stored) => match &file.device {
-            Device::Cpu(cpu) => Holding::beside(stored_text(file), cpu.precision()),
-            // A card has other memory than what the bytes would be kept in.
-            #[cfg(feature = "cuda")]
-            Device::Cuda(_) => Holding::Computed,
-        },
-        (HoldingName::Keep, TextPrecision::Int8) => Holding::InBytes,
-        (HoldingName::Drop, TextPrecision::Stored) => Holding::Nothing,
-        (HoldingName::Drop, TextPrecision::Int8) => {
-            return Err(WrongUse::error(
-                "--text-precision int8 says how the text encoder is kept, expected --text-encoder \
-                 keep",
-            ));
+    let keep = args.text_encoder.unwrap_or(usual) == HoldingName::Keep;
+    match (&file.device, args.text_precision) {
+        (_, TextPrecision::Int8) if !keep => Err(WrongUse::error(
+            "--text-precision int8 says how the text encoder is kept, expected --text-encoder keep",
+        )),
+        (Device::Cpu(cpu), TextPrecision::Int8) => {
+            held(file, args, (Holding::Computed, cpu.keep(Keeping::Bytes)))
         }
-    };
-    with_kernels!(&file.device, kernels => held(file, args, (holding, kernels.beside()?)))
+        (Device::Cpu(cpu), TextPrecision::Stored) => {
+            let usual = Holding::beside(stored_text(file), cpu.precision());
+            let holding = if keep { usual } else { Holding::Nothing };
+            held(file, args, (holding, cpu.keep(Keeping::Whole)))
+        }
+        #[cfg(feature = "cuda")]
+        (Device::Cuda(_), TextPrecision::Int8) => Err(WrongUse::error(
+            "a card keeps the text encoder in bf16, expected --text-precision stored",
+        )),
+        // A card has other memory than what the bytes would be kept in.
+        #[cfg(feature = "cuda")]
+        (Device::Cuda(cuda), TextPrecision::Stored) => {
+            let holding = if keep { Holding::Computed } else { Holding::Nothing };
+            held(file, args, (holding, cuda.beside()?))
+        }
+    }
 }
 
 fn held<K: Kernels + 'static>(

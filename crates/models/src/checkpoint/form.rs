@@ -1,8 +1,8 @@
 //! How the values of a tensor are written down, and how they become f32.
 //!
 //! Most tensors are number after number. The files of llama.cpp also have rows of blocks in which
-//! a few numbers share a scale; they and int8 rows of our own are weights in a quarter of the
-//! space or less, and are computed with in f32 like all others.
+//! a few numbers share a scale: weights in a quarter of the space or less, which are computed with
+//! like all others.
 //!
 //! Source of the blocks: the description of GGUF, and the structures that ggml writes.
 
@@ -22,8 +22,6 @@ pub(super) enum Form {
     Plain(Dtype),
     /// Blocks of numbers with a common scale.
     Blocks(Block),
-    /// Rows of so many bytes, one a number, each row after its f32 scale.
-    Rows(usize),
 }
 
 /// Blocks of llama.cpp. Every scale in them is an f16.
@@ -53,7 +51,6 @@ impl Form {
                 dtype.bitsize().is_multiple_of(8).then(|| (1, dtype.bitsize() / 8))
             }
             Self::Blocks(block) => Some(block.unit()),
-            Self::Rows(columns) => Some((columns, columns + 4)),
         }
     }
 
@@ -66,7 +63,7 @@ impl Form {
             (Self::Plain(dtype), None) => {
                 (elements as u64).saturating_mul(dtype.bitsize() as u64) / 8
             }
-            (Self::Blocks(_) | Self::Rows(_), None) => 0,
+            (Self::Blocks(_), None) => 0,
         }
     }
 
@@ -86,13 +83,6 @@ impl Form {
             Self::Blocks(block) => {
                 let (_, size) = block.unit();
                 bytes.chunks_exact(size).for_each(|bytes| block.unpack(bytes, values));
-            }
-            Self::Rows(columns) => {
-                for row in bytes.chunks_exact(columns + 4) {
-                    let Some((scale, row)) = row.split_first_chunk() else { continue };
-                    let scale = f32::from_le_bytes(*scale);
-                    values.extend(row.iter().map(|&byte| scale * f32::from(byte.cast_signed())));
-                }
             }
         }
     }
@@ -116,7 +106,7 @@ impl Form {
     pub(super) fn dtype(self) -> Option<Dtype> {
         match self {
             Self::Plain(dtype) => Some(dtype),
-            Self::Blocks(_) | Self::Rows(_) => None,
+            Self::Blocks(_) => None,
         }
     }
 }
@@ -130,7 +120,6 @@ impl fmt::Display for Form {
             Self::Blocks(Block::Q4K) => f.write_str("Q4_K"),
             Self::Blocks(Block::Q5K) => f.write_str("Q5_K"),
             Self::Blocks(Block::Q6K) => f.write_str("Q6_K"),
-            Self::Rows(_) => f.write_str("INT8"),
         }
     }
 }
@@ -238,24 +227,8 @@ fn six_bits(block: &[u8], scale: f32, values: &mut Vec<f32>) {
     }
 }
 
-/// The rows of a matrix as [`Form::Rows`]: one byte a number, rounded to the nearest of 255 steps
-/// between the row's extremes of either sign.
-pub(super) fn int8_rows(values: &[f32], columns: usize) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(values.len() + values.len() / columns.max(1) * 4);
-    for row in values.chunks_exact(columns.max(1)) {
-        let largest = row.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
-        let scale = largest / 127.0;
-        bytes.extend(scale.to_le_bytes());
-        let number = |value: &f32| if scale == 0.0 { 0 } else { (value / scale).round() as i8 };
-        bytes.extend(row.iter().map(|value| number(value).cast_unsigned()));
-    }
-    bytes
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     fn values(form: Form, bytes: &[u8]) -> Vec<f32> {
@@ -284,26 +257,12 @@ mod tests {
             (Form::Blocks(Block::Q4K), 512),
             (Form::Blocks(Block::Q5K), 512),
             (Form::Blocks(Block::Q6K), 512),
-            (Form::Rows(64), 256),
         ] {
             let bytes = vec![1; form.bytes(elements) as usize];
             let one_by_one = values(form, &bytes);
             assert_eq!(one_by_one.len(), elements, "{form}");
             let many = bytes.repeat(100);
             assert!(form.values(&many) == one_by_one.repeat(100), "{form}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn a_row_of_bytes_is_off_by_half_a_step_at_most(
-            row in prop::collection::vec(-50.0_f32..50.0, 1..40),
-        ) {
-            let found = values(Form::Rows(row.len()), &int8_rows(&row, row.len()));
-            let step = row.iter().fold(0.0_f32, |most, value| most.max(value.abs())) / 127.0;
-            for (found, expected) in found.iter().zip(&row) {
-                prop_assert!((found - expected).abs() <= step * 0.5001);
-            }
         }
     }
 }

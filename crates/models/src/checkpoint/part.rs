@@ -5,11 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{
-    CheckpointError,
-    form::{Form, int8_rows},
-    read::Weights,
-};
+use super::{CheckpointError, form::Form, read::Weights};
 
 /// Weights of at most so many bytes are told from others by all of them.
 const MOST_READ: u64 = 64 << 20;
@@ -18,7 +14,7 @@ const MOST_READ: u64 = 64 << 20;
 const SAMPLES: u64 = 16;
 const SAMPLE: u64 = 4 << 10;
 
-/// Tensors in memory as they are stored, or packed tighter.
+/// Tensors in memory as they are stored.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Packed(BTreeMap<String, (Form, Vec<u8>)>);
 
@@ -39,22 +35,6 @@ impl Packed {
             Ok::<_, CheckpointError>(())
         })?;
         self.0.insert(name.to_owned(), (entry.form, bytes));
-        Ok(())
-    }
-
-    /// Keep a matrix of some weights in one byte a number, and a scale for every row.
-    ///
-    /// # Errors
-    /// As [`Self::keep`], or when a value is no number.
-    pub(crate) fn keep_in_bytes(
-        &mut self,
-        weights: &Weights<'_>,
-        name: &str,
-    ) -> Result<(), CheckpointError> {
-        let columns = weights.floats(name)?.shape.last().copied().unwrap_or(1);
-        let values = weights.finite(name, weights.values(name)?)?;
-        let packed = (Form::Rows(columns), int8_rows(&values, columns));
-        self.0.insert(name.to_owned(), packed);
         Ok(())
     }
 

@@ -5,15 +5,11 @@
 //! change.
 
 use shotstream_plan::{geometry::LatentFrames, recipe::Recipe};
-use shotstream_runtime::kernels::Precision;
+use shotstream_runtime::kernels::{Keeping, Precision};
 
 use super::{StoredModel, StoredNetwork};
 use crate::{
-    checkpoint::Network,
-    dit::DitConfig,
-    fast::vae_sizes,
-    text::{Holding, size},
-    umt5::Umt5Config,
+    checkpoint::Network, dit::DitConfig, fast::vae_sizes, text::Holding, umt5::Umt5Config,
     vae::VaeConfig,
 };
 
@@ -51,23 +47,23 @@ impl MemoryPlan {
 
 impl StoredModel<'_> {
     /// What the model takes while it generates in a precision by `recipe`, which may differ from
-    /// its own.
+    /// its own, with the transformer's weights kept in one way or another.
     #[must_use]
-    pub fn memory(&self, recipe: &Recipe, precision: Precision) -> MemoryPlan {
+    pub fn memory(&self, recipe: &Recipe, precision: Precision, keeping: Keeping) -> MemoryPlan {
         let dit = &self.config.dit;
         let geometry = recipe.geometry();
         let tokens = |frames: usize| geometry.tokens_from_latent(LatentFrames(frames)).0 as u64;
         let key_values =
-            |tokens: u64| tokens * 2 * (dit.dim * dit.num_layers) as u64 * size(precision);
+            |tokens: u64| tokens * 2 * (dit.dim * dit.num_layers) as u64 * precision.bytes();
         let (context, chunk) = (recipe.context_frames(), geometry.chunk.0);
         let local = tokens(recipe.window().0.saturating_sub(chunk));
         let captions = context as u64 + MORE_CAPTIONS;
         let [height, width] = geometry.latent_size();
         let weights = self.networks().map(|stored| {
             let parameters = stored.parameters();
-            let kept = parameters * size(precision);
+            let kept = parameters * precision.bytes();
             let (part, bytes, why) = match stored.network() {
-                Network::Dit => ("transformer", kept, ""),
+                Network::Dit => ("transformer", parameters * keeping.bytes(precision), ""),
                 // What squares of results are made with, as the processor does it.
                 Network::Vae => ("VAE", kept * 16 / 9, ", kernels of 3x3 as 4x4"),
                 Network::Umt5 => return self.text_memory(stored, precision),
@@ -118,10 +114,10 @@ impl StoredModel<'_> {
         let block = 4 * dim * dim_attn + 3 * dim * dim_ffn + num_buckets * num_heads + 2 * dim;
         let (numbers, bytes) = stored.kept();
         let (kept, how) = match Holding::beside(stored, precision) {
-            Holding::Computed => (numbers * size(precision), "as computed".to_owned()),
+            Holding::Computed => (numbers * precision.bytes(), "as computed".to_owned()),
             _ => {
                 let how = format!("as stored, one block of {block} as computed");
-                (bytes + block as u64 * size(precision), how)
+                (bytes + block as u64 * precision.bytes(), how)
             }
         };
         MemoryUse {
@@ -151,7 +147,7 @@ fn stages(vae: &VaeConfig, [height, width]: [usize; 2]) -> Vec<[u64; 4]> {
 fn working(dit: &DitConfig, tokens: u64, precision: Precision) -> u64 {
     let patch = dit.patch.iter().product::<usize>() * (dit.in_channels + dit.out_channels);
     let (sums, factors) = (4 * dit.dim + dit.head_dim() + patch, 2 * dit.dim + dit.ffn_dim);
-    tokens * (sums as u64 * NUMBER + factors as u64 * size(precision))
+    tokens * (sums as u64 * NUMBER + factors as u64 * precision.bytes())
 }
 
 /// Bytes of what a decoder works in: of every convolution the frames it sees, in a margin, and a
@@ -182,7 +178,7 @@ fn decoder(vae: &VaeConfig, cells: [usize; 2], precision: Precision) -> u64 {
         let after = if last { PAST + frames } else { frames };
         factors += seen(channels, after, height, width);
     }
-    sums * NUMBER + factors * size(precision)
+    sums * NUMBER + factors * precision.bytes()
 }
 
 #[cfg(test)]

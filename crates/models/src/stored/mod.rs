@@ -226,17 +226,9 @@ impl StoredNetwork<'_> {
         self.weights.rows(name, rows)
     }
 
-    /// Keep a tensor of the file as it is stored, or a matrix in one byte a number.
-    pub(crate) fn keep(
-        &self,
-        packed: &mut Packed,
-        name: &str,
-        in_bytes: bool,
-    ) -> Result<(), CheckpointError> {
-        match in_bytes {
-            true => packed.keep_in_bytes(&self.weights, name),
-            false => packed.keep(&self.weights, name),
-        }
+    /// Keep a tensor of the file as it is stored.
+    pub(crate) fn keep(&self, packed: &mut Packed, name: &str) -> Result<(), CheckpointError> {
+        packed.keep(&self.weights, name)
     }
 
     /// Hand what tells these weights from others to `sink`.

@@ -15,9 +15,9 @@ use std::{
 };
 
 use sha2::{Digest as _, Sha256};
-use shotstream_runtime::kernels::Kernels;
+use shotstream_runtime::kernels::{Keeping, Kernels};
 
-use super::{Holding, StoredUmt5};
+use super::StoredUmt5;
 use crate::checkpoint::CheckpointError;
 
 /// How an entry begins: what it is, and the version of its layout.
@@ -49,9 +49,9 @@ impl Identity {
     /// When its weights cannot be read.
     pub fn of<K: Kernels>(text: &StoredUmt5<K>) -> Result<Self, CheckpointError> {
         let mut hash = Sha256::new();
-        let kept = match text.holding() {
-            Holding::Nothing | Holding::AsStored | Holding::Computed => "stored",
-            Holding::InBytes => "int8",
+        let kept = match text.keeping() {
+            Keeping::Whole => "stored",
+            Keeping::Bytes => "bytes",
         };
         let precision = text.precision().name();
         hash.update(format!("{kept} {precision} {:?}\n", text.config()));

@@ -33,7 +33,7 @@ use crate::{
     umt5::Umt5,
 };
 
-pub(crate) use self::stored::{TABLE, size};
+pub(crate) use self::stored::TABLE;
 pub use self::{
     cache::{EmbeddingCache, Identity},
     prompt::Cut,

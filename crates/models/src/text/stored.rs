@@ -7,7 +7,7 @@
 //!
 //! Of the 11 GB of the published file one block is in memory, 0.8 GB as it is computed with in f32
 //! and half of it in bf16, and of the table of tokens the rows that a caption names. What comes out
-//! has the same bits however much of it is kept, as long as it is kept without loss.
+//! has the same bits however much of it is kept; only kernels that keep matrices in bytes lose any.
 
 use std::{
     collections::BTreeMap,
@@ -18,7 +18,7 @@ use std::{
 use burn::tensor::Device;
 use shotstream_engine::network::NetworkError;
 use shotstream_runtime::{
-    kernels::{Kernels, Precision},
+    kernels::{Keeping, Kernels, Precision},
     text::{Blocks, Sizes},
     weights::WeightsError,
 };
@@ -41,8 +41,6 @@ pub enum Holding {
     AsStored,
     /// All of it as it is computed with, where it is computed: the quickest.
     Computed,
-    /// Its matrices in one byte a number with a scale for every row; what is computed changes.
-    InBytes,
 }
 
 /// Numbers up to which a text encoder is kept as it is computed with whatever that takes: 128 MB at
@@ -55,16 +53,11 @@ impl Holding {
     #[must_use]
     pub fn beside(network: &StoredNetwork<'_>, precision: Precision) -> Self {
         let (numbers, bytes) = network.kept();
-        match numbers <= SMALL || numbers * size(precision) <= bytes {
+        match numbers <= SMALL || numbers * precision.bytes() <= bytes {
             true => Self::Computed,
             false => Self::AsStored,
         }
     }
-}
-
-/// Bytes of a number that others are multiplied with.
-pub(crate) fn size(precision: Precision) -> u64 {
-    precision.places(8) as u64 / 2
 }
 
 /// A umT5 encoder that stays where it is stored, and is run by the runtime.
@@ -130,6 +123,12 @@ impl<K: Kernels> StoredUmt5<K> {
         self.kernels.precision()
     }
 
+    /// How its matrices are kept where they are computed with.
+    #[must_use]
+    pub fn keeping(&self) -> Keeping {
+        self.kernels.keeping()
+    }
+
     /// Bytes that are held in memory by now.
     #[must_use]
     pub fn held_bytes(&self) -> u64 {
@@ -137,7 +136,9 @@ impl<K: Kernels> StoredUmt5<K> {
         match kept.as_deref() {
             None => 0,
             Some(Kept::Packed(packed)) => packed.bytes(),
-            Some(Kept::Computed(_)) => self.network.kept().0 * size(self.precision()),
+            Some(Kept::Computed(_)) => {
+                self.network.kept().0 * self.keeping().bytes(self.precision())
+            }
         }
     }
 
@@ -222,13 +223,12 @@ impl<K: Kernels> StoredUmt5<K> {
         Ok(Some(kept.insert(Arc::new(read)).clone()))
     }
 
-    /// All tensors but the table, in the form they are held in.
+    /// All tensors but the table, as they are stored.
     fn packed(&self) -> Result<Packed, CheckpointError> {
         let mut packed = Packed::default();
         for (official, name) in &self.names {
-            let in_bytes = self.holding == Holding::InBytes && is_matrix(official);
             if official != TABLE {
-                self.network.keep(&mut packed, name, in_bytes)?;
+                self.network.keep(&mut packed, name)?;
             }
         }
         Ok(packed)
@@ -254,11 +254,6 @@ fn sizes(config: &Umt5Config, tokens: usize) -> Sizes {
 
 /// The table of tokens, of which only rows are read.
 pub(crate) const TABLE: &str = "token_embedding.weight";
-
-/// Whether a tensor is one of the large matrices: neither a norm nor the positions.
-fn is_matrix(official: &str) -> bool {
-    !official.contains("norm") && !official.contains("pos_embedding")
-}
 
 #[cfg(test)]
 mod tests {

@@ -14,25 +14,17 @@
 //!
 //! Method: Milakov and Gimelshein (arXiv 1805.02867), Dao et al. (arXiv 2205.14135).
 
-use std::iter::Peekable;
-
 use pulp::Simd;
 
 use super::{
-    MOST_TOKENS,
     floats::Cells,
     page::Page,
+    queries::{self, Panel, QUERIES, Queries, parts},
     softmax::Soften,
-    task::{Positions, Task},
+    task::Task,
     tile::{self, MOST_ROWS, Out, Tile},
 };
-use crate::{
-    kernels::{Distances, Grid, Over, Step},
-    memory::LINE,
-};
-
-/// Most queries of a panel.
-pub(super) const QUERIES: usize = 3 * LINE;
+use crate::kernels::{Distances, Grid, Over, Step};
 
 /// Most keys of a block.
 const BLOCK: usize = 256;
@@ -42,12 +34,6 @@ pub(super) const MOST_WIDTH: usize = 512;
 
 /// Most pieces of pages in a block.
 const PIECES: usize = 32;
-
-/// Most panels of queries that look at a block of keys one after the other.
-const PANELS: usize = MOST_TOKENS.div_ceil(QUERIES);
-
-/// Values in a side of the squares in which queries are turned.
-const SIDE: usize = 4;
 
 /// Neighbouring tokens of a page.
 #[derive(Clone, Copy)]
@@ -72,12 +58,6 @@ struct Block<'a> {
     is_first: bool,
 }
 
-/// Neighbouring queries that see the same pages.
-struct Queries {
-    positions: [[usize; 3]; MOST_TOKENS],
-    count: usize,
-}
-
 /// A head of some queries.
 struct Look<'a> {
     task: &'a Task<'a>,
@@ -91,29 +71,9 @@ struct Look<'a> {
     bias: Option<Distances>,
 }
 
-/// Some of the queries, and what they have seen so far.
-struct Panel<'a> {
-    /// The first of them.
-    first: usize,
-    count: usize,
-    /// `Q`.
-    columns: usize,
-    /// Their places, side by side.
-    turned: Cells<'a>,
-    /// Of every query: sums of values under their weights, in whole vectors.
-    sums: &'a mut [f32],
-    /// Of every query: the largest score, and the total of all weights relative to it.
-    seen: [&'a mut [f32]; 2],
-}
-
-/// Places that a panel needs: queries on their side, sums, and what was seen.
-const fn panel(width: usize) -> usize {
-    QUERIES * (width + 2) + (QUERIES + MOST_ROWS) * width.next_multiple_of(LINE)
-}
-
 /// Places that a thread needs for heads of this width.
 pub(super) fn scratch(width: usize) -> usize {
-    SCORES + PANELS * panel(width)
+    SCORES + queries::scratch(width)
 }
 
 impl Task<'_> {
@@ -159,25 +119,6 @@ impl Task<'_> {
     }
 }
 
-impl Queries {
-    /// The next of them.
-    #[inline(always)]
-    fn next(
-        positions: &mut Peekable<Positions>,
-        sees: impl Fn([usize; 3]) -> usize,
-    ) -> Option<Self> {
-        let first = *positions.peek()?;
-        let mut queries = Self { positions: [first; MOST_TOKENS], count: 0 };
-        while queries.count < MOST_TOKENS
-            && let Some(position) = positions.next_if(|&position| sees(position) == sees(first))
-        {
-            queries.positions[queries.count] = position;
-            queries.count += 1;
-        }
-        Some(queries)
-    }
-}
-
 impl<'a> Block<'a> {
     fn first() -> Self {
         Self { pieces: [None; PIECES], number: 0, used: 0, is_first: true }
@@ -207,73 +148,25 @@ impl<'a> Block<'a> {
 }
 
 impl Look<'_> {
-    /// Panels of queries, as even as whole vectors can be: how many, and the queries of each.
+    /// The panels of the queries.
     #[inline(always)]
-    fn panels<S: Simd>(&self, _: S) -> [usize; 2] {
-        let vectors = self.queries.count.div_ceil(S::F32_LANES);
-        let each = vectors.div_ceil(self.queries.count.div_ceil(QUERIES));
-        [vectors.div_ceil(each), each * S::F32_LANES]
-    }
-
-    #[inline(always)]
-    #[expect(unsafe_code, reason = "tasks write disjoint places of one buffer")]
-    fn panel<S: Simd>(&self, simd: S, index: usize) -> Panel<'_> {
-        let [_, each] = self.panels(simd);
-        let first = index * each;
-        let count = each.min(self.queries.count - first);
-        let columns = count.next_multiple_of(S::F32_LANES);
-        let turned = self.task.scratch.from(SCORES + index * panel(self.width));
-        let seen = QUERIES * self.width;
-        // SAFETY: scratch belongs to this thread, and no caller holds two panels at once.
-        let (sums, seen) = unsafe {
-            let sums = turned.write(seen + 2 * QUERIES, (columns + MOST_ROWS) * self.room);
-            let [largest, total] = [0, QUERIES].map(|at| turned.write(seen + at, columns));
-            (sums, [largest, total])
-        };
-        Panel { first, count, columns, turned, sums, seen }
-    }
-
-    /// Columns of every part of a panel that a tile takes, and their vectors.
-    #[inline(always)]
-    fn parts<S: Simd>(_: S, columns: usize) -> impl Iterator<Item = [usize; 2]> {
-        let (vectors, most) = (columns / S::F32_LANES, tile::vectors_of_tall::<S>());
-        let each = vectors.div_ceil(vectors.div_ceil(most));
-        (0..vectors)
-            .step_by(each)
-            .map(move |first| [first * S::F32_LANES, each.min(vectors - first)])
+    fn panels<S: Simd>(&self, simd: S) -> impl Iterator<Item = Panel<'_>> {
+        let scratch = self.task.scratch.from(SCORES);
+        (0..self.queries.panels(simd)[0])
+            .map(move |index| Panel::new(simd, self.queries, index, scratch, self.width))
     }
 
     /// Queries are turned on their side; nothing was seen yet.
     #[inline(always)]
     fn begin<S: Simd>(&self, simd: S, q: Grid) {
         let depth = self.task.multiply.precision().places(self.width);
-        for index in 0..self.panels(simd)[0] {
-            let panel = self.panel(simd, index);
-            let [largest, total] = panel.seen;
-            largest.fill(f32::NEG_INFINITY);
-            total.fill(0.0);
-            let queries = &self.queries.positions[panel.first..][..panel.count];
-            let row = |query: usize| {
-                let position = queries[query.min(queries.len() - 1)];
-                self.task.constant(q.at(position) + self.head * self.width, depth)
-            };
-            for [first, vectors] in Self::parts(simd, panel.columns) {
-                let columns = vectors * S::F32_LANES;
-                #[expect(unsafe_code, reason = "tasks write disjoint places of one buffer")]
-                // SAFETY: scratch belongs to this thread.
-                let to = unsafe { panel.turned.write(first * depth, columns * depth) };
-                if S::F32_LANES.is_multiple_of(SIDE) {
-                    for column in (0..columns).step_by(SIDE) {
-                        let rows = [0, 1, 2, 3].map(|at| row(first + column + at));
-                        turn(rows, &mut to[column..], columns);
-                    }
-                } else {
-                    for column in 0..columns {
-                        let places = to[column..].iter_mut().step_by(columns);
-                        places.zip(row(first + column)).for_each(|(to, &place)| *to = place);
-                    }
-                }
-            }
+        for mut panel in self.panels(simd) {
+            panel.begin(
+                simd,
+                depth,
+                #[inline(always)]
+                |position| self.task.constant(q.at(position) + self.head * self.width, depth),
+            );
         }
     }
 
@@ -298,8 +191,7 @@ impl Look<'_> {
     /// All queries see one block.
     #[inline(always)]
     fn see<S: Simd>(&self, simd: S, scores: &mut [f32], block: &Block<'_>) {
-        for index in 0..self.panels(simd)[0] {
-            let mut panel = self.panel(simd, index);
+        for mut panel in self.panels(simd) {
             for piece in block.pieces() {
                 self.score(simd, scores, &panel, piece);
                 if let Some(bias) = self.bias {
@@ -329,7 +221,7 @@ impl Look<'_> {
     ) {
         let depth = page.depth();
         let keys = page.keys(self.layer, self.head) + first * depth;
-        for [column, vectors] in Self::parts(simd, panel.columns) {
+        for [column, vectors] in parts(simd, panel.columns) {
             for key in (0..count).step_by(tile::rows::<S>(vectors)) {
                 let mut rows = [0; MOST_ROWS];
                 for (at, start) in rows.iter_mut().enumerate() {
@@ -371,12 +263,12 @@ impl Look<'_> {
         Piece { first, count, row, .. }: Piece<'_>,
         bias: Distances,
     ) {
-        let [_, line, column] = self.queries.positions[panel.first];
+        let [_, line, column] = panel.positions[0];
         let query = line * self.task.section.size[2] + column;
         for key in 0..count {
             let start = bias.at(self.head, first + key) + query;
-            let added = self.task.constant(start, panel.count);
-            let scores = &mut scores[(row + key) * panel.columns..][..panel.count];
+            let added = self.task.constant(start, panel.positions.len());
+            let scores = &mut scores[(row + key) * panel.columns..][..panel.positions.len()];
             let ((added, rest), (scores, last)) =
                 (S::as_simd_f32s(added), S::as_mut_simd_f32s(scores));
             for (score, &added) in scores.iter_mut().zip(added) {
@@ -406,8 +298,8 @@ impl Look<'_> {
                 *sum = simd.mul_f32s(*sum, fade);
             }
         }
-        for [column, vectors] in Self::parts(simd, self.room) {
-            for query in (0..panel.count).step_by(tile::rows::<S>(vectors)) {
+        for [column, vectors] in parts(simd, self.room) {
+            for query in (0..panel.positions.len()).step_by(tile::rows::<S>(vectors)) {
                 let mut used = 0;
                 for Piece { page, first, count, .. } in block.pieces() {
                     let mut rows = [0; MOST_ROWS];
@@ -448,11 +340,10 @@ impl Look<'_> {
     /// What queries have seen goes where it is wanted.
     #[inline(always)]
     fn end<S: Simd>(&self, simd: S, y: Grid) {
-        for index in 0..self.panels(simd)[0] {
-            let panel = self.panel(simd, index);
-            let queries = &self.queries.positions[panel.first..][..panel.count];
+        for panel in self.panels(simd) {
             let sums = panel.sums.chunks_exact(self.room);
-            for ((&position, sums), total) in queries.iter().zip(sums).zip(&*panel.seen[1]) {
+            for ((&position, sums), total) in panel.positions.iter().zip(sums).zip(&*panel.seen[1])
+            {
                 let factor = simd.splat_f32s(total.recip());
                 let columns = [self.head * self.width, self.width];
                 self.task.columns(y, position, columns).fill(
@@ -464,40 +355,4 @@ impl Look<'_> {
             }
         }
     }
-}
-
-/// Rows become columns, from the first of `to` on; a column goes on `pitch` further.
-#[inline(always)]
-fn turn(rows: [&[f32]; SIDE], to: &mut [f32], pitch: usize) {
-    let depth = rows[0].len();
-    let mut at = 0;
-    while at + SIDE <= depth {
-        let square = rows.map(
-            #[inline(always)]
-            |row| <[f32; SIDE]>::try_from(&row[at..at + SIDE]).expect("so many"),
-        );
-        for (column, values) in transposed(square).iter().enumerate() {
-            to[(at + column) * pitch..][..SIDE].copy_from_slice(values);
-        }
-        at += SIDE;
-    }
-    for at in at..depth {
-        to[at * pitch..][..SIDE].copy_from_slice(&rows.map(|row| row[at]));
-    }
-}
-
-#[inline(always)]
-fn transposed(rows: [[f32; SIDE]; SIDE]) -> [[f32; SIDE]; SIDE] {
-    #[cfg(target_arch = "x86_64")]
-    #[expect(unsafe_code, reason = "a shuffle that compilers do not find")]
-    // SAFETY: every such processor has it, and all are 128 bits of anything.
-    unsafe {
-        use std::{arch::x86_64, mem::transmute};
-        let [mut a, mut b, mut c, mut d] =
-            transmute::<[[f32; SIDE]; SIDE], [x86_64::__m128; SIDE]>(rows);
-        x86_64::_MM_TRANSPOSE4_PS(&mut a, &mut b, &mut c, &mut d);
-        transmute::<[x86_64::__m128; SIDE], [[f32; SIDE]; SIDE]>([a, b, c, d])
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    std::array::from_fn(|column| rows.map(|row| row[column]))
 }

@@ -7,6 +7,7 @@ mod math;
 mod matrix;
 mod page;
 mod product;
+mod queries;
 mod rows;
 mod softmax;
 mod task;
@@ -18,8 +19,10 @@ use std::ops::Range;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use self::{floats::Floats, halves::Multiply, task::Task};
-use crate::kernels::{DeviceError, Kernels, Meets, PageShape, Precision, Section, Sight, Step};
+use self::{floats::Floats, halves::Multiply, matrix::Form, task::Task};
+use crate::kernels::{
+    DeviceError, Keeping, Kernels, Meets, PageShape, Precision, Section, Sight, Step,
+};
 
 pub use self::{matrix::Matrix, page::Page};
 
@@ -42,6 +45,7 @@ pub struct Cpu {
     arch: Arch,
     vectors: Vectors,
     multiply: Multiply,
+    keeping: Keeping,
 }
 
 impl Cpu {
@@ -60,6 +64,13 @@ impl Cpu {
             Precision::Bf16 => self.halves(),
         };
         Self { multiply, ..self }
+    }
+
+    /// The same with the weights that tokens meet kept in another way. Bytes are widened panel by
+    /// panel, as products need them.
+    #[must_use]
+    pub fn keep(self, keeping: Keeping) -> Self {
+        Self { keeping, ..self }
     }
 
     /// How this processor multiplies bf16.
@@ -100,7 +111,8 @@ impl Cpu {
                 }
             }
         }
-        Self { arch, vectors: arch.dispatch(Find), multiply: Multiply::Singles }
+        let vectors = arch.dispatch(Find);
+        Self { arch, vectors, multiply: Multiply::Singles, keeping: Keeping::Whole }
     }
 }
 
@@ -143,7 +155,10 @@ impl Memory {
     fn make_scratch(&mut self, list: &[Section], matrices: &[Matrix], threads: usize) -> usize {
         let steps = list.iter().flat_map(|section| &section.steps);
         let places = steps.filter_map(|step| match step {
-            Step::Product(product) => Some(winograd::scratch(&matrices[product.matrix])),
+            Step::Product(product) => {
+                let matrix = &matrices[product.matrix];
+                Some(winograd::scratch(matrix).max(product::scratch(matrix)))
+            }
             Step::Attention { heads, .. } => Some(attention::scratch(heads.width)),
             _ => None,
         });
@@ -164,6 +179,10 @@ impl Kernels for Cpu {
         self.multiply.precision()
     }
 
+    fn keeping(&self) -> Keeping {
+        self.keeping
+    }
+
     fn most_width(&self) -> usize {
         attention::MOST_WIDTH
     }
@@ -177,7 +196,8 @@ impl Kernels for Cpu {
     }
 
     fn matrix(&self, weight: &[f32], offset: &[f32], meets: Meets) -> Result<Matrix, DeviceError> {
-        Ok(Matrix::new(weight, offset, meets, self.precision(), self.vectors))
+        let form = Form { meets, precision: self.precision(), keeping: self.keeping };
+        Ok(Matrix::new(weight, offset, form, self.vectors))
     }
 
     fn memory(&self, len: usize) -> Result<Memory, DeviceError> {

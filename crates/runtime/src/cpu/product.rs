@@ -4,6 +4,7 @@ use pulp::Simd;
 
 use super::{
     math,
+    matrix::Matrix,
     task::Task,
     tile::{self, MOST_COLUMNS, MOST_ROWS, Out, Tile},
 };
@@ -12,6 +13,11 @@ use crate::kernels::{Grid, Product, Then};
 /// Sums of a tile, row by row.
 #[repr(C, align(64))]
 struct Sums([f32; MOST_ROWS * MOST_COLUMNS]);
+
+/// Places that a thread needs for products with this matrix.
+pub(super) fn scratch(matrix: &Matrix) -> usize {
+    if matrix.bytes.is_some() { matrix.places * MOST_COLUMNS } else { 0 }
+}
 
 impl Task<'_> {
     #[inline(always)]
@@ -26,7 +32,17 @@ impl Task<'_> {
             let columns = panel.vectors * S::F32_LANES;
             let kept = columns.min(matrix.outputs - panel.column);
             let offset = &matrix.offset.as_slice()[panel.column..][..columns];
-            let next = matrix.panels.get(index + 1).unwrap_or(panel).start;
+            let next = matrix.ahead(matrix.panels.get(index + 1).unwrap_or(panel));
+            let of_panel = match &matrix.bytes {
+                Some(bytes) => {
+                    #[expect(unsafe_code, reason = "tasks write disjoint places of one buffer")]
+                    // SAFETY: scratch belongs to this thread, which reads none of it meanwhile.
+                    let to = unsafe { self.scratch.write(0, matrix.places * columns) };
+                    bytes.widen(panel.start, columns, self.multiply.precision(), to);
+                    self.scratch
+                }
+                None => values.from(panel.start),
+            };
             let mut positions = self.positions();
             let mut number = 0;
             while let Some(group) = positions.group(tile::rows::<S>(panel.vectors)) {
@@ -42,10 +58,10 @@ impl Task<'_> {
                     taps,
                     depth,
                     step: 1,
-                    panel: values.from(panel.start),
+                    panel: of_panel,
                     stride: columns,
                     vectors: panel.vectors,
-                    ahead: values.as_ptr().wrapping_add(next + part * S::F32_LANES),
+                    ahead: next.wrapping_add(part * S::F32_LANES),
                     multiply: self.multiply,
                     out: Out { values: &mut sums.0, pitch: MOST_COLUMNS, add: false },
                 };
@@ -55,8 +71,16 @@ impl Task<'_> {
                 unsafe {
                     tile.run(simd);
                 }
-                let rows = sums.0.chunks_exact(MOST_COLUMNS);
+                let rows = sums.0.chunks_exact_mut(MOST_COLUMNS);
                 for (sums, &position) in rows.zip(&group.positions[..group.count]) {
+                    if let Some(bytes) = &matrix.bytes {
+                        let factors = &bytes.factors.as_slice()[panel.column..][..columns];
+                        let ((sums, _), (factors, _)) =
+                            (S::as_mut_simd_f32s(sums), S::as_simd_f32s(factors));
+                        for (sum, &factor) in sums.iter_mut().zip(factors) {
+                            *sum = simd.mul_f32s(*sum, factor);
+                        }
+                    }
                     let ending = Ending { task: self, column: panel.column, kept };
                     ending.finish(simd, product, position, [&sums[..columns], offset]);
                 }

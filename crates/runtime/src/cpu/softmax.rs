@@ -5,9 +5,9 @@
 use pulp::Simd;
 
 use super::{
-    attention::QUERIES,
     halves::{OnPlaces, Terms},
     math,
+    queries::QUERIES,
 };
 
 /// Scores of a block of keys, `[keys, columns]`, become weights, relative to the largest score of

@@ -23,7 +23,9 @@ use self::{
     card::Room,
     plan::Sources,
 };
-use crate::kernels::{DeviceError, Kernels, Meets, PageShape, Precision, Section, Sight, rounded};
+use crate::kernels::{
+    DeviceError, Keeping, Kernels, Meets, PageShape, Precision, Section, Sight, rounded,
+};
 
 pub use self::{
     card::Card,
@@ -128,6 +130,10 @@ impl<C: Card> Kernels for Cuda<C> {
 
     fn precision(&self) -> Precision {
         Precision::Bf16
+    }
+
+    fn keeping(&self) -> Keeping {
+        Keeping::Whole
     }
 
     fn most_width(&self) -> usize {

@@ -5,7 +5,7 @@ use std::{fmt::Debug, ops::Range};
 use shotstream_engine::network::NetworkError;
 use thiserror::Error;
 
-use super::{Meets, PageShape, Precision, Section, Sight};
+use super::{Keeping, Meets, PageShape, Precision, Section, Sight};
 use crate::weights::WeightsError;
 
 /// A device that cannot do what it is asked for: one sentence that says why.
@@ -30,6 +30,9 @@ pub trait Kernels: Debug + Send + Sync {
 
     /// In what products and attention multiply.
     fn precision(&self) -> Precision;
+
+    /// How it keeps the weights that tokens meet.
+    fn keeping(&self) -> Keeping;
 
     /// The widest head that attention has room for.
     fn most_width(&self) -> usize;

@@ -23,8 +23,9 @@ pub(crate) struct ModelArgs {
     #[arg(long, value_enum, default_value_t = DeviceName::Auto)]
     pub(crate) device: DeviceName,
     /// What the networks multiply in: f32 is exact, bf16 takes half the memory and, on processors
-    /// with instructions for it, about half the time. Sums are f32 in any case. By default f32 on
-    /// the processor; a card has bf16 only.
+    /// with instructions for it, about half the time; int8 is bf16 with the transformer's weights in
+    /// one byte each, half of their memory again. Sums are f32 in any case. By default f32 on the
+    /// processor; a card has bf16 only.
     #[arg(long, value_enum)]
     pub(crate) precision: Option<PrecisionName>,
     /// Threads at most; the machine's cores by default. The film is the same with any number.
@@ -50,6 +51,8 @@ pub(crate) enum PrecisionName {
     F32,
     /// 16 bits with a short mantissa.
     Bf16,
+    /// The same, and the transformer's weights in 8 bits with a factor for every row.
+    Int8,
     /// 16 bits with a short exponent; no build has it yet.
     F16,
 }

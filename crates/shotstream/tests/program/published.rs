@@ -222,6 +222,13 @@ fn a_second_film_of_the_same_captions_needs_no_text_encoder() {
     let both = ["--text-encoder", "drop", "--text-precision", "int8"];
     let error = home.refused(2, &[&making[..], &both].concat());
     assert!(error.contains("expected --text-encoder keep"), "{error}");
+    // So is a transformer whose weights are, and it says so.
+    let [halves, bytes] = ["bf16", "int8"].map(|precision| {
+        let made = film(&["--precision", precision]);
+        assert_eq!(home.json("r.json")["precision"], precision);
+        made.2
+    });
+    assert!(expected != halves && halves != bytes);
     let other = ["generate", "story.toml", "--model", "shotstream", "--text-cache", ""];
     assert_eq!(home.run(&other).code, Some(2));
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use shotstream_models::fast::Precision;
+use shotstream_models::fast::{Keeping, Precision};
 use shotstream_plan::{
     geometry::Geometry,
     recipe::{Recipe, RecipeFile},
@@ -14,7 +14,9 @@ use crate::{hardware, model::ModelFile};
 /// The plan as a table, for pictures of `size` (width, height) if one is given.
 pub(super) fn text(file: &ModelFile, size: Option<[usize; 2]>) -> anyhow::Result<String> {
     let recipe = file.recipe(size)?;
-    let plan = file.stored.memory(&recipe, Precision::F32);
+    let memory =
+        |recipe: &Recipe, precision, keeping| file.stored.memory(recipe, precision, keeping);
+    let plan = memory(&recipe, Precision::F32, Keeping::Whole);
     let [height, width] = recipe.geometry().pixels;
     let mut text =
         format!("{}: memory for pictures of {width}x{height}, of any number of shots\n", file.name);
@@ -29,10 +31,14 @@ pub(super) fn text(file: &ModelFile, size: Option<[usize; 2]>) -> anyhow::Result
     } else {
         writeln!(text, "\nWhat would lower it:")?;
     }
-    let half = ("--precision bf16".to_owned(), recipe.clone(), Precision::Bf16);
-    let others = knobs(&recipe).into_iter().map(|(how, less)| (how, less, Precision::F32));
-    for (how, less, precision) in std::iter::once(half).chain(others) {
-        let saved = plan.bytes().saturating_sub(file.stored.memory(&less, precision).bytes());
+    let precisions = [("bf16", Keeping::Whole), ("int8", Keeping::Bytes)].map(|(name, keeping)| {
+        (format!("--precision {name}"), memory(&recipe, Precision::Bf16, keeping))
+    });
+    let knobs = knobs(&recipe)
+        .into_iter()
+        .map(|(how, less)| (how, memory(&less, Precision::F32, Keeping::Whole)));
+    for (how, less) in precisions.into_iter().chain(knobs) {
+        let saved = plan.bytes().saturating_sub(less.bytes());
         if 0 < saved {
             writeln!(text, "{how:<44}{:>9} MB less", megabytes(saved))?;
         }
