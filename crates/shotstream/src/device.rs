@@ -44,7 +44,8 @@ impl Device {
     pub(crate) fn open(args: &ModelArgs) -> anyhow::Result<Self> {
         let (precision, keeping) = match args.precision {
             Some(PrecisionName::F16) => {
-                let reason = "networks compute in f32 and bf16, expected --precision f32 or bf16";
+                let reason =
+                    "networks compute in f32 and bf16, expected --precision f32, bf16 or int8";
                 return Err(WrongUse::error(reason));
             }
             None | Some(PrecisionName::F32) => (Precision::F32, Keeping::Whole),

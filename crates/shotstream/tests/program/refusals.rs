@@ -80,7 +80,7 @@ fn what_this_build_cannot_do_is_said_plainly() {
     );
     assert_eq!(
         refused(&["--precision", "f16"]),
-        "error: networks compute in f32 and bf16, expected --precision f32 or bf16"
+        "error: networks compute in f32 and bf16, expected --precision f32, bf16 or int8"
     );
     assert_eq!(
         refused(&["--size", "100x80"]),
