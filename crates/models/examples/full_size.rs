@@ -7,10 +7,11 @@
 //! target/release/examples/full_size FOLDER dit bf16
 //! ```
 //!
-//! The transformer and the VAE, `dit` and `vae`, are run in `f32` or `bf16`; the text encoder, `text`,
-//! is left where it is stored, `drop`, kept as `--text-encoder keep` does, `keep`, or in a byte a
-//! number, `int8`, and run in f32, or in bf16 where the word ends in `-bf16`. What PyTorch answered
-//! stands in the folder, in float32 and in bf16.
+//! The transformer and the VAE, `dit` and `vae`, are run in `f32` or `bf16`, the transformer also
+//! with its weights in bytes, `int8`; the text encoder, `text`, is left where it is stored, `drop`,
+//! kept as `--text-encoder keep` does, `keep`, or in a byte a number, `int8`, and run in f32, or in
+//! bf16 where the word ends in `-bf16`. What PyTorch answered stands in the folder, in float32 and
+//! in bf16.
 
 #![expect(clippy::print_stdout, reason = "the numbers are what this program is for")]
 
@@ -42,9 +43,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         count(network)?;
     }
     let answers = Answers(Weights::open(&folder.join(format!("answers-{part}.safetensors")))?);
+    let halves = Cpu::new().in_precision(Precision::Bf16);
     match (part.as_str(), way.as_str()) {
-        ("dit" | "vae", "f32") => networks(&model, part, Precision::F32, &answers)?,
-        ("dit" | "vae", "bf16") => networks(&model, part, Precision::Bf16, &answers)?,
+        ("dit" | "vae", "f32") => networks(&model, part, Cpu::new(), &answers)?,
+        ("dit" | "vae", "bf16") => networks(&model, part, halves, &answers)?,
+        ("dit", "int8") => networks(&model, part, halves.keep(Keeping::Bytes), &answers)?,
         ("text", way) => embedding(&model, text, way, &answers)?,
         _ => return Err(format!("no network is run like that: {part} {way}").into()),
     }
@@ -119,10 +122,10 @@ fn difference(expected: &[f32], found: &[f32]) -> (f32, f64) {
 fn networks(
     model: &StoredModel<'static>,
     part: &str,
-    precision: Precision,
+    kernels: Cpu,
     answers: &Answers,
 ) -> Result<(), Box<dyn Error>> {
-    let (kernels, start) = (Cpu::new().in_precision(precision), Instant::now());
+    let start = Instant::now();
     let text = model.text_encoder(Holding::Nothing, kernels)?;
     let text = BurnTextEncoder::stored(model.tokenizer().clone(), text, 512);
     let networks = FastNetworks::stored(kernels, model, text)?;

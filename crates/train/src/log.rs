@@ -1,7 +1,7 @@
 //! One JSON line per step, appended, and cut back to the checkpoint when a run resumes.
 
 use std::{
-    fs::{File, OpenOptions, TryLockError},
+    fs::{self, File, OpenOptions, TryLockError},
     io::{self, Read as _, Write as _},
     path::Path,
 };
@@ -62,6 +62,16 @@ impl Log {
     pub fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
     }
+}
+
+/// The loss of every step of a log.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn losses(path: &Path) -> io::Result<Vec<f64>> {
+    let text = fs::read_to_string(path)?;
+    let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    Ok(lines.filter_map(|line| line["loss"].as_f64()).collect())
 }
 
 fn object(metrics: &Metrics) -> Map<String, Value> {

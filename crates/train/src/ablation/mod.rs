@@ -29,7 +29,7 @@ use crate::{
     court::{Court, Findings, Hearing, Past},
     error::TrainError,
     files, fingerprint,
-    log::Metrics,
+    log::{self, LOG, Metrics},
     ranks::Alone,
     recipe::{StageRecipe, read_toml},
     stages::{MODEL, self_forcing, self_forcing::SelfForcingStage, teacher, teacher::TeacherStage},
@@ -103,6 +103,10 @@ pub struct Seen {
     pub anonymous: Scores,
     /// The change from chunk to chunk over the change inside chunks, told who they are.
     pub jump: Option<f64>,
+    /// What the rule's teacher lost in the last quarter of its steps, step by step: all teachers of
+    /// a seed learn from the same samples under the same noise. None where nothing was trained.
+    #[serde(default)]
+    pub losses: Vec<f64>,
 }
 
 /// Told before a piece of work begins: its folder, and what is done in it.
@@ -208,9 +212,10 @@ impl Ablation {
             let reason = "this was seen of other models or recipes; move it away".into();
             return Err(TrainError::Stored { reason, path });
         }
-        if !variant.legs.is_empty() {
-            self.teach(file, variant, seed, walk)?;
-        }
+        let losses = match variant.legs.as_slice() {
+            [] => Vec::new(),
+            _ => self.teach(file, variant, seed, walk)?,
+        };
         let mut bundle = self.start(file, &self.student, variant)?;
         for done in 1..=variant.legs.len() {
             let leg = &variant.legs[done - 1];
@@ -223,7 +228,7 @@ impl Ablation {
             })?;
         }
         (walk.announce)(&name(&variant.legs), "judge");
-        let seen = self.judge(&bundle, origin, walk)?;
+        let seen = Seen { origin, losses, ..self.judge(&bundle, walk)? };
         let json = serde_json::to_vec_pretty(&seen).expect("numbers serialise");
         files::replace(&path, &json)?;
         Ok(seen)
@@ -254,24 +259,25 @@ impl Ablation {
         Ok(fingerprint::of_text(&serde_json::to_string(&all).expect("recipes serialise")))
     }
 
-    /// Let the teacher get used to the rule.
+    /// Let the teacher get used to the rule: what it lost in the last quarter of its steps.
     fn teach(
         &self,
         file: &Path,
         variant: &Variant,
         seed: u64,
         walk: &mut Walk<'_>,
-    ) -> Result<(), TrainError> {
+    ) -> Result<Vec<f64>, TrainError> {
         let name = format!("{}-{seed}-{TEACHER}", variant.rule);
-        if walk.dir.join(&name).join(MODEL).exists() {
-            return Ok(());
+        if !walk.dir.join(&name).join(MODEL).exists() {
+            trained(walk, &name, TEACHER, |run| {
+                let mut recipe = StageRecipe::read(&file.with_file_name(&self.teaching))?;
+                recipe.run.seed += seed << 8;
+                teacher::run(self.start(file, &self.teacher, variant)?, &recipe, run)
+            })?;
         }
-        trained(walk, &name, TEACHER, |run| {
-            let mut recipe = StageRecipe::read(&file.with_file_name(&self.teaching))?;
-            recipe.run.seed += seed << 8;
-            teacher::run(self.start(file, &self.teacher, variant)?, &recipe, run)
-        })
-        .map(drop)
+        let path = walk.dir.join(&name).join(LOG);
+        let mut losses = log::losses(&path).map_err(|source| TrainError::Read { source, path })?;
+        Ok(losses.split_off(losses.len() * 3 / 4))
     }
 
     /// The model at `path` under the variant's rule.
@@ -281,12 +287,7 @@ impl Ablation {
         rule.apply(bundle).map_err(|reason| TrainError::Recipe { reason, path: file.to_owned() })
     }
 
-    fn judge(
-        &self,
-        bundle: &Bundle,
-        origin: String,
-        walk: &mut Walk<'_>,
-    ) -> Result<Seen, TrainError> {
+    fn judge(&self, bundle: &Bundle, walk: &mut Walk<'_>) -> Result<Seen, TrainError> {
         let JudgeRecipe { seed, stories, shots } = self.judge;
         let court = Court::student(bundle, bundle.recipe().clone())?;
         let mut found = Vec::new();
@@ -304,7 +305,13 @@ impl Ablation {
             found.push(Findings::of(&court.hear(&hearing, walk.threads, &mut watch)?));
         }
         let (told, untold) = (found.swap_remove(0), found.swap_remove(0));
-        Ok(Seen { origin, named: told.scores, anonymous: untold.later, jump: told.jump })
+        Ok(Seen {
+            origin: String::new(),
+            named: told.scores,
+            anonymous: untold.later,
+            jump: told.jump,
+            losses: Vec::new(),
+        })
     }
 }
 
